@@ -1,0 +1,3 @@
+"""GoLLeM: an exchange for LLM inference."""
+
+__version__ = "0.1.0"

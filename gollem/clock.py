@@ -1,0 +1,24 @@
+"""The only source of time. Whoever needs it gets a `Clock` through its constructor, so that tests own it."""
+
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Wall time for what is stored or shown, monotonic time for whatever is measured or waited for."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch, UTC. May jump."""
+
+    def monotonic_ms(self) -> int:
+        """Milliseconds since some moment. Never runs back."""
+
+
+class SystemClock:
+    """The machine's own."""
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def monotonic_ms(self) -> int:
+        return time.monotonic_ns() // 1_000_000

@@ -1,0 +1,177 @@
+"""Every setting, one frozen dataclass a room, its range beside the field.
+
+A setting `port` of section `server` is `port` under `[server]` in the file, `GOLLEM_SERVER_PORT` in the environment and
+`--set server.port=...` on the command line; the later of these wins. Whatever is wrong is reported with its key.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+_PREFIX = "GOLLEM_"
+
+
+class ConfigError(ValueError):
+    """A setting is unknown or breaks its rule; the text names the key and says what would do."""
+
+
+def _number(default: int, least: int, most: int, help: str) -> Any:
+    return field(default=default, metadata={"least": least, "most": most, "help": help})
+
+
+def _text(default: str, help: str) -> Any:
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """The gRPC edge."""
+
+    host: str = _text("127.0.0.1", "address to listen on")
+    port: int = _number(50051, 0, 65_535, "gRPC port; 0 takes a free one")
+    max_message_bytes: int = _number(4 << 20, 1 << 10, 64 << 20, "largest message accepted")
+    max_connections: int = _number(10_000, 1, 1_000_000, "connections held at once")
+    max_streams: int = _number(1_000, 1, 100_000, "calls at once on one connection")
+    idle_timeout_ms: int = _number(300_000, 1_000, 86_400_000, "a connection without calls is closed after this")
+    drain_timeout_ms: int = _number(10_000, 0, 600_000, "how long calls may finish when the server stops")
+    requests_per_second: int = _number(2_000, 1, 1_000_000, "calls a second of one account")
+    burst: int = _number(4_000, 1, 1_000_000, "calls of one account at once above its rate")
+
+
+@dataclass(frozen=True, slots=True)
+class StorageConfig:
+    """Where things are kept."""
+
+    data: str = _text("gollem-data", "folder of the ledger, the API keys and the signing key")
+    ledger: str = _text("", "URL of the ledger; empty: sqlite in the data folder")
+
+
+@dataclass(frozen=True, slots=True)
+class MarketConfig:
+    """What is for sale."""
+
+    catalogue: str = _text("", "TOML file of models and GPUs; empty: the one that comes with GoLLeM")
+    fee_bps: int = _number(500, 0, 10_000, "platform fee in basis points of the charge")
+    max_resting_bids: int = _number(10_000, 0, 1_000_000, "bids resting in the book at once")
+
+
+@dataclass(frozen=True, slots=True)
+class ProvidersConfig:
+    """How providers are watched."""
+
+    telemetry_interval_ms: int = _number(1_000, 10, 60_000, "how often agents are asked to report")
+    withdraw_after_ms: int = _number(10_000, 20, 600_000, "silence after which an ask is not matched")
+    forget_after_ms: int = _number(120_000, 40, 86_400_000, "silence after which an ask is removed")
+    circuit_failures: int = _number(5, 1, 1_000, "failures within the window that open the circuit")
+    circuit_window_ms: int = _number(30_000, 100, 3_600_000, "window in which failures count")
+    circuit_open_ms: int = _number(10_000, 10, 3_600_000, "how long an open circuit waits for its probe")
+    samples_needed: int = _number(20, 1, 10_000, "client reports before measured figures replace the promised")
+    samples_kept: int = _number(256, 1, 10_000, "client reports that measured figures are taken from")
+    max_asks: int = _number(1_000_000, 1, 10_000_000, "asks in the book at once")
+    max_asks_per_provider: int = _number(256, 1, 100_000, "asks of one provider at once")
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeConfig:
+    """The life of an order."""
+
+    grant_ttl_ms: int = _number(60_000, 1_000, 3_600_000, "how long a grant may wait for its start")
+    settle_grace_ms: int = _number(120_000, 1_000, 86_400_000, "added to an order's expected length for its deadline")
+    max_order_ms: int = _number(1_800_000, 1_000, 86_400_000, "longest time a hold stays open")
+    sweep_interval_ms: int = _number(1_000, 10, 600_000, "how often overdue holds are looked for")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All of it."""
+
+    server: ServerConfig = field(default_factory=ServerConfig)
+    storage: StorageConfig = field(default_factory=StorageConfig)
+    market: MarketConfig = field(default_factory=MarketConfig)
+    providers: ProvidersConfig = field(default_factory=ProvidersConfig)
+    exchange: ExchangeConfig = field(default_factory=ExchangeConfig)
+
+    def __post_init__(self) -> None:
+        watch = self.providers
+        if not watch.telemetry_interval_ms < watch.withdraw_after_ms < watch.forget_after_ms:
+            raise ConfigError(
+                "providers.telemetry_interval_ms, .withdraw_after_ms and .forget_after_ms: each must be below the next"
+            )
+
+
+def load(
+    file: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    overrides: Mapping[str, str] | None = None,
+) -> Config:
+    """Settings from the file, then the environment, then `overrides` ("section.name" -> text). Raises ConfigError."""
+    values: dict[str, object] = {}
+    values |= _from_file(file) if file else {}
+    values |= _from_environment(environment or {})
+    values |= overrides or {}
+    sections: dict[str, Any] = {section.name: {} for section in fields(Config)}
+    for key, value in values.items():
+        section, _, name = key.partition(".")
+        known = _settings(section) if section in sections else {}
+        if name not in known:
+            raise ConfigError(f"{key}: there is no such setting; `gollem config` lists all of them")
+        sections[section][name] = _checked(key, value, known[name])
+    types = get_type_hints(Config)
+    return Config(**{section: types[section](**chosen) for section, chosen in sections.items()})
+
+
+def describe(config: Config) -> list[tuple[str, object, str]]:
+    """Every setting as (key, value, what it is)."""
+    return [
+        (f"{section.name}.{name}", getattr(getattr(config, section.name), name), info.metadata["help"])
+        for section in fields(Config)
+        for name, info in _settings(section.name).items()
+    ]
+
+
+def _settings(section: str) -> dict[str, Any]:
+    return {info.name: info for info in fields(get_type_hints(Config)[section])}
+
+
+def _from_file(file: Path) -> dict[str, object]:
+    try:
+        tree = tomllib.loads(file.read_text())
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: is not TOML: {error}") from error
+    values: dict[str, object] = {}
+    for section, body in tree.items():
+        if not isinstance(body, dict):
+            raise ConfigError(f"{section}: must be a section, such as [server]")
+        values |= {f"{section}.{name}": value for name, value in body.items()}
+    return values
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
+    """Only names that begin with GOLLEM_ and a section; others (GOLLEM_API_KEY, ...) are not settings."""
+    sections = {section.name for section in fields(Config)}
+    values: dict[str, object] = {}
+    for variable, value in environment.items():
+        section, _, name = variable.removeprefix(_PREFIX).lower().partition("_")
+        if variable.startswith(_PREFIX) and section in sections:
+            values[f"{section}.{name}"] = value
+    return values
+
+
+def _checked(key: str, value: object, info: Any) -> object:
+    """The value in its setting's type and range."""
+    if "least" not in info.metadata:
+        if not isinstance(value, str):
+            raise ConfigError(f"{key}: must be text, not {value!r}")
+        return value
+    least, most = info.metadata["least"], info.metadata["most"]
+    try:
+        number = int(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
+    except ValueError:
+        number = None
+    if number is None or not least <= number <= most:
+        raise ConfigError(f"{key}: must be a whole number from {least} to {most}, not {value!r}")
+    return number

@@ -1,0 +1,165 @@
+"""Every error of the exchange on one screen, rooted by who has to act.
+
+`CallerError`: the request cannot be granted as it is; its figures say what to change. Expected, never logged as a fault.
+`WorldError`: something we depend on did not answer; repeat the same call with the same id.
+`InvariantBroken`: our own bug. The caller learns that and nothing else; the log has the rest.
+"""
+
+from typing import ClassVar
+
+
+class GollemError(Exception):
+    """Root of all. `figures` are the numbers and names a program needs, as strings; `message` is for people."""
+
+    reason: ClassVar[str] = "INTERNAL"
+
+    def __init__(self, message: str, **figures: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.figures = {name: str(value) for name, value in figures.items() if value is not None}
+
+
+# --- the caller's to mend -------------------------------------------------------------------------------------------
+
+
+class CallerError(GollemError):
+    """The caller has to change something, or wait."""
+
+
+class InvalidField(CallerError):
+    """A field breaks a rule; figures: field, rule."""
+
+    reason = "INVALID_FIELD"
+
+    def __init__(self, field: str, rule: str) -> None:
+        super().__init__(f"{field}: {rule}", field=field, rule=rule)
+        self.field = field
+        self.rule = rule
+
+
+class Unauthenticated(CallerError):
+    """No key, or one that is not valid."""
+
+    reason = "UNAUTHENTICATED"
+
+
+class Forbidden(CallerError):
+    """The key is valid, but not for this."""
+
+    reason = "FORBIDDEN"
+
+
+class UnknownModel(CallerError):
+    """The catalogue has no such model; figures: model."""
+
+    reason = "UNKNOWN_MODEL"
+
+
+class UnknownOrder(CallerError):
+    """No such order, or it is not the caller's; figures: order_id."""
+
+    reason = "UNKNOWN_ORDER"
+
+
+class UnknownProvider(CallerError):
+    """The book has no ask of this provider; figures: provider_id."""
+
+    reason = "UNKNOWN_PROVIDER"
+
+
+class InsufficientCredits(CallerError):
+    """figures: needed, available (credits)."""
+
+    reason = "INSUFFICIENT_CREDITS"
+
+
+class AccountFrozen(CallerError):
+    """The account may not open holds; figures: account."""
+
+    reason = "ACCOUNT_FROZEN"
+
+
+class NoFeasibleAsk(CallerError):
+    """No ask meets every limit; figures: one `excluded_by.<limit>` a limit with its count, retryable, considered."""
+
+    reason = "NO_FEASIBLE_ASK"
+
+
+class CapacityExhausted(CallerError):
+    """Asks within every limit exist, but all are full or resting; figures: as NoFeasibleAsk, and retry_after_ms."""
+
+    reason = "CAPACITY_EXHAUSTED"
+
+
+class RateLimited(CallerError):
+    """figures: limit, retry_after_ms."""
+
+    reason = "RATE_LIMITED"
+
+
+class OrderMismatch(CallerError):
+    """The order_id was used before for another bid; figures: order_id."""
+
+    reason = "DUPLICATE_ORDER_MISMATCH"
+
+
+class KeyReused(CallerError):
+    """An idempotency key was used before for something else; figures: key."""
+
+    reason = "IDEMPOTENCY_KEY_REUSED"
+
+
+class HoldClosed(CallerError):
+    """The hold is not open any more; figures: order_id, state."""
+
+    reason = "HOLD_CLOSED"
+
+
+class TooManyStreams(CallerError):
+    """The caller has as many streams or resting bids as it may; figures: limit."""
+
+    reason = "TOO_MANY_STREAMS"
+
+
+class NotImplementedYet(CallerError):
+    """The API has it, this release has not."""
+
+    reason = "NOT_IMPLEMENTED"
+
+
+# --- the world's ----------------------------------------------------------------------------------------------------
+
+
+class WorldError(GollemError):
+    """Something outside did not answer as it should."""
+
+
+class LedgerUnavailable(WorldError):
+    """The ledger took nothing: repeat the same call."""
+
+    reason = "LEDGER_UNAVAILABLE"
+
+
+class OutcomeUnknown(WorldError):
+    """It may or may not have happened: repeat the same call with the same id to learn which."""
+
+    reason = "OUTCOME_UNKNOWN"
+
+
+class ProviderFailed(WorldError):
+    """A provider broke off or never answered; figures: provider_id."""
+
+    reason = "PROVIDER_FAILED"
+
+
+class ShuttingDown(WorldError):
+    """This server is draining; another one, or this one in a moment, will answer."""
+
+    reason = "SHUTTING_DOWN"
+
+
+# --- ours -----------------------------------------------------------------------------------------------------------
+
+
+class InvariantBroken(GollemError):
+    """What must hold does not. Nothing was acknowledged."""

@@ -1,0 +1,68 @@
+"""The order book's promise, and the book in memory that keeps it with the compiled core."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from gollem.market.types import Ask, Bid, Block, Depth, Match, Offer, Quote, Rejection
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """New figures of one ask. Latency and speed are effective ones: measured if `measured`, else promised."""
+
+    key: str
+    latency_us: int
+    tpot_ns: int
+    measured: bool
+    capacity_tokens: int
+    capacity_slots: int
+
+
+class OrderBook(Protocol):
+    """Asks in, matches out. Synchronous and without a clock: nothing here waits or looks at the time."""
+
+    def place(self, ask: Ask) -> None:
+        """Add an ask, or change the one of the same key, which keeps its age, its claims and its blocks.
+
+        An ask that moves to another model or GPU type counts as new but keeps its claims."""
+
+    def remove(self, key: str) -> bool:
+        """Take an ask out. False if there is none. Its claims are forgotten: releasing them later does nothing."""
+
+    def ask(self, key: str) -> Ask | None:
+        """The ask of this key as it was placed (with the figures of later reports not applied)."""
+
+    def offer(self, key: str, bid: Bid) -> Offer | None:
+        """This ask as this bid would see it, feasible or not; None if it is not in the book."""
+
+    def update(self, reports: Sequence[Report]) -> int:
+        """Apply new figures, all in one call of the core; unknown keys are passed over. Returns how many applied."""
+
+    def block(self, key: str, reason: Block) -> None:
+        """Keep an ask from being matched until every reason is lifted. Unknown keys are passed over."""
+
+    def unblock(self, key: str, reason: Block) -> None:
+        """Lift one reason."""
+
+    def blocks(self, key: str) -> frozenset[Block]:
+        """The reasons that hold now."""
+
+    def match(self, bid: Bid, alternates: int = 3) -> Match | Rejection:
+        """Pick the winner by the bid's policy and claim its capacity. With `alternates` 0 the front is not computed."""
+
+    def claim(self, key: str, tokens: int) -> bool:
+        """Claim one slot and `tokens` of an ask without a match, even below zero: an order that already runs there.
+        False if the ask is unknown."""
+
+    def release(self, key: str, tokens: int) -> bool:
+        """Give one slot and `tokens` back. False if the ask is unknown."""
+
+    def quote(self, bid: Bid) -> Quote:
+        """The whole front. Changes nothing."""
+
+    def depth(self, model: str) -> Depth:
+        """The model's side of the book."""
+
+    def __len__(self) -> int:
+        """Asks in the book."""
