@@ -17,12 +17,12 @@ class ConfigError(ValueError):
     """A setting is unknown or breaks its rule; the text names the key and says what would do."""
 
 
-def _number(default: int, least: int, most: int, help: str) -> Any:
-    return field(default=default, metadata={"least": least, "most": most, "help": help})
+def _number(default: int, least: int, most: int, about: str) -> Any:
+    return field(default=default, metadata={"least": least, "most": most, "help": about})
 
 
-def _text(default: str, help: str) -> Any:
-    return field(default=default, metadata={"help": help})
+def _text(default: str, about: str) -> Any:
+    return field(default=default, metadata={"help": about})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,7 @@ class ProvidersConfig:
     circuit_open_ms: int = _number(10_000, 10, 3_600_000, "how long an open circuit waits for its probe")
     samples_needed: int = _number(20, 1, 10_000, "client reports before measured figures replace the promised")
     samples_kept: int = _number(256, 1, 10_000, "client reports that measured figures are taken from")
+    samples_max_age_ms: int = _number(600_000, 100, 86_400_000, "age at which a client report no longer counts")
     max_asks: int = _number(1_000_000, 1, 10_000_000, "asks in the book at once")
     max_asks_per_provider: int = _number(256, 1, 100_000, "asks of one provider at once")
 
@@ -80,6 +81,7 @@ class ExchangeConfig:
     grant_ttl_ms: int = _number(60_000, 1_000, 3_600_000, "how long a grant may wait for its start")
     settle_grace_ms: int = _number(120_000, 1_000, 86_400_000, "added to an order's expected length for its deadline")
     max_order_ms: int = _number(1_800_000, 1_000, 86_400_000, "longest time a hold stays open")
+    cancel_wait_ms: int = _number(1_000, 0, 60_000, "how long Cancel waits for the provider's answer")
     sweep_interval_ms: int = _number(1_000, 10, 600_000, "how often overdue holds are looked for")
 
 

@@ -10,9 +10,10 @@ from decimal import ROUND_HALF_UP, Decimal
 from gollem.errors import InvalidField
 
 PLACES = 8
-ATOMS_PER_CREDIT = 10**PLACES
+_ONE = 100_000_000
+ATOMS_PER_CREDIT = _ONE
 ATOMS_PER_USD = 1_000 * ATOMS_PER_CREDIT
-TICKS_PER_USD = 10**PLACES
+TICKS_PER_USD = _ONE
 # Every amount stays below this, so that sums of two never leave 64 bits.
 MAX_ATOMS = 2**62
 
@@ -24,7 +25,7 @@ def parse_fixed(text: str, field: str) -> int:
     match = _DECIMAL.fullmatch(text)
     if match is None:
         raise InvalidField(field, "must be a decimal such as 0.00100000: digits, at most 8 of them after the point")
-    value = int(match["whole"]) * 10**PLACES + int((match["part"] or "").ljust(PLACES, "0"))
+    value = int(match["whole"]) * _ONE + int((match["part"] or "").ljust(PLACES, "0"))
     if value >= MAX_ATOMS:
         raise InvalidField(field, f"must be below {format_fixed(MAX_ATOMS)}")
     return value
@@ -33,7 +34,7 @@ def parse_fixed(text: str, field: str) -> int:
 def format_fixed(value: int) -> str:
     """An integer of 10^-8 as a decimal string of exactly 8 places."""
     sign = "-" if value < 0 else ""
-    whole, part = divmod(abs(value), 10**PLACES)
+    whole, part = divmod(abs(value), _ONE)
     return f"{sign}{whole}.{part:08d}"
 
 
