@@ -121,6 +121,18 @@ class TooManyStreams(CallerError):
     reason = "TOO_MANY_STREAMS"
 
 
+class TooManyAsks(CallerError):
+    """The provider, or the book, has as many asks as it may; figures: limit."""
+
+    reason = "TOO_MANY_ASKS"
+
+
+class OrderCancelled(CallerError):
+    """The bid was resting, and its consumer cancelled it; figures: order_id."""
+
+    reason = "ORDER_CANCELLED"
+
+
 class NotImplementedYet(CallerError):
     """The API has it, this release has not."""
 

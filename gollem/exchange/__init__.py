@@ -1,0 +1,44 @@
+"""The use cases of consumers, providers and operators. The only room that knows market, ledger and providers together."""
+
+from gollem.exchange.accounts import Accounts
+from gollem.exchange.asks import Answer, Asks, Status
+from gollem.exchange.floor import Floor
+from gollem.exchange.links import AgentLinks
+from gollem.exchange.orders import Orders
+from gollem.exchange.recovery import restore_claims
+from gollem.exchange.reports import Measurement, Reports
+from gollem.exchange.settlement import Settlement
+from gollem.exchange.types import (
+    Cancelled,
+    CancelState,
+    ClientOutcome,
+    Matched,
+    Outcome,
+    Receipt,
+    Terms,
+    Usage,
+)
+from gollem.exchange.waiting import WaitingRoom
+
+__all__ = [
+    "Accounts",
+    "AgentLinks",
+    "Answer",
+    "Asks",
+    "CancelState",
+    "Cancelled",
+    "ClientOutcome",
+    "Floor",
+    "Matched",
+    "Measurement",
+    "Orders",
+    "Outcome",
+    "Receipt",
+    "Reports",
+    "Settlement",
+    "Status",
+    "Terms",
+    "Usage",
+    "WaitingRoom",
+    "restore_claims",
+]

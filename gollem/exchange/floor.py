@@ -1,0 +1,222 @@
+"""The trading floor: the book and the registry of sellers kept in step, and the claims of orders under way.
+
+Every change of a seller's health or figures reaches the book through here. Reports are collected and applied in one
+call of the core before the book is next read.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from gollem.clock import Clock
+from gollem.market import Ask, Bid, Block, Depth, Match, OrderBook, Quote, Rejection, Report
+from gollem.providers import Change, Gauge, Promise, Registry, What
+
+_FAILURES_REMEMBERED = 100_000
+
+
+@dataclass(slots=True)
+class Claim:
+    """Capacity that an order under way takes from an ask."""
+
+    order_id: str
+    user: str
+    provider_id: str
+    ask_key: str
+    tokens: int
+    started: bool = False
+
+
+class Floor:
+    """Synchronous throughout: what one call decides, no other call interleaves with."""
+
+    def __init__(self, book: OrderBook, registry: Registry, clock: Clock) -> None:
+        self._book = book
+        self._registry = registry
+        self._clock = clock
+        self._dirty: dict[str, None] = {}
+        self._claims: dict[str, Claim] = {}
+        self._claims_of: dict[str, dict[str, Claim]] = {}
+        self._on_room: Callable[[str], None] = lambda model: None
+        self._asks_of: dict[str, set[str]] = {}
+        self._failed: OrderedDict[str, None] = OrderedDict()
+
+    def on_room(self, callback: Callable[[str], None]) -> None:
+        """`callback(model)` whenever an ask of the model may have become matchable."""
+        self._on_room = callback
+
+    # --- asks -------------------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._book)
+
+    def asks_of(self, provider_id: str) -> list[str]:
+        """Keys of the provider's asks, sorted."""
+        return sorted(self._asks_of.get(provider_id, ()))
+
+    def ask(self, key: str) -> Ask | None:
+        return self._book.ask(key)
+
+    def place(self, ask: Ask, per_minute: int | None) -> None:
+        """Add or change an ask. One that is new takes over the claims of orders that still run there."""
+        new = self._book.ask(ask.key) is None
+        self._book.place(ask)
+        self._asks_of.setdefault(ask.provider_id, set()).add(ask.key)
+        if new:
+            for claim in self._claims_of.get(ask.key, {}).values():
+                self._book.claim(ask.key, claim.tokens)
+        promise = Promise(ask.latency_us, ask.tpot_ns, ask.capacity_tokens, ask.capacity_slots)
+        offering = f"{ask.model}/{ask.gpu_type}"
+        changes = self._registry.register(
+            ask.key, ask.provider_id, offering, promise, per_minute, self._clock.monotonic_ms()
+        )
+        self._dirty[ask.key] = None
+        self.apply(changes)
+        self._on_room(ask.model)
+
+    def reprice(self, ask: Ask) -> None:
+        """Change an ask's price and nothing of its seller."""
+        self._book.place(ask)
+        self._dirty[ask.key] = None
+        self._on_room(ask.model)
+
+    def remove(self, key: str) -> bool:
+        self._registry.remove(key)
+        return self._take_out(key)
+
+    def heard(self, key: str, sequence: int, promise: Promise, gauge: Gauge) -> bool:
+        """A report of the ask's agent. False if it is not newer than the last."""
+        changes = self._registry.heard(key, sequence, promise, gauge, self._clock.monotonic_ms())
+        if changes is None:
+            return False
+        self._dirty[key] = None
+        self.apply(changes)
+        if ask := self._book.ask(key):
+            self._on_room(ask.model)
+        return True
+
+    def tick(self) -> None:
+        """Let time take effect: silence, circuits, rate limits, ageing samples."""
+        self.apply(self._registry.tick(self._clock.monotonic_ms()))
+
+    def apply(self, changes: Iterable[Change]) -> None:
+        """Carry out what the registry decided."""
+        for change in changes:
+            match change.what:
+                case What.BLOCKED:
+                    self._book.block(change.key, Block(_reason(change)))
+                case What.UNBLOCKED:
+                    self._book.unblock(change.key, Block(_reason(change)))
+                    if ask := self._book.ask(change.key):
+                        self._on_room(ask.model)
+                case What.REMEASURED:
+                    self._dirty[change.key] = None
+                case What.FORGOTTEN:
+                    self._take_out(change.key)
+
+    def order_succeeded(self, provider_id: str) -> None:
+        self.apply(self._registry.order_succeeded(provider_id, self._clock.monotonic_ms()))
+
+    def order_failed(self, provider_id: str, order_id: str) -> None:
+        """Counts once an order, whoever tells: its provider, its client, or both."""
+        if order_id in self._failed:
+            return
+        self._failed[order_id] = None
+        if len(self._failed) > _FAILURES_REMEMBERED:
+            self._failed.popitem(last=False)
+        self.apply(self._registry.order_failed(provider_id, self._clock.monotonic_ms()))
+
+    def sampled(self, key: str, latency_us: int, tpot_ns: int | None) -> None:
+        """What a client measured of an order of this ask."""
+        self.apply(self._registry.sampled(key, latency_us, tpot_ns, self._clock.monotonic_ms()))
+
+    def blocks(self, key: str) -> frozenset[Block]:
+        return self._book.blocks(key)
+
+    # --- matching ---------------------------------------------------------------------------------------------------
+
+    def match(self, bid: Bid, alternates: int) -> Match | Rejection:
+        """Pick and claim. A match must be followed by `confirm` or `undo`."""
+        self._flush()
+        result = self._book.match(bid, alternates)
+        if isinstance(result, Match):
+            self.apply(self._registry.order_sent(result.offer.ask.key, self._clock.monotonic_ms()))
+        return result
+
+    def confirm(self, claim: Claim) -> None:
+        """The order is committed: its claim stays until `release`."""
+        self._claims[claim.order_id] = claim
+        self._claims_of.setdefault(claim.ask_key, {})[claim.order_id] = claim
+
+    def undo(self, match: Match) -> None:
+        """The order was not committed: give everything back."""
+        key = match.offer.ask.key
+        self.apply(self._registry.order_withdrawn(key, self._clock.monotonic_ms()))
+        self._give_back(key, match.claimed_tokens)
+
+    def restore(self, claim: Claim) -> None:
+        """An order that was open when this process started."""
+        self.confirm(claim)
+        self._book.claim(claim.ask_key, claim.tokens)
+
+    def claim(self, order_id: str) -> Claim | None:
+        return self._claims.get(order_id)
+
+    def claims(self) -> int:
+        return len(self._claims)
+
+    def release(self, order_id: str) -> None:
+        """The order has ended. Idempotent."""
+        claim = self._claims.pop(order_id, None)
+        if claim is None:
+            return
+        orders = self._claims_of[claim.ask_key]
+        del orders[order_id]
+        if not orders:
+            del self._claims_of[claim.ask_key]
+        self._give_back(claim.ask_key, claim.tokens)
+
+    def quote(self, bid: Bid) -> Quote:
+        self._flush()
+        return self._book.quote(bid)
+
+    def depth(self, model: str) -> Depth:
+        self._flush()
+        return self._book.depth(model)
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _give_back(self, key: str, tokens: int) -> None:
+        self._book.release(key, tokens)
+        if ask := self._book.ask(key):
+            self._on_room(ask.model)
+
+    def _take_out(self, key: str) -> bool:
+        self._dirty.pop(key, None)
+        ask = self._book.ask(key)
+        if ask is not None:
+            keys = self._asks_of[ask.provider_id]
+            keys.discard(key)
+            if not keys:
+                del self._asks_of[ask.provider_id]
+        return self._book.remove(key)
+
+    def _flush(self) -> None:
+        """Bring collected reports into the book."""
+        if not self._dirty:
+            return
+        reports = []
+        for key in self._dirty:
+            if (seller := self._registry.seller(key)) is not None:
+                latency_us, tpot_ns, measured = seller.figures
+                promise = seller.promise
+                reports.append(
+                    Report(key, latency_us, tpot_ns, measured, promise.capacity_tokens, promise.capacity_slots)
+                )
+        self._dirty.clear()
+        self._book.update(reports)
+
+
+def _reason(change: Change) -> str:
+    assert change.reason is not None, change
+    return change.reason.value

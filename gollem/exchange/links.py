@@ -1,0 +1,64 @@
+"""The exchange's word to agents: which orders their consumers have cancelled. Delivered on the telemetry stream."""
+
+import asyncio
+
+from gollem.clock import Clock
+from gollem.providers import Registry
+
+
+class AgentLinks:
+    """Cancellations by ask until the agent answers, and who waits for the answer.
+
+    Bounded by the open orders: a cancellation leaves when its order closes or its provider answers.
+    """
+
+    def __init__(self, registry: Registry, clock: Clock) -> None:
+        self._registry = registry
+        self._clock = clock
+        self._cancelled: dict[str, dict[str, asyncio.Event]] = {}
+        self._ask_of: dict[str, str] = {}
+        self._wakers: dict[str, set[asyncio.Event]] = {}
+
+    def reachable(self, provider_id: str) -> bool:
+        """Whether the provider was heard of lately enough to be asked before its order is taken away."""
+        return not self._registry.is_silent(provider_id, self._clock.monotonic_ms())
+
+    def ask_to_cancel(self, ask_key: str, order_id: str) -> asyncio.Event:
+        """Tell the agent at its next report, or at once if it holds a stream. The event is set when the order closes
+        or turns out to have started."""
+        orders = self._cancelled.setdefault(ask_key, {})
+        answered = orders.setdefault(order_id, asyncio.Event())
+        self._ask_of[order_id] = ask_key
+        for waker in self._wakers.get(ask_key, ()):
+            waker.set()
+        return answered
+
+    def cancelled_orders(self, ask_key: str) -> list[str]:
+        """What the agent of this ask has to hear, until it answers; 256 at most."""
+        return list(self._cancelled.get(ask_key, {}))[:256]
+
+    def order_started(self, order_id: str) -> None:
+        """The agent says that it has begun: whoever waits need not any longer, but the agent is still told to stop."""
+        ask_key = self._ask_of.get(order_id)
+        if ask_key is not None:
+            self._cancelled[ask_key][order_id].set()
+
+    def order_closed(self, order_id: str) -> None:
+        """Nothing is left to cancel."""
+        ask_key = self._ask_of.pop(order_id, None)
+        if ask_key is None:
+            return
+        orders = self._cancelled[ask_key]
+        orders.pop(order_id).set()
+        if not orders:
+            del self._cancelled[ask_key]
+
+    def listen(self, ask_key: str, waker: asyncio.Event) -> None:
+        """`waker` is set whenever there is something new for this ask, until `unlisten`."""
+        self._wakers.setdefault(ask_key, set()).add(waker)
+
+    def unlisten(self, ask_key: str, waker: asyncio.Event) -> None:
+        wakers = self._wakers.get(ask_key, set())
+        wakers.discard(waker)
+        if not wakers:
+            self._wakers.pop(ask_key, None)

@@ -1,0 +1,209 @@
+"""Consumers' use cases: match, quote, cancel."""
+
+import asyncio
+
+from gollem.clock import Clock
+from gollem.config import ExchangeConfig, MarketConfig
+from gollem.errors import (
+    HoldClosed,
+    InvariantBroken,
+    KeyReused,
+    OrderMismatch,
+    UnknownOrder,
+)
+from gollem.exchange.floor import Claim, Floor
+from gollem.exchange.links import AgentLinks
+from gollem.exchange.refusals import refusal
+from gollem.exchange.settlement import Settlement
+from gollem.exchange.types import Cancelled, CancelState, Matched, Terms, bid_fingerprint
+from gollem.exchange.waiting import WaitingRoom
+from gollem.ledger import Hold, HoldState, Ledger, rules
+from gollem.market import Bid, Catalogue, Match, Quote, Rejection
+
+
+class Orders:
+    """Match picks from the floor and commits in the ledger; the ledger's answer decides."""
+
+    def __init__(
+        self,
+        floor: Floor,
+        ledger: Ledger,
+        catalogue: Catalogue,
+        settlement: Settlement,
+        links: AgentLinks,
+        waiting: WaitingRoom,
+        clock: Clock,
+        market: MarketConfig,
+        config: ExchangeConfig,
+    ) -> None:
+        self._floor = floor
+        self._ledger = ledger
+        self._catalogue = catalogue
+        self._settlement = settlement
+        self._links = links
+        self._waiting = waiting
+        self._clock = clock
+        self._fee_bps = market.fee_bps
+        self._config = config
+        self._commits: set[asyncio.Task[Matched]] = set()
+
+    # --- match ------------------------------------------------------------------------------------------------------
+
+    async def match(self, user: str, order_id: str, bid: Bid, good_for_ms: int = 0, alternates: int = 3) -> Matched:
+        """The best ask within every limit, claimed and paid into escrow.
+
+        Raises NoFeasibleAsk or CapacityExhausted (after `good_for_ms` of rest), InsufficientCredits, AccountFrozen,
+        OrderMismatch, OutcomeUnknown. A replay is answered with the first result, whatever the book says now.
+        """
+        result = self._floor.match(bid, alternates)
+        if isinstance(result, Rejection):
+            if replay := await self._replay(user, order_id, bid_fingerprint(user, bid)):
+                return replay
+            if not good_for_ms:
+                raise refusal(result)
+            result = await self._waiting.wait(user, order_id, bid, good_for_ms, alternates)
+        return await self._committed(user, order_id, bid, result)
+
+    def quote(self, bid: Bid) -> Quote:
+        return self._floor.quote(bid)
+
+    async def _committed(self, user: str, order_id: str, bid: Bid, match: Match) -> Matched:
+        """Finish the commit even if the caller goes away meanwhile: a claim must end as an order or be given back."""
+        task = asyncio.create_task(self._commit(user, order_id, bid, match))
+        self._commits.add(task)
+        task.add_done_callback(self._forget_commit)
+        return await asyncio.shield(task)
+
+    def _forget_commit(self, task: asyncio.Task[Matched]) -> None:
+        self._commits.discard(task)
+        if not task.cancelled():
+            task.exception()
+
+    async def _commit(self, user: str, order_id: str, bid: Bid, match: Match) -> Matched:
+        hold = self._hold(user, order_id, bid, match)
+        fingerprint = bid_fingerprint(user, bid)
+        try:
+            posted = await self._ledger.post(rules.hold(hold, fingerprint, self._clock.now_ms()))
+        except KeyReused as error:
+            self._floor.undo(match)
+            raise OrderMismatch(
+                f"order {order_id} was another bid before: use a new order_id", order_id=order_id
+            ) from error
+        except BaseException:
+            self._floor.undo(match)
+            raise
+        if not posted.applied:
+            self._floor.undo(match)
+            replay = await self._replay(user, order_id, fingerprint)
+            if replay is None:
+                raise InvariantBroken(f"hold:{order_id} is in the journal but its hold is not there")
+            return replay
+        ask = match.offer.ask
+        self._floor.confirm(Claim(order_id, user, ask.provider_id, ask.key, match.claimed_tokens))
+        terms = Terms.from_text(hold.terms)
+        balance = await self._ledger.balance(user)
+        return Matched(
+            order_id,
+            terms,
+            hold.amount_atoms,
+            balance.available_atoms,
+            hold.expires_at_ms,
+            match.alternates,
+            replayed=False,
+        )
+
+    def _hold(self, user: str, order_id: str, bid: Bid, match: Match) -> Hold:
+        offer, ask, now_ms = match.offer, match.offer.ask, self._clock.now_ms()
+        terms = Terms(
+            provider_id=ask.provider_id,
+            ask_id=ask.ask_id,
+            model=ask.model,
+            gpu_type=ask.gpu_type,
+            endpoint=ask.endpoint,
+            price_ticks=ask.price_ticks,
+            completion_price_ticks=ask.completion_price_ticks,
+            model_micro=self._catalogue.resolve(ask.model).multiplier_micro,
+            gpu_centi=self._catalogue.gpu(ask.gpu_type).multiplier_centi,
+            prompt_tokens=bid.prompt_tokens,
+            max_tokens=bid.max_tokens,
+            latency_us=offer.latency_us,
+            tpot_ns=offer.tpot_ns,
+            measured=offer.measured,
+            front_size=match.front_size,
+            fee_bps=self._fee_bps,
+            matched_at_ms=now_ms,
+            grant_expires_at_ms=now_ms + self._config.grant_ttl_ms,
+        )
+        return Hold(
+            order_id=order_id,
+            user=user,
+            provider=ask.provider_id,
+            amount_atoms=offer.cost_atoms,
+            opened_at_ms=now_ms,
+            expires_at_ms=now_ms + self._lifetime_ms(terms),
+            terms=terms.to_text(),
+        )
+
+    def _lifetime_ms(self, terms: Terms) -> int:
+        """Time to start, thrice the expected length, and grace to settle."""
+        expected_ms = (terms.latency_us * 1_000 + terms.max_tokens * terms.tpot_ns) // 1_000_000
+        lifetime_ms = self._config.grant_ttl_ms + 3 * expected_ms + self._config.settle_grace_ms
+        return min(lifetime_ms, self._config.max_order_ms)
+
+    async def _replay(self, user: str, order_id: str, fingerprint: str) -> Matched | None:
+        """The first answer of an order that was matched before; None if it was not."""
+        entry = await self._ledger.find_entry(f"hold:{order_id}")
+        if entry is None:
+            return None
+        hold = await self._ledger.find_hold(order_id)
+        if hold is None or entry.fingerprint != fingerprint:
+            raise OrderMismatch(f"order {order_id} was another bid before: use a new order_id", order_id=order_id)
+        balance = await self._ledger.balance(user)
+        return Matched(
+            order_id,
+            Terms.from_text(hold.terms),
+            hold.amount_atoms,
+            balance.available_atoms,
+            hold.expires_at_ms,
+            alternates=(),
+            replayed=True,
+        )
+
+    # --- cancel -----------------------------------------------------------------------------------------------------
+
+    async def cancel(self, user: str, order_id: str) -> Cancelled:
+        """Undo a resting bid, or an order that its provider has not started. Raises UnknownOrder."""
+        if self._waiting.cancel(user, order_id):
+            return Cancelled(CancelState.CANCELLED, 0)
+        hold = await self._own_hold(user, order_id)
+        if hold.state is not HoldState.OPEN:
+            return await self._closed(hold)
+        if not self._links.reachable(hold.provider):
+            return await self._void(hold)
+        answered = self._links.ask_to_cancel(Terms.from_text(hold.terms).ask_key, order_id)
+        try:
+            await asyncio.wait_for(answered.wait(), self._config.cancel_wait_ms / 1_000)
+        except TimeoutError:
+            return Cancelled(CancelState.PENDING, 0)
+        return await self._closed(await self._own_hold(user, order_id))
+
+    async def _void(self, hold: Hold) -> Cancelled:
+        try:
+            await self._settlement.void(hold, "cancelled by its consumer")
+        except HoldClosed:
+            return await self._closed(await self._own_hold(hold.user, hold.order_id))
+        return Cancelled(CancelState.CANCELLED, hold.amount_atoms)
+
+    async def _own_hold(self, user: str, order_id: str) -> Hold:
+        hold = await self._ledger.find_hold(order_id)
+        if hold is None or hold.user != user:
+            raise UnknownOrder(f"you have no order {order_id}", order_id=order_id)
+        return hold
+
+    async def _closed(self, hold: Hold) -> Cancelled:
+        if hold.state is HoldState.OPEN:
+            return Cancelled(CancelState.PENDING, 0)
+        if hold.state is not HoldState.SETTLED:
+            return Cancelled(CancelState.CANCELLED, hold.amount_atoms)
+        receipt = await self._settlement.receipt(hold)
+        return Cancelled(CancelState.SETTLED, receipt.refunded_atoms if receipt else 0)

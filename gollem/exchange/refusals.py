@@ -1,0 +1,32 @@
+"""What a rejection of the book means for its caller: change a limit, or come again."""
+
+from collections.abc import Mapping
+
+from gollem.errors import CapacityExhausted, NoFeasibleAsk
+from gollem.market import Rejection
+
+# What keeps an ask from a bid only for a while.
+_PASSING = frozenset({"capacity", "silent", "circuit_open", "rate_limited"})
+
+
+def refusal(rejection: Rejection) -> NoFeasibleAsk | CapacityExhausted:
+    """What a rejection means for the caller: change a limit, or come again."""
+    figures: Mapping[str, object] = {
+        "considered": rejection.considered,
+        **{f"excluded_by.{limit}": count for limit, count in sorted(rejection.excluded_by.items())},
+    }
+    if rejection.full:
+        return CapacityExhausted(
+            f"{rejection.full} asks meet every limit, but none is free at this moment: try again soon",
+            retryable="true",
+            retry_after_ms=1_000,
+            **figures,
+        )
+    if not rejection.considered:
+        return NoFeasibleAsk("no provider offers this model now", retryable="true", **figures)
+    worst = max(rejection.excluded_by.items(), key=lambda item: item[1], default=("nothing", 0))
+    return NoFeasibleAsk(
+        f"none of {rejection.considered} asks meets every limit; {worst[0]} excludes {worst[1]} of them",
+        retryable="false" if not _PASSING & set(rejection.excluded_by) else "true",
+        **figures,
+    )

@@ -1,0 +1,131 @@
+"""How an order ends: settled by usage, voided, or expired by the sweeper."""
+
+import json
+import logging
+
+from gollem.clock import Clock
+from gollem.errors import Forbidden, GollemError, HoldClosed, KeyReused, UnknownOrder
+from gollem.exchange.floor import Floor
+from gollem.exchange.links import AgentLinks
+from gollem.exchange.types import Outcome, Receipt, Terms, Usage
+from gollem.ledger import Entry, Hold, HoldState, Ledger, rules
+from gollem.market import pricing
+
+_log = logging.getLogger(__name__)
+
+
+class Settlement:
+    """The ledger decides which of settle, void and expiry wins; the floor follows."""
+
+    def __init__(self, floor: Floor, ledger: Ledger, links: AgentLinks, clock: Clock) -> None:
+        self._floor = floor
+        self._ledger = ledger
+        self._links = links
+        self._clock = clock
+
+    async def settle(self, provider_id: str, order_id: str, usage: Usage, outcome: Outcome) -> Receipt:
+        """Charge the usage, capped at what was granted, and return the rest.
+
+        An order that failed or was cancelled before its first token costs nothing. Raises UnknownOrder, Forbidden,
+        HoldClosed (voided or expired meanwhile), KeyReused (settled before with other figures).
+        """
+        hold = await self._ledger.find_hold(order_id)
+        if hold is None:
+            raise UnknownOrder(f"there is no order {order_id}", order_id=order_id)
+        if hold.provider != provider_id:
+            raise Forbidden(f"order {order_id} is not yours to settle", order_id=order_id)
+        terms = Terms.from_text(hold.terms)
+        charged = _chargeable(usage, outcome, terms)
+        charge_atoms = _cost_atoms(terms, charged)
+        fee_atoms = pricing.fee_atoms(charge_atoms, terms.fee_bps)
+        detail = json.dumps(
+            {
+                "prompt_tokens": charged.prompt_tokens,
+                "completion_tokens": charged.completion_tokens,
+                "outcome": outcome.value,
+                "charged_atoms": charge_atoms,
+                "fee_atoms": fee_atoms,
+            },
+            separators=(",", ":"),
+        )
+        try:
+            posted = await self._ledger.post(rules.settle(hold, charge_atoms, fee_atoms, self._clock.now_ms(), detail))
+        except KeyReused as error:
+            raise KeyReused(f"order {order_id} was settled before with other figures", order_id=order_id) from error
+        if posted.applied:
+            self._ended(hold, outcome)
+        return _receipt(hold, posted.entry, replayed=not posted.applied)
+
+    async def void(self, hold: Hold, why: str) -> None:
+        """Return the whole hold. Raises HoldClosed."""
+        await self._ledger.post(rules.void(hold, self._clock.now_ms(), why))
+        self._floor.release(hold.order_id)
+        self._links.order_closed(hold.order_id)
+
+    async def refused_by_provider(self, provider_id: str, order_id: str) -> None:
+        """The provider will never serve this order. Orders that are not its own or are closed are passed over."""
+        hold = await self._ledger.find_hold(order_id)
+        if hold is not None and hold.provider == provider_id and hold.state is HoldState.OPEN:
+            try:
+                await self.void(hold, "never started by its provider")
+            except HoldClosed:
+                self._links.order_closed(order_id)
+
+    async def expire_overdue(self, limit: int = 256) -> int:
+        """Void holds past their deadline, `limit` at most. Returns how many."""
+        expired = 0
+        for hold in await self._ledger.expired_holds(self._clock.now_ms(), limit):
+            try:
+                posted = await self._ledger.post(rules.expire(hold, self._clock.now_ms()))
+            except HoldClosed:
+                continue  # settled or voided a moment ago
+            except GollemError:
+                _log.exception("expiry of %s failed; the next sweep tries again", hold.order_id)
+                continue
+            expired += posted.applied
+            self._floor.release(hold.order_id)
+            self._links.order_closed(hold.order_id)
+        return expired
+
+    async def receipt(self, hold: Hold) -> Receipt | None:
+        """What the order cost; None unless it is settled."""
+        entry = await self._ledger.find_entry(f"settle:{hold.order_id}")
+        return _receipt(hold, entry, replayed=True) if entry else None
+
+    def _ended(self, hold: Hold, outcome: Outcome) -> None:
+        self._floor.release(hold.order_id)
+        self._links.order_closed(hold.order_id)
+        if outcome is Outcome.FAILED:
+            self._floor.order_failed(hold.provider, hold.order_id)
+        elif outcome is Outcome.COMPLETED:
+            self._floor.order_succeeded(hold.provider)
+
+
+def _chargeable(usage: Usage, outcome: Outcome, terms: Terms) -> Usage:
+    """The usage that counts: within the caps, and nothing unless something was delivered."""
+    if outcome is not Outcome.COMPLETED and not usage.completion_tokens:
+        return Usage(0, 0)
+    return Usage(min(usage.prompt_tokens, terms.prompt_tokens), min(usage.completion_tokens, terms.max_tokens))
+
+
+def _cost_atoms(terms: Terms, usage: Usage) -> int:
+    return pricing.cost_atoms(
+        terms.price_ticks,
+        terms.completion_price_ticks,
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        terms.model_micro,
+        terms.gpu_centi,
+    )
+
+
+def _receipt(hold: Hold, entry: Entry, replayed: bool) -> Receipt:
+    detail = json.loads(entry.detail)
+    return Receipt(
+        order_id=hold.order_id,
+        held_atoms=hold.amount_atoms,
+        charged_atoms=detail["charged_atoms"],
+        fee_atoms=detail["fee_atoms"],
+        usage=Usage(detail["prompt_tokens"], detail["completion_tokens"]),
+        replayed=replayed,
+    )

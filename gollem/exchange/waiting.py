@@ -1,0 +1,127 @@
+"""Bids that rest until an ask allows them: who waits, and who wakes them in price-time priority."""
+
+import asyncio
+from dataclasses import dataclass
+
+from gollem.clock import Clock
+from gollem.errors import GollemError, OrderCancelled, OrderMismatch, TooManyStreams
+from gollem.exchange.floor import Floor
+from gollem.exchange.refusals import refusal
+from gollem.market import Bid, Match, RestingBids
+
+# Bids tried in one turn of the loop, so that a crowd of waiters does not hold up everybody else.
+_TRIED_A_TURN = 64
+
+
+@dataclass(slots=True)
+class _Waiter:
+    user: str
+    bid: Bid
+    alternates: int
+    future: asyncio.Future[Match]
+
+
+class WaitingRoom:
+    """Resting bids and their callers. Bounded: past `limit` a bid is refused."""
+
+    def __init__(self, floor: Floor, clock: Clock, limit: int) -> None:
+        self._floor = floor
+        self._clock = clock
+        self._limit = limit
+        self._bids = RestingBids()
+        self._waiters: dict[str, _Waiter] = {}
+        self._models: dict[str, None] = {}
+        self._scheduled = False
+        floor.on_room(self._room)
+
+    def __len__(self) -> int:
+        return len(self._waiters)
+
+    def resting(self, model: str) -> int:
+        """Bids resting for this model."""
+        return self._bids.count(model)
+
+    async def wait(self, user: str, order_id: str, bid: Bid, good_for_ms: int, alternates: int) -> Match:
+        """The first match that comes within `good_for_ms`, its capacity claimed. The order of service is by price
+        limit (none is the highest), then by age.
+
+        Raises NoFeasibleAsk or CapacityExhausted when time is up, OrderCancelled, TooManyStreams, OrderMismatch.
+        """
+        waiter = self._admit(user, order_id, bid, alternates)
+        try:
+            async with asyncio.timeout(good_for_ms / 1_000):
+                return await waiter.future
+        except TimeoutError:
+            if _holds_match(waiter.future):
+                return waiter.future.result()
+            last = self._floor.match(bid, alternates)
+            if isinstance(last, Match):
+                return last
+            raise refusal(last) from None
+        except asyncio.CancelledError:
+            if _holds_match(waiter.future):
+                self._floor.undo(waiter.future.result())
+            raise
+        finally:
+            self._leave(order_id, waiter)
+
+    def cancel(self, user: str, order_id: str) -> bool:
+        """End a wait of this user. False if there is none."""
+        waiter = self._waiters.get(order_id)
+        if waiter is None or waiter.user != user or waiter.future.done():
+            return False
+        waiter.future.set_exception(OrderCancelled(f"order {order_id} was cancelled", order_id=order_id))
+        self._leave(order_id, waiter)
+        return True
+
+    def close(self, error: GollemError) -> None:
+        """End every wait with this error."""
+        for waiter in list(self._waiters.values()):
+            if not waiter.future.done():
+                waiter.future.set_exception(error)
+
+    def _admit(self, user: str, order_id: str, bid: Bid, alternates: int) -> _Waiter:
+        if order_id in self._waiters:
+            raise OrderMismatch(f"order {order_id} is resting already", order_id=order_id)
+        if len(self._waiters) >= self._limit:
+            raise TooManyStreams(f"{self._limit} bids are resting already: try again later", limit=self._limit)
+        waiter = _Waiter(user, bid, alternates, asyncio.get_running_loop().create_future())
+        self._waiters[order_id] = waiter
+        self._bids.add(order_id, bid)
+        return waiter
+
+    def _leave(self, order_id: str, waiter: _Waiter) -> None:
+        if self._waiters.get(order_id) is waiter:
+            del self._waiters[order_id]
+            self._bids.remove(order_id)
+
+    def _room(self, model: str) -> None:
+        if self._bids.count(model):
+            self._models[model] = None
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._serve)
+
+    def _serve(self) -> None:
+        """Try the resting bids of one model that may have room now."""
+        self._scheduled = False
+        if not self._models:
+            return
+        model = next(iter(self._models))
+        del self._models[model]
+        for order_id in self._bids.candidates(model)[:_TRIED_A_TURN]:
+            waiter = self._waiters[order_id]
+            if waiter.future.done():
+                continue
+            result = self._floor.match(waiter.bid, waiter.alternates)
+            if isinstance(result, Match):
+                waiter.future.set_result(result)
+        if self._models:
+            self._schedule()
+
+
+def _holds_match(future: asyncio.Future[Match]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None
