@@ -53,6 +53,16 @@ def usd_per_mtok(price_ticks: int, multiplier_micro: int, gpu_centi: int) -> str
     return _plain(exact.quantize(Decimal("0.000001"), ROUND_HALF_UP), least=2)
 
 
+def tpot_ns(tokens_per_second: float) -> int:
+    """Speed as nanoseconds per token, rounded down, so that equal speeds are equal. `tokens_per_second` is above 0."""
+    return int(1e9 / tokens_per_second)
+
+
+def tokens_per_second(tpot: int) -> float:
+    """The inverse, for people."""
+    return round(1e9 / tpot, 3) if tpot else 1e9
+
+
 def _plain(value: Decimal, least: int) -> str:
     """Without exponent or trailing zeros, but with `least` places."""
     text = f"{value:f}"

@@ -1,4 +1,4 @@
-"""The use cases of consumers, providers and operators. The only room that knows market, ledger and providers together."""
+"""The use cases. The only room that knows market, ledger and providers together."""
 
 from gollem.exchange.accounts import Accounts
 from gollem.exchange.asks import Answer, Asks, Status

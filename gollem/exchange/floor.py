@@ -4,7 +4,7 @@ Every change of a seller's health or figures reaches the book through here. Repo
 call of the core before the book is next read.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -39,6 +39,7 @@ class Floor:
         self._claims_of: dict[str, dict[str, Claim]] = {}
         self._on_room: Callable[[str], None] = lambda model: None
         self._asks_of: dict[str, set[str]] = {}
+        self._models: Counter[str] = Counter()
         self._failed: OrderedDict[str, None] = OrderedDict()
 
     def on_room(self, callback: Callable[[str], None]) -> None:
@@ -50,6 +51,10 @@ class Floor:
     def __len__(self) -> int:
         return len(self._book)
 
+    def models(self) -> list[str]:
+        """Models with an ask in the book, sorted."""
+        return sorted(self._models)
+
     def asks_of(self, provider_id: str) -> list[str]:
         """Keys of the provider's asks, sorted."""
         return sorted(self._asks_of.get(provider_id, ()))
@@ -59,10 +64,13 @@ class Floor:
 
     def place(self, ask: Ask, per_minute: int | None) -> None:
         """Add or change an ask. One that is new takes over the claims of orders that still run there."""
-        new = self._book.ask(ask.key) is None
+        old = self._book.ask(ask.key)
         self._book.place(ask)
         self._asks_of.setdefault(ask.provider_id, set()).add(ask.key)
-        if new:
+        self._models[ask.model] += 1
+        if old is not None:
+            self._uncount(old.model)
+        else:
             for claim in self._claims_of.get(ask.key, {}).values():
                 self._book.claim(ask.key, claim.tokens)
         promise = Promise(ask.latency_us, ask.tpot_ns, ask.capacity_tokens, ask.capacity_slots)
@@ -199,7 +207,13 @@ class Floor:
             keys.discard(key)
             if not keys:
                 del self._asks_of[ask.provider_id]
+            self._uncount(ask.model)
         return self._book.remove(key)
+
+    def _uncount(self, model: str) -> None:
+        self._models[model] -= 1
+        if not self._models[model]:
+            del self._models[model]
 
     def _flush(self) -> None:
         """Bring collected reports into the book."""

@@ -37,14 +37,22 @@ class Reports:
 
         Raises UnknownOrder.
         """
-        hold = await self._ledger.find_hold(order_id)
-        if hold is None or hold.user != user:
-            raise UnknownOrder(f"you have no order {order_id}", order_id=order_id)
+        hold = await self._own_hold(user, order_id)
         receipt = await self._settlement.receipt(hold)
         if order_id not in self._reported:
             self._remember(order_id)
             self._learn(hold, receipt, outcome, measurement)
         return receipt
+
+    async def receipt(self, user: str, order_id: str) -> Receipt | None:
+        """What the order cost; None until it is settled. Raises UnknownOrder."""
+        return await self._settlement.receipt(await self._own_hold(user, order_id))
+
+    async def _own_hold(self, user: str, order_id: str) -> Hold:
+        hold = await self._ledger.find_hold(order_id)
+        if hold is None or hold.user != user:
+            raise UnknownOrder(f"you have no order {order_id}", order_id=order_id)
+        return hold
 
     def _learn(self, hold: Hold, receipt: Receipt | None, outcome: ClientOutcome, measurement: Measurement) -> None:
         """Figures count for orders that were served; a failure counts unless the provider was paid for all of it."""

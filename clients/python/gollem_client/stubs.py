@@ -370,7 +370,11 @@ class QuoteResponse(betterproto.Message):
     """Asks that each limit excluded; one ask may be excluded by several."""
 
     winner_ask_id: str = betterproto.string_field(5)
-    """The ask_id which the bid's policy picks from the front."""
+    """
+    The ask which the bid's policy picks from the front; empty without one.
+    """
+
+    winner_provider_id: str = betterproto.string_field(6)
 
 
 @dataclass(eq=False, repr=False)
@@ -425,6 +429,10 @@ class MarketGenerateRequest(betterproto.Message):
 
 @dataclass(eq=False, repr=False)
 class MarketGenerateResponse(betterproto.Message):
+    """
+    On failure before the first chunk the next best provider is tried, under order ids with ".2", ".3" appended.
+    """
+
     match: "MatchResponse" = betterproto.message_field(1, group="event")
     """First: who serves the request and what is held."""
 
@@ -838,6 +846,11 @@ class ListTransactionsRequest(betterproto.Message):
 
     page_token: str = betterproto.string_field(3)
     """From the page before; absent: the newest."""
+
+    earnings: Optional[bool] = betterproto.bool_field(4, optional=True)
+    """
+    What the account earned as a provider, rather than what it spent; absent: as the key's role.
+    """
 
 
 @dataclass(eq=False, repr=False)

@@ -134,7 +134,7 @@ class QuoteRequest(_message.Message):
     def __init__(self, bid: _Optional[_Union[Bid, _Mapping]] = ...) -> None: ...
 
 class QuoteResponse(_message.Message):
-    __slots__ = ("front", "front_size", "feasible", "excluded_by", "winner_ask_id")
+    __slots__ = ("front", "front_size", "feasible", "excluded_by", "winner_ask_id", "winner_provider_id")
     class ExcludedByEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -147,12 +147,14 @@ class QuoteResponse(_message.Message):
     FEASIBLE_FIELD_NUMBER: _ClassVar[int]
     EXCLUDED_BY_FIELD_NUMBER: _ClassVar[int]
     WINNER_ASK_ID_FIELD_NUMBER: _ClassVar[int]
+    WINNER_PROVIDER_ID_FIELD_NUMBER: _ClassVar[int]
     front: _containers.RepeatedCompositeFieldContainer[Offer]
     front_size: int
     feasible: int
     excluded_by: _containers.ScalarMap[str, int]
     winner_ask_id: str
-    def __init__(self, front: _Optional[_Iterable[_Union[Offer, _Mapping]]] = ..., front_size: _Optional[int] = ..., feasible: _Optional[int] = ..., excluded_by: _Optional[_Mapping[str, int]] = ..., winner_ask_id: _Optional[str] = ...) -> None: ...
+    winner_provider_id: str
+    def __init__(self, front: _Optional[_Iterable[_Union[Offer, _Mapping]]] = ..., front_size: _Optional[int] = ..., feasible: _Optional[int] = ..., excluded_by: _Optional[_Mapping[str, int]] = ..., winner_ask_id: _Optional[str] = ..., winner_provider_id: _Optional[str] = ...) -> None: ...
 
 class CancelRequest(_message.Message):
     __slots__ = ("order_id",)

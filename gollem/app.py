@@ -1,0 +1,150 @@
+"""Builds every object once, starts them in order, stops them in reverse."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import uvloop
+
+from gollem.clock import Clock, SystemClock
+from gollem.config import Config
+from gollem.exchange import (
+    Accounts,
+    AgentLinks,
+    Asks,
+    Floor,
+    Orders,
+    Reports,
+    Settlement,
+    WaitingRoom,
+    restore_claims,
+)
+from gollem.identity import open_key_store
+from gollem.ledger import open_ledger
+from gollem.market import Catalogue, MemoryBook
+from gollem.providers import Registry
+from gollem.rpc import Edge
+
+_log = logging.getLogger(__name__)
+_TICK_MS = 100
+
+
+class App:
+    """One exchange: ledger, book, edge, and what runs beside them."""
+
+    def __init__(self, config: Config, clock: Clock | None = None) -> None:
+        self.config = config
+        self._clock = clock or SystemClock()
+        self._edge: Edge | None = None
+        self._chores: list[asyncio.Task[None]] = []
+        self._closers: list[Callable[[], Awaitable[None]]] = []
+
+    @property
+    def port(self) -> int:
+        """The gRPC port, once started."""
+        assert self._edge is not None, "not started"
+        return self._edge.port
+
+    async def start(self) -> None:
+        """Open what is stored, take up the orders under way, then listen. Whatever fails is undone."""
+        try:
+            await self._start()
+        except BaseException:
+            await self._close()
+            raise
+
+    async def stop(self) -> None:
+        """Drain, then close. Idempotent."""
+        if self._edge is not None:
+            cut_off = await self._edge.drain()
+            if cut_off:
+                _log.warning("%d calls were cut off at the end of the drain", cut_off)
+        await self._close()
+
+    async def _start(self) -> None:
+        config, clock = self.config, self._clock
+        data = Path(config.storage.data)
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        catalogue = Catalogue.load(Path(config.market.catalogue) if config.market.catalogue else None)
+        ledger = await open_ledger(config.storage.ledger or f"sqlite:///{data / 'ledger.db'}")
+        self._closers.append(ledger.close)
+        keys = await open_key_store(data)
+        self._closers.append(keys.close)
+
+        registry = Registry(config.providers)
+        floor = Floor(MemoryBook(catalogue), registry, clock)
+        links = AgentLinks(registry, clock)
+        waiting = WaitingRoom(floor, clock, config.market.max_resting_bids)
+        settlement = Settlement(floor, ledger, links, clock)
+        orders = Orders(floor, ledger, catalogue, settlement, links, waiting, clock, config.market, config.exchange)
+        restored = await restore_claims(ledger, floor)
+        if restored:
+            _log.info("%d orders were under way and keep their capacity", restored)
+        edge = Edge(
+            config=config,
+            clock=clock,
+            catalogue=catalogue,
+            floor=floor,
+            waiting=waiting,
+            orders=orders,
+            asks=Asks(floor, registry, links, settlement, config.providers),
+            links=links,
+            settlement=settlement,
+            reports=Reports(floor, ledger, settlement),
+            accounts=Accounts(ledger, clock),
+            keys=keys,
+            signing_key=data / "grant.key",
+        )
+        await edge.start()
+        self._edge = edge
+        self._chore(_TICK_MS, _as_async(floor.tick))
+        self._chore(config.exchange.sweep_interval_ms, settlement.expire_overdue)
+
+    def _chore(self, every_ms: int, work: Callable[[], Awaitable[object]]) -> None:
+        self._chores.append(asyncio.create_task(_repeat(every_ms, work)))
+
+    async def _close(self) -> None:
+        for task in self._chores:
+            task.cancel()
+        await asyncio.gather(*self._chores, return_exceptions=True)
+        self._chores.clear()
+        while self._closers:
+            await self._closers.pop()()
+
+
+def _as_async(work: Callable[[], None]) -> Callable[[], Awaitable[None]]:
+    async def run() -> None:
+        work()
+
+    return run
+
+
+async def _repeat(every_ms: int, work: Callable[[], Awaitable[object]]) -> None:
+    """For ever; a failure is logged and tried again at the next turn."""
+    while True:
+        await asyncio.sleep(every_ms / 1_000)
+        try:
+            await work()
+        except Exception:
+            _log.exception("a chore failed; it runs again in %d ms", every_ms)
+
+
+async def _serve(config: Config, ready: Callable[[int], None]) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stopping.set)
+    app = App(config)
+    await app.start()
+    try:
+        ready(app.port)
+        await stopping.wait()
+    finally:
+        await app.stop()
+
+
+def serve(config: Config, ready: Callable[[int], None] = lambda port: None) -> None:
+    """Run an exchange under uvloop until SIGTERM or SIGINT. `ready(port)` is called once it listens."""
+    uvloop.run(_serve(config, ready))

@@ -1,0 +1,5 @@
+"""The gRPC edge: decode, call, encode. No rule of the business lives here."""
+
+from gollem.rpc.server import Edge
+
+__all__ = ["Edge"]

@@ -1,0 +1,43 @@
+"""Who is calling: set by the middleware, read by the services. One value a call, whatever runs beside it."""
+
+from contextvars import ContextVar
+
+from gollem.errors import Forbidden
+from gollem.identity import Principal, Role
+
+_caller: ContextVar[Principal] = ContextVar("caller")
+
+
+def set_caller(principal: Principal) -> None:
+    _caller.set(principal)
+
+
+def caller() -> Principal:
+    """Whoever holds the key of this call."""
+    return _caller.get()
+
+
+def consumer() -> str:
+    """The account, if the key may buy. Raises Forbidden."""
+    return _require(Role.CONSUMER)
+
+
+def operator() -> str:
+    """The account, if the key may operate the exchange. Raises Forbidden."""
+    return _require(Role.OPERATOR)
+
+
+def provider(provider_id: str) -> None:
+    """Raises Forbidden unless the key sells for this provider."""
+    account = _require(Role.PROVIDER)
+    if account != provider_id:
+        raise Forbidden(f"this key sells for {account}, not for {provider_id}", provider_id=provider_id)
+
+
+def _require(role: Role) -> str:
+    principal = caller()
+    if principal.role is not role:
+        raise Forbidden(
+            f"this needs a key of role {role.value}, yours is {principal.role.value}", needed_role=role.value
+        )
+    return principal.account

@@ -1,0 +1,183 @@
+"""What the use cases give, as messages."""
+
+from gollem import units
+from gollem.exchange import Answer, Matched, Receipt, Terms
+from gollem.ledger import StatementLine
+from gollem.market import Catalogue, Depth, Offer
+from gollem.providers import CircuitState, CircuitStatus, Seller
+from gollem.rpc.pb import common_pb2, credit_pb2, market_pb2, provider_pb2
+
+_CIRCUITS = {
+    CircuitState.CLOSED: provider_pb2.Circuit.CLOSED,
+    CircuitState.OPEN: provider_pb2.Circuit.OPEN,
+    CircuitState.HALF_OPEN: provider_pb2.Circuit.HALF_OPEN,
+}
+
+
+def offer(value: Offer, catalogue: Catalogue) -> market_pb2.Offer:
+    ask = value.ask
+    micro = catalogue.resolve(ask.model).multiplier_micro
+    centi = catalogue.gpu(ask.gpu_type).multiplier_centi
+    return market_pb2.Offer(
+        provider_id=ask.provider_id,
+        ask_id=ask.ask_id,
+        model=ask.model,
+        gpu_type=ask.gpu_type,
+        endpoint=ask.endpoint,
+        price=units.format_fixed(ask.price_ticks),
+        completion_price=units.format_fixed(ask.completion_price_ticks),
+        prompt_usd_per_mtok=units.usd_per_mtok(ask.price_ticks, micro, centi),
+        completion_usd_per_mtok=units.usd_per_mtok(ask.completion_price_ticks, micro, centi),
+        max_cost=units.format_fixed(value.cost_atoms),
+        latency_ms=value.latency_us / 1_000,
+        throughput_tps=units.tokens_per_second(value.tpot_ns),
+        measured=value.measured,
+    )
+
+
+def agreed_offer(terms: Terms, held_atoms: int) -> market_pb2.Offer:
+    """The winner as it was at the match."""
+    micro, centi = terms.model_micro, terms.gpu_centi
+    return market_pb2.Offer(
+        provider_id=terms.provider_id,
+        ask_id=terms.ask_id,
+        model=terms.model,
+        gpu_type=terms.gpu_type,
+        endpoint=terms.endpoint,
+        price=units.format_fixed(terms.price_ticks),
+        completion_price=units.format_fixed(terms.completion_price_ticks),
+        prompt_usd_per_mtok=units.usd_per_mtok(terms.price_ticks, micro, centi),
+        completion_usd_per_mtok=units.usd_per_mtok(terms.completion_price_ticks, micro, centi),
+        max_cost=units.format_fixed(held_atoms),
+        latency_ms=terms.latency_us / 1_000,
+        throughput_tps=units.tokens_per_second(terms.tpot_ns),
+        measured=terms.measured,
+    )
+
+
+def matched(value: Matched, grant: str, catalogue: Catalogue) -> market_pb2.MatchResponse:
+    terms = value.terms
+    return market_pb2.MatchResponse(
+        order_id=value.order_id,
+        offer=agreed_offer(terms, value.held_atoms),
+        held=units.format_fixed(value.held_atoms),
+        available=units.format_fixed(value.available_atoms),
+        alternates=[offer(alternate, catalogue) for alternate in value.alternates],
+        front_size=terms.front_size,
+        grant=grant,
+        grant_expires_at_ms=terms.grant_expires_at_ms,
+        hold_expires_at_ms=value.hold_expires_at_ms,
+        replayed=value.replayed,
+    )
+
+
+def usage(prompt_tokens: int, completion_tokens: int) -> common_pb2.Usage:
+    return common_pb2.Usage(prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
+
+
+def receipt(value: Receipt) -> market_pb2.Receipt:
+    return market_pb2.Receipt(
+        order_id=value.order_id,
+        held=units.format_fixed(value.held_atoms),
+        charged=units.format_fixed(value.charged_atoms),
+        refunded=units.format_fixed(value.refunded_atoms),
+        provider_share=units.format_fixed(value.share_atoms),
+        fee=units.format_fixed(value.fee_atoms),
+        usage=usage(value.usage.prompt_tokens, value.usage.completion_tokens),
+    )
+
+
+def settled(value: Receipt) -> provider_pb2.SettleResponse:
+    return provider_pb2.SettleResponse(
+        order_id=value.order_id,
+        held=units.format_fixed(value.held_atoms),
+        charged=units.format_fixed(value.charged_atoms),
+        refunded=units.format_fixed(value.refunded_atoms),
+        provider_share=units.format_fixed(value.share_atoms),
+        fee=units.format_fixed(value.fee_atoms),
+        usage=usage(value.usage.prompt_tokens, value.usage.completion_tokens),
+        replayed=value.replayed,
+    )
+
+
+def model_book(depth: Depth, resting_bids: int, catalogue: Catalogue) -> market_pb2.ModelBook:
+    model = catalogue.resolve(depth.model)
+    best = depth.best_price_ticks
+    return market_pb2.ModelBook(
+        model=depth.model,
+        live_asks=depth.live_asks,
+        blocked_asks=depth.blocked_asks,
+        resting_bids=resting_bids,
+        free_tokens=depth.free_tokens,
+        free_slots=depth.free_slots,
+        best_price="" if best is None else units.format_fixed(best),
+        reference_price=units.format_fixed(model.reference_price_ticks),
+        reference_latency_ms=model.reference_latency_us / 1_000,
+        reference_throughput_tps=units.tokens_per_second(model.reference_tpot_ns),
+        front=[offer(each, catalogue) for each in depth.front],
+        front_size=depth.front_size,
+    )
+
+
+def telemetry_answer(ask_id: str, sequence: int, answer: Answer) -> provider_pb2.TelemetryResponse:
+    return provider_pb2.TelemetryResponse(
+        ask_id=ask_id,
+        sequence=sequence,
+        blocked_by=answer.blocked_by,
+        cancelled_orders=answer.cancelled_orders,
+        matched=answer.matched,
+        known=answer.known,
+    )
+
+
+def circuit(provider_id: str, status: CircuitStatus, threshold: int, window_ms: int) -> provider_pb2.Circuit:
+    return provider_pb2.Circuit(
+        provider_id=provider_id,
+        state=_CIRCUITS[status.state],
+        failures=status.failures,
+        threshold=threshold,
+        window_ms=window_ms,
+        retry_after_ms=status.retry_after_ms,
+    )
+
+
+def rate_limit(seller: Seller, ask_id: str, now_ms: int) -> provider_pb2.AskRateLimit:
+    if seller.window is None:
+        return provider_pb2.AskRateLimit(ask_id=ask_id)
+    status = seller.window.status(now_ms)
+    return provider_pb2.AskRateLimit(
+        ask_id=ask_id,
+        limit_per_minute=status.limit,
+        remaining=status.remaining,
+        retry_after_ms=status.retry_after_ms,
+    )
+
+
+def latency(seller: Seller, ask_id: str, samples_needed: int) -> provider_pb2.AskLatency:
+    latency_us, tpot_ns, _ = seller.figures
+    message = provider_pb2.AskLatency(
+        ask_id=ask_id,
+        promised_latency_ms=seller.promise.latency_us / 1_000,
+        promised_throughput_tps=units.tokens_per_second(seller.promise.tpot_ns),
+        samples=len(seller.samples),
+        samples_needed=samples_needed,
+        effective_latency_ms=latency_us / 1_000,
+        effective_throughput_tps=units.tokens_per_second(tpot_ns),
+    )
+    if measured := seller.samples.measured():
+        message.latency_p50_ms = measured.latency_p50_us / 1_000
+        message.latency_p95_ms = measured.latency_p95_us / 1_000
+        message.latency_p99_ms = measured.latency_p99_us / 1_000
+        if measured.tpot_p50_ns is not None:
+            message.throughput_p50_tps = units.tokens_per_second(measured.tpot_p50_ns)
+    return message
+
+
+def statement_line(line: StatementLine) -> credit_pb2.StatementLine:
+    return credit_pb2.StatementLine(
+        key=line.key,
+        kind=line.kind.value,
+        amount=units.format_fixed(line.amount_atoms),
+        order_id=line.order_id,
+        at_ms=line.at_ms,
+    )

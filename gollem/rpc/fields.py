@@ -1,0 +1,80 @@
+"""Checks of single fields. Each returns the value in the unit used inside, or raises InvalidField with the rule."""
+
+import math
+import re
+
+from gollem import units
+from gollem.errors import InvalidField
+from gollem.market import MAX_LATENCY_US, MAX_PRICE_TICKS
+
+_ACCOUNT = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_ORDER = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
+_ASK = re.compile(r"[A-Za-z0-9._:/-]{1,64}", re.ASCII)
+_HOST_PORT = re.compile(r"(?:https://)?(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII)
+MAX_TPS = 1_000_000.0
+
+
+def account(text: str, field: str) -> str:
+    return _pattern(_ACCOUNT, text, field, "A-Z a-z 0-9 . _ -")
+
+
+def order_id(text: str, field: str = "order_id") -> str:
+    return _pattern(_ORDER, text, field, "A-Z a-z 0-9 . _ : -")
+
+
+def ask_id(text: str, field: str = "ask_id") -> str:
+    return _pattern(_ASK, text, field, "A-Z a-z 0-9 . _ : / -")
+
+
+def whole(value: int, field: str, least: int, most: int) -> int:
+    if not least <= value <= most:
+        raise InvalidField(field, f"must be a whole number from {least} to {most}, not {value}")
+    return value
+
+
+def count(items: int, field: str, most: int, least: int = 0) -> None:
+    if not least <= items <= most:
+        raise InvalidField(field, f"must have {least} to {most} entries, not {items}")
+
+
+def price_ticks(text: str, field: str) -> int:
+    """USD per standard credit of work, as ticks."""
+    ticks = units.parse_fixed(text, field)
+    if not 1 <= ticks <= MAX_PRICE_TICKS:
+        raise InvalidField(field, f"must be from 0.00000001 to {units.format_fixed(MAX_PRICE_TICKS)}, not {text}")
+    return ticks
+
+
+def positive_atoms(text: str, field: str, most: int = units.MAX_ATOMS - 1) -> int:
+    """Credits above 0, as atoms."""
+    atoms = units.parse_fixed(text, field)
+    if not 0 < atoms <= most:
+        raise InvalidField(field, f"must be above 0 and at most {units.format_fixed(most)}, not {text}")
+    return atoms
+
+
+def latency_us(milliseconds: int, field: str) -> int:
+    return whole(milliseconds, field, 1, MAX_LATENCY_US // 1_000) * 1_000
+
+
+def tpot_ns(tokens_per_second: float, field: str) -> int:
+    """Speed as nanoseconds per token."""
+    if not (math.isfinite(tokens_per_second) and 0.0001 <= tokens_per_second <= MAX_TPS):
+        raise InvalidField(field, f"must be from 0.0001 to {MAX_TPS:.0f} tokens a second")
+    return units.tpot_ns(tokens_per_second)
+
+
+def endpoint(text: str, field: str = "endpoint") -> str:
+    """host:port, or https://host[:port]."""
+    port = text.rpartition(":")[2] if ":" in text.removeprefix("https://") and not text.endswith("]") else ""
+    if not _HOST_PORT.fullmatch(text) or not (port or text.startswith("https://")):
+        raise InvalidField(field, "must be host:port, or https://host[:port] for TLS")
+    if port and not 1 <= int(port) <= 65_535:
+        raise InvalidField(field, f"the port must be from 1 to 65535, not {port}")
+    return text
+
+
+def _pattern(pattern: re.Pattern[str], text: str, field: str, alphabet: str) -> str:
+    if not pattern.fullmatch(text):
+        raise InvalidField(field, f"must be 1 to 64 of {alphabet}")
+    return text

@@ -1,0 +1,180 @@
+"""MarketService: what consumers call."""
+
+import asyncio
+from typing import Any
+
+from gollem import units
+from gollem.clock import Clock
+from gollem.errors import GollemError, TooManyStreams
+from gollem.exchange import CancelState, Floor, Orders, Reports, WaitingRoom
+from gollem.market import Catalogue
+from gollem.rpc import context, decode, encode, fields
+from gollem.rpc.errors import public, status_of
+from gollem.rpc.grants import GrantSigner
+from gollem.rpc.middleware import Middleware
+from gollem.rpc.pb import market_pb2
+from gollem.rpc.pb.market_grpc import MarketServiceBase
+from gollem.rpc.relay import Relay
+from gollem.rpc.unary import answer
+
+# Bids of one MatchStream that may be under way at once; more wait their turn.
+_STREAM_BIDS = 256
+_MAX_WATCHERS = 1_000
+_DEFAULT_WATCH_MS = 1_000
+
+_CANCEL_STATES = {
+    CancelState.CANCELLED: market_pb2.CancelResponse.CANCELLED,
+    CancelState.PENDING: market_pb2.CancelResponse.PENDING,
+    CancelState.SETTLED: market_pb2.CancelResponse.SETTLED,
+}
+
+
+class MarketService(MarketServiceBase):
+    """Decodes, calls the use case, encodes."""
+
+    def __init__(
+        self,
+        orders: Orders,
+        reports: Reports,
+        relay: Relay,
+        floor: Floor,
+        waiting: WaitingRoom,
+        catalogue: Catalogue,
+        signer: GrantSigner,
+        middleware: Middleware,
+        clock: Clock,
+    ) -> None:
+        self._orders = orders
+        self._reports = reports
+        self._relay = relay
+        self._floor = floor
+        self._waiting = waiting
+        self._catalogue = catalogue
+        self._signer = signer
+        self._middleware = middleware
+        self._clock = clock
+        self._watchers = 0
+
+    async def Match(self, stream: Any) -> None:
+        await answer(stream, self._match)
+
+    async def Quote(self, stream: Any) -> None:
+        await answer(stream, self._quote)
+
+    async def Cancel(self, stream: Any) -> None:
+        await answer(stream, self._cancel)
+
+    async def Report(self, stream: Any) -> None:
+        await answer(stream, self._report)
+
+    async def GetOrderBook(self, stream: Any) -> None:
+        await answer(stream, self._order_book)
+
+    async def Generate(self, stream: Any) -> None:
+        request = await stream.recv_message()
+        decode.with_headers(request.bid, stream.metadata)
+        async for event in self._relay.generate(context.consumer(), request):
+            await stream.send_message(event)
+
+    async def MatchStream(self, stream: Any) -> None:
+        """Bids are matched side by side; the stream ends when the last one is answered."""
+        context.consumer()
+        room, sending = asyncio.Semaphore(_STREAM_BIDS), asyncio.Lock()
+
+        async def serve(request: market_pb2.MatchRequest) -> None:
+            try:
+                message = await self._outcome(request)
+                async with sending:
+                    await stream.send_message(message)
+            finally:
+                room.release()
+
+        async with asyncio.TaskGroup() as tasks:
+            async for request in stream:
+                await room.acquire()
+                tasks.create_task(serve(request))
+
+    async def WatchOrderBook(self, stream: Any) -> None:
+        """A picture now, then one whenever something has changed, until the caller leaves."""
+        request = await stream.recv_message()
+        interval_ms = _DEFAULT_WATCH_MS
+        if request.HasField("interval_ms"):
+            interval_ms = fields.whole(request.interval_ms, "interval_ms", 100, 60_000)
+        if self._watchers >= _MAX_WATCHERS:
+            raise TooManyStreams(f"{_MAX_WATCHERS} are watching already", limit=_MAX_WATCHERS)
+        self._watchers += 1
+        try:
+            await self._watch(stream, request.model, interval_ms)
+        finally:
+            self._watchers -= 1
+
+    async def _watch(self, stream: Any, model: str, interval_ms: int) -> None:
+        last = None
+        while True:
+            book = self._book(model)
+            shown = [each.SerializeToString(deterministic=True) for each in book.models]
+            if shown != last:
+                await stream.send_message(book)
+                last = shown
+            await asyncio.sleep(interval_ms / 1_000)
+
+    async def _outcome(self, request: market_pb2.MatchRequest) -> market_pb2.MatchStreamResponse:
+        """What a unary Match would answer, errors included."""
+        try:
+            self._middleware.spend()
+            return market_pb2.MatchStreamResponse(order_id=request.order_id, match=await self._match(request))
+        except Exception as error:
+            return market_pb2.MatchStreamResponse(order_id=request.order_id, refusal=_refusal(public(error)))
+
+    async def _match(self, request: market_pb2.MatchRequest) -> market_pb2.MatchResponse:
+        user = context.consumer()
+        order_id = fields.order_id(request.order_id)
+        good_for_ms = fields.whole(request.good_for_ms, "good_for_ms", 0, decode.MAX_GOOD_FOR_MS)
+        alternates = 3
+        if request.HasField("alternates"):
+            alternates = fields.whole(request.alternates, "alternates", 0, decode.MAX_ALTERNATES)
+        bid = decode.bid(request.bid, self._catalogue)
+        matched = await self._orders.match(user, order_id, bid, good_for_ms, alternates)
+        return encode.matched(matched, self._signer.grant(matched), self._catalogue)
+
+    async def _quote(self, request: market_pb2.QuoteRequest) -> market_pb2.QuoteResponse:
+        quote = self._orders.quote(decode.bid(request.bid, self._catalogue))
+        return market_pb2.QuoteResponse(
+            front=[encode.offer(offer, self._catalogue) for offer in quote.front[:256]],
+            front_size=len(quote.front),
+            feasible=quote.feasible,
+            excluded_by=quote.rejection.excluded_by,
+            winner_ask_id=quote.winner.ask.ask_id if quote.winner else "",
+            winner_provider_id=quote.winner.ask.provider_id if quote.winner else "",
+        )
+
+    async def _cancel(self, request: market_pb2.CancelRequest) -> market_pb2.CancelResponse:
+        cancelled = await self._orders.cancel(context.consumer(), fields.order_id(request.order_id))
+        return market_pb2.CancelResponse(
+            state=_CANCEL_STATES[cancelled.state], refunded=units.format_fixed(cancelled.refunded_atoms)
+        )
+
+    async def _report(self, request: market_pb2.ReportRequest) -> market_pb2.ReportResponse:
+        outcome, measurement = decode.measurement(request)
+        order_id = fields.order_id(request.order_id)
+        receipt = await self._reports.report(context.consumer(), order_id, outcome, measurement)
+        return market_pb2.ReportResponse(receipt=encode.receipt(receipt) if receipt else None)
+
+    async def _order_book(self, request: market_pb2.GetOrderBookRequest) -> market_pb2.OrderBook:
+        return self._book(request.model)
+
+    def _book(self, model: str) -> market_pb2.OrderBook:
+        names = [self._catalogue.resolve(model).name] if model else self._floor.models()
+        return market_pb2.OrderBook(
+            models=[
+                encode.model_book(self._floor.depth(name), self._waiting.resting(name), self._catalogue)
+                for name in names
+            ],
+            at_ms=self._clock.now_ms(),
+        )
+
+
+def _refusal(error: GollemError) -> market_pb2.Refusal:
+    return market_pb2.Refusal(
+        code=status_of(error).value, reason=error.reason, message=error.message, figures=error.figures
+    )
