@@ -17,12 +17,12 @@ class ConfigError(ValueError):
     """A setting is unknown or breaks its rule; the text names the key and says what would do."""
 
 
-def _number(default: int, least: int, most: int, help: str) -> Any:
-    return field(default=default, metadata={"least": least, "most": most, "help": help})
+def _number(default: int, least: int, most: int, purpose: str) -> Any:
+    return field(default=default, metadata={"least": least, "most": most, "help": purpose})
 
 
-def _text(default: str, help: str) -> Any:
-    return field(default=default, metadata={"help": help})
+def _text(default: str, purpose: str) -> Any:
+    return field(default=default, metadata={"help": purpose})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Every error of the exchange on one screen, rooted by who has to act.
 
-`CallerError`: the request cannot be granted as it is; its figures say what to change. Expected, never logged as a fault.
+`CallerError`: the request cannot be granted as it is; its figures say what to change. Expected: not logged as a fault.
 `WorldError`: something we depend on did not answer; repeat the same call with the same id.
 `InvariantBroken`: our own bug. The caller learns that and nothing else; the log has the rest.
 """

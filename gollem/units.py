@@ -6,10 +6,11 @@
 
 import re
 from decimal import ROUND_HALF_UP, Decimal
+from typing import Final
 
 from gollem.errors import InvalidField
 
-PLACES = 8
+PLACES: Final = 8
 ATOMS_PER_CREDIT = 10**PLACES
 ATOMS_PER_USD = 1_000 * ATOMS_PER_CREDIT
 TICKS_PER_USD = 10**PLACES
