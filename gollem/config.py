@@ -17,12 +17,21 @@ class ConfigError(ValueError):
     """A setting is unknown or breaks its rule; the text names the key and says what would do."""
 
 
+<<<<<<< HEAD
 def _number(default: int, least: int, most: int, about: str) -> Any:
     return field(default=default, metadata={"least": least, "most": most, "help": about})
 
 
 def _text(default: str, about: str) -> Any:
     return field(default=default, metadata={"help": about})
+=======
+def _number(default: int, least: int, most: int, purpose: str) -> Any:
+    return field(default=default, metadata={"least": least, "most": most, "help": purpose})
+
+
+def _text(default: str, purpose: str) -> Any:
+    return field(default=default, metadata={"help": purpose})
+>>>>>>> cli
 
 
 @dataclass(frozen=True, slots=True)

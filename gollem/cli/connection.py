@@ -1,0 +1,104 @@
+"""The line to an exchange: its address and key from options, calls, and the client's errors as `Failure`."""
+
+import asyncio
+import functools
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import betterproto
+import click
+from gollem_client import ChannelPool, Exchange, GollemClient, GollemError, Timeouts
+
+from gollem.cli.failure import Failure
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+Answer = TypeVar("Answer", bound=betterproto.Message)
+DEFAULT_SERVER = "127.0.0.1:50051"
+# What to do about an error, by its reason.
+ADVICE = {
+    "UNAUTHENTICATED": "Make a key with `gollem keys create` and put it into GOLLEM_API_KEY.",
+    "FORBIDDEN": "This needs the key of another role or account.",
+    "UNKNOWN_MODEL": "`gollem book` lists the models.",
+    "INSUFFICIENT_CREDITS": "Lower --max-tokens, or ask the operator for `gollem credits grant`.",
+    "NO_FEASIBLE_ASK": "Loosen a limit; `gollem quote` shows what each one excludes.",
+    "CAPACITY_EXHAUSTED": "Try again in a moment.",
+    "RATE_LIMITED": "Try again in a moment.",
+    "LEDGER_UNAVAILABLE": "Repeat the command.",
+    "OUTCOME_UNKNOWN": "Repeat the command, with the same --order-id if it has one.",
+    "SHUTTING_DOWN": "Start one with `gollem serve`, or name it with --server.",
+}
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where an exchange is, and the key to show there."""
+
+    address: str
+    key: str = field(repr=False)
+
+
+@asynccontextmanager
+async def connect(server: Server) -> AsyncIterator[GollemClient]:
+    """A client, for as long as the block lasts. What it raises leaves the block as Failure."""
+    with own_failures():
+        async with GollemClient(server.address, api_key=server.key) as client:
+            yield client
+
+
+@contextmanager
+def own_failures() -> Iterator[None]:
+    """What the client raises leaves the block as Failure: the server's own words, and advice by their reason."""
+    try:
+        yield
+    except GollemError as error:
+        raise Failure(error.message, ADVICE.get(error.reason, "")) from error
+
+
+def call(server: Server, method: str, request: betterproto.Message, answer_type: type[Answer]) -> Answer:
+    """One call of any service ("AdminService/Audit"), from connecting to closing."""
+
+    async def once() -> Answer:
+        pool = ChannelPool()
+        try:
+            return await Exchange(server.address, server.key, pool, Timeouts()).call(method, request, answer_type)
+        finally:
+            pool.close()
+
+    with own_failures():
+        return run(once())
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end; Ctrl-C ends it without a traceback."""
+    try:
+        return asyncio.run(work)
+    except KeyboardInterrupt:
+        raise click.Abort from None
+
+
+def server_options(command: F) -> F:
+    """Adds --server and --key-file; the command gets them as one `server`."""
+
+    @click.option("--server", "address", envvar="GOLLEM_SERVER", default=DEFAULT_SERVER, show_default=True)
+    @click.option("--key-file", type=click.Path(path_type=Path), help="file of the API key; else GOLLEM_API_KEY has it")
+    @functools.wraps(command)
+    def with_server(*args: Any, address: str, key_file: Path | None, **others: Any) -> Any:
+        return command(*args, server=Server(address, read_key(key_file)), **others)
+
+    return cast(F, with_server)
+
+
+def read_key(key_file: Path | None) -> str:
+    """The key from the file or the environment: never from the command line, which others can see."""
+    try:
+        key = key_file.read_text("ascii") if key_file else os.environ.get("GOLLEM_API_KEY", "")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failure(f"{key_file}: cannot be read as a key", "Name a file with nothing in it but the key.") from error
+    if not key.strip():
+        raise Failure("no API key", "Put it into GOLLEM_API_KEY, or name its file with --key-file.")
+    return key.strip()

@@ -1,0 +1,31 @@
+"""`gollem credits grant`: an operator gives an account credits."""
+
+import uuid
+
+import click
+from gollem_client import stubs
+
+from gollem.cli import output
+from gollem.cli.connection import Server, call, server_options
+
+
+@click.group()
+def credits_() -> None:
+    """Give an account credits."""
+
+
+@credits_.command()
+@click.option("--account", required=True)
+@click.option("--amount", required=True, help="credits, such as 1000 (1 USD)")
+@click.option("--grant-id", help="made by you; the same again grants nothing twice  [default: a new one]")
+@output.json_option
+@server_options
+def grant(server: Server, account: str, amount: str, grant_id: str | None, as_json: bool) -> None:
+    """Grant credits. Needs the key of an operator."""
+    request = stubs.GrantCreditsRequest(grant_id=grant_id or f"cli-{uuid.uuid4().hex}", account=account, amount=amount)
+    answer = call(server, "AdminService/GrantCredits", request, stubs.GrantCreditsResponse)
+    if as_json:
+        output.print_json(answer)
+        return
+    done = "had been granted before" if answer.replayed else "granted"
+    click.echo(f"{output.money(amount)} {done} to {account}, which now has {output.money(answer.available)}")

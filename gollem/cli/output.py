@@ -1,0 +1,68 @@
+"""How things are shown: tables for people, JSON for programs, credits always with USD."""
+
+import json
+import sys
+
+import betterproto
+import click
+from rich.console import Console
+from rich.table import Table
+
+from gollem import units
+
+json_option = click.option("--json", "as_json", is_flag=True, help="JSON for programs instead of tables")
+
+
+def stdout() -> Console:
+    """For what was asked for. Plain when it is not a terminal."""
+    return Console(file=sys.stdout, highlight=False)
+
+
+def stderr() -> Console:
+    """For progress and remarks, so that stdout stays clean."""
+    return Console(file=sys.stderr, highlight=False)
+
+
+def print_json(message: betterproto.Message) -> None:
+    """A message as one line of JSON in proto's own field names; money stays a decimal string."""
+    tree = message.to_dict(casing=betterproto.Casing.SNAKE, include_default_values=True)  # type: ignore[arg-type]
+    click.echo(json.dumps(tree, ensure_ascii=False))
+
+
+def table(*columns: str, title: str | None = None, right: tuple[str, ...] = ()) -> Table:
+    """A light table whose columns named in `right` are figures."""
+    made = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", no_wrap=column in right)
+    return made
+
+
+def atoms(amount: str) -> int:
+    """Credits from the wire ("-1.50000000") as atoms; the empty string is none."""
+    value = units.parse_fixed(amount.removeprefix("-") or "0", "credits")
+    return -value if amount.startswith("-") else value
+
+
+def money(amount: str) -> str:
+    """Credits from the wire, and in USD."""
+    return money_atoms(atoms(amount))
+
+
+def usd(amount: str) -> str:
+    """Credits from the wire in USD."""
+    return units.format_usd(atoms(amount))
+
+
+def money_atoms(value_atoms: int) -> str:
+    """Atoms as credits, and in USD."""
+    return f"{units.format_fixed(value_atoms)} credits (${units.format_usd(value_atoms)})"
+
+
+def usd_per_mtok(charged_atoms: int, tokens: int) -> str:
+    """What an order came to in USD per million tokens, to six places; "-" without tokens."""
+    return units.format_usd(round(charged_atoms * 1_000_000 // tokens, -5)) if tokens else "-"
+
+
+def number(value: float) -> str:
+    """A measured figure with three significant places or all of its whole digits."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -1,0 +1,45 @@
+"""The root command: a table of commands, each loaded when it is called, so that `gollem --help` is quick."""
+
+from importlib import import_module
+
+import click
+
+# Name -> where it is, and what it does.
+COMMANDS = {
+    "demo": ("gollem.cli.demo:demo", "see all of it work on this machine, with a real model"),
+    "serve": ("gollem.cli.serve:serve", "run the exchange"),
+    "config": ("gollem.cli.settings:config", "show every setting and its value"),
+    "keys": ("gollem.cli.keys:keys", "make, list and revoke API keys"),
+    "credits": ("gollem.cli.grants:credits_", "give an account credits"),
+    "generate": ("gollem.cli.generate:generate", "buy an answer and stream it"),
+    "match": ("gollem.cli.bids:match", "match a bid and hold its cost"),
+    "quote": ("gollem.cli.bids:quote", "show the front for a bid; nothing is deducted"),
+    "book": ("gollem.cli.book:book", "show the order book and draw its front"),
+    "balance": ("gollem.cli.account:balance", "show an account's credits"),
+    "transactions": ("gollem.cli.account:transactions", "show an account's statement"),
+    "ledger": ("gollem.cli.audit:ledger", "prove that the books balance"),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only to run it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[name][0].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, purpose) for name, (_, purpose) in COMMANDS.items()])
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="gollem", message="%(prog)s %(version)s")
+def main() -> None:
+    """GoLLeM: an exchange for LLM inference."""

@@ -1,0 +1,64 @@
+"""`gollem config`, and the options from which `gollem serve` takes its settings."""
+
+import functools
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import click
+
+from gollem.cli import output
+from gollem.cli.failure import Failure
+from gollem.config import Config, ConfigError, describe, load
+
+F = TypeVar("F", bound=Callable[..., Any])
+# Options that stand for a setting.
+SHORTHANDS = {"data": "storage.data", "ledger": "storage.ledger", "host": "server.host", "port": "server.port"}
+
+
+def config_options(command: F) -> F:
+    """Adds --config, --set and shorthands; the command gets them as one `config`."""
+
+    @click.option("--config", "file", type=click.Path(dir_okay=False, path_type=Path), help="TOML file of settings")
+    @click.option("--set", "chosen", multiple=True, metavar="SECTION.NAME=VALUE", help="one setting; may be repeated")
+    @click.option("--data", metavar="FOLDER", help="where the ledger and the keys are kept")
+    @click.option("--ledger", metavar="URL", help="of the ledger, when it is not in the data folder")
+    @click.option("--host", help="address to listen on")
+    @click.option("--port", help="gRPC port; 0 takes a free one")
+    @functools.wraps(command)
+    def with_config(*args: Any, file: Path | None, chosen: tuple[str, ...], **options: Any) -> Any:
+        short = {key: value for name, key in SHORTHANDS.items() if (value := options.pop(name)) is not None}
+        return command(*args, config=read_config(file, dict(map(_setting, chosen)) | short), **options)
+
+    return cast(F, with_config)
+
+
+def read_config(file: Path | None = None, overrides: dict[str, str] | None = None) -> Config:
+    """Settings of the file, the environment and `overrides`. Raises Failure."""
+    try:
+        return load(file, os.environ, overrides)
+    except ConfigError as error:
+        raise Failure(str(error)) from error
+
+
+@click.command()
+@config_options
+@output.json_option
+def config(config: Config, as_json: bool) -> None:
+    """Show every setting, its value as `gollem serve` would take it, and what it is."""
+    if as_json:
+        click.echo(json.dumps({key: value for key, value, _ in describe(config)}))
+        return
+    shown = output.table("setting", "value", "what it is")
+    for key, value, purpose in describe(config):
+        shown.add_row(key, str(value) or "-", purpose)
+    output.stdout().print(shown)
+
+
+def _setting(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise click.UsageError(f"--set {text}: must be section.name=value")
+    return key, value
