@@ -17,21 +17,12 @@ class ConfigError(ValueError):
     """A setting is unknown or breaks its rule; the text names the key and says what would do."""
 
 
-<<<<<<< HEAD
 def _number(default: int, least: int, most: int, about: str) -> Any:
-    return field(default=default, metadata={"least": least, "most": most, "help": about})
+    return field(default=default, metadata={"least": least, "most": most, "about": about})
 
 
 def _text(default: str, about: str) -> Any:
-    return field(default=default, metadata={"help": about})
-=======
-def _number(default: int, least: int, most: int, purpose: str) -> Any:
-    return field(default=default, metadata={"least": least, "most": most, "help": purpose})
-
-
-def _text(default: str, purpose: str) -> Any:
-    return field(default=default, metadata={"help": purpose})
->>>>>>> cli
+    return field(default=default, metadata={"about": about})
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +127,7 @@ def load(
 def describe(config: Config) -> list[tuple[str, object, str]]:
     """Every setting as (key, value, what it is)."""
     return [
-        (f"{section.name}.{name}", getattr(getattr(config, section.name), name), info.metadata["help"])
+        (f"{section.name}.{name}", getattr(getattr(config, section.name), name), info.metadata["about"])
         for section in fields(Config)
         for name, info in _settings(section.name).items()
     ]

@@ -80,6 +80,7 @@ class MarketService(MarketServiceBase):
         """Bids are matched side by side; the stream ends when the last one is answered."""
         context.consumer()
         room, sending = asyncio.Semaphore(_STREAM_BIDS), asyncio.Lock()
+        tasks: set[asyncio.Task[None]] = set()
 
         async def serve(request: market_pb2.MatchRequest) -> None:
             try:
@@ -89,10 +90,17 @@ class MarketService(MarketServiceBase):
             finally:
                 room.release()
 
-        async with asyncio.TaskGroup() as tasks:
+        try:
             async for request in stream:
                 await room.acquire()
-                tasks.create_task(serve(request))
+                task = asyncio.create_task(serve(request))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def WatchOrderBook(self, stream: Any) -> None:
         """A picture now, then one whenever something has changed, until the caller leaves."""
