@@ -123,7 +123,7 @@ class Orders:
             price_ticks=ask.price_ticks,
             completion_price_ticks=ask.completion_price_ticks,
             model_micro=self._catalogue.resolve(ask.model).multiplier_micro,
-            gpu_centi=self._catalogue.gpu(ask.gpu_type).multiplier_centi,
+            gpu_centi=self._catalogue.gpu(ask.gpu_type),
             prompt_tokens=bid.prompt_tokens,
             max_tokens=bid.max_tokens,
             latency_us=offer.latency_us,

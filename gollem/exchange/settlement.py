@@ -9,7 +9,7 @@ from gollem.exchange.floor import Floor
 from gollem.exchange.links import AgentLinks
 from gollem.exchange.types import Outcome, Receipt, Terms, Usage
 from gollem.ledger import Entry, Hold, HoldState, Ledger, rules
-from gollem.market import pricing
+from gollem.market import share
 
 _log = logging.getLogger(__name__)
 
@@ -36,8 +36,8 @@ class Settlement:
             raise Forbidden(f"order {order_id} is not yours to settle", order_id=order_id)
         terms = Terms.from_text(hold.terms)
         charged = _chargeable(usage, outcome, terms)
-        charge_atoms = _cost_atoms(terms, charged)
-        fee_atoms = pricing.fee_atoms(charge_atoms, terms.fee_bps)
+        charge_atoms = terms.price.charge_atoms(charged.prompt_tokens, charged.completion_tokens)
+        fee_atoms = share(charge_atoms, terms.fee_bps).fee_atoms
         detail = json.dumps(
             {
                 "prompt_tokens": charged.prompt_tokens,
@@ -106,17 +106,6 @@ def _chargeable(usage: Usage, outcome: Outcome, terms: Terms) -> Usage:
     if outcome is not Outcome.COMPLETED and not usage.completion_tokens:
         return Usage(0, 0)
     return Usage(min(usage.prompt_tokens, terms.prompt_tokens), min(usage.completion_tokens, terms.max_tokens))
-
-
-def _cost_atoms(terms: Terms, usage: Usage) -> int:
-    return pricing.cost_atoms(
-        terms.price_ticks,
-        terms.completion_price_ticks,
-        usage.prompt_tokens,
-        usage.completion_tokens,
-        terms.model_micro,
-        terms.gpu_centi,
-    )
 
 
 def _receipt(hold: Hold, entry: Entry, replayed: bool) -> Receipt:

@@ -6,7 +6,7 @@ from dataclasses import asdict, astuple, dataclass
 from enum import Enum
 from typing import Self
 
-from gollem.market import Bid, Offer
+from gollem.market import Bid, Offer, PriceTerms
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,18 @@ class Terms:
     def tokens(self) -> int:
         """What the order claims of the ask's capacity."""
         return self.prompt_tokens + self.max_tokens
+
+    @property
+    def price(self) -> PriceTerms:
+        """What charges are reckoned by."""
+        return PriceTerms(
+            self.price_ticks,
+            self.completion_price_ticks,
+            self.gpu_centi,
+            self.model_micro,
+            self.prompt_tokens,
+            self.max_tokens,
+        )
 
     def to_text(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))

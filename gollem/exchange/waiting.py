@@ -4,10 +4,10 @@ import asyncio
 from dataclasses import dataclass
 
 from gollem.clock import Clock
-from gollem.errors import GollemError, OrderCancelled, OrderMismatch, TooManyStreams
+from gollem.errors import GollemError, OrderCancelled, OrderMismatch
 from gollem.exchange.floor import Floor
 from gollem.exchange.refusals import refusal
-from gollem.market import Bid, Match, RestingBids
+from gollem.market import Bid, Match, Resting, RestingBids
 
 # Bids tried in one turn of the loop, so that a crowd of waiters does not hold up everybody else.
 _TRIED_A_TURN = 64
@@ -27,8 +27,7 @@ class WaitingRoom:
     def __init__(self, floor: Floor, clock: Clock, limit: int) -> None:
         self._floor = floor
         self._clock = clock
-        self._limit = limit
-        self._bids = RestingBids()
+        self._bids = RestingBids(limit)
         self._waiters: dict[str, _Waiter] = {}
         self._models: dict[str, None] = {}
         self._scheduled = False
@@ -83,17 +82,15 @@ class WaitingRoom:
     def _admit(self, user: str, order_id: str, bid: Bid, alternates: int) -> _Waiter:
         if order_id in self._waiters:
             raise OrderMismatch(f"order {order_id} is resting already", order_id=order_id)
-        if len(self._waiters) >= self._limit:
-            raise TooManyStreams(f"{self._limit} bids are resting already: try again later", limit=self._limit)
+        self._bids.add(Resting(order_id, bid))
         waiter = _Waiter(user, bid, alternates, asyncio.get_running_loop().create_future())
         self._waiters[order_id] = waiter
-        self._bids.add(order_id, bid)
         return waiter
 
     def _leave(self, order_id: str, waiter: _Waiter) -> None:
         if self._waiters.get(order_id) is waiter:
             del self._waiters[order_id]
-            self._bids.remove(order_id)
+            self._bids.cancel(order_id)
 
     def _room(self, model: str) -> None:
         if self._bids.count(model):
@@ -112,8 +109,8 @@ class WaitingRoom:
             return
         model = next(iter(self._models))
         del self._models[model]
-        for order_id in self._bids.candidates(model)[:_TRIED_A_TURN]:
-            waiter = self._waiters[order_id]
+        for resting in self._bids.candidates(model)[:_TRIED_A_TURN]:
+            waiter = self._waiters[resting.order_id]
             if waiter.future.done():
                 continue
             result = self._floor.match(waiter.bid, waiter.alternates)

@@ -72,7 +72,7 @@ def bid(message: market_pb2.Bid, catalogue: Catalogue) -> Bid:
         max_cost_atoms=fields.positive_atoms(message.max_cost, "bid.max_cost") if message.max_cost else None,
         max_latency_us=_optional(message, "max_latency_ms", fields.latency_us, "bid."),
         max_tpot_ns=_optional(message, "min_throughput_tps", fields.tpot_ns, "bid."),
-        gpu_types=tuple(dict.fromkeys(catalogue.gpu(name).name for name in message.gpu_types)),
+        gpu_types=tuple(dict.fromkeys(_gpu(name, "bid.gpu_types", catalogue) for name in message.gpu_types)),
         only_providers=_providers(message.only_providers, "bid.only_providers"),
         exclude_providers=_providers(message.exclude_providers, "bid.exclude_providers"),
         policy=_enum(_POLICIES, message.policy, "bid.policy"),
@@ -96,13 +96,13 @@ def with_headers(message: market_pb2.Bid, headers: Mapping[str, object]) -> mark
 def ask(message: provider_pb2.RegisterRequest, catalogue: Catalogue) -> Ask:
     """An ask to place. Raises InvalidField, UnknownModel."""
     model = catalogue.resolve(_present(message.model, "model", 128))
-    gpu = catalogue.gpu(_present(message.gpu_type, "gpu_type", 64))
+    gpu_type = _gpu(message.gpu_type, "gpu_type", catalogue)
     price = fields.price_ticks(message.price, "price")
     return Ask(
         provider_id=message.provider_id,
-        ask_id=fields.ask_id(message.ask_id or f"{model.name}:{gpu.name}"),
+        ask_id=fields.ask_id(message.ask_id or f"{model.name}:{gpu_type}"),
         model=model.name,
-        gpu_type=gpu.name,
+        gpu_type=gpu_type,
         price_ticks=price,
         completion_price_ticks=(
             fields.price_ticks(message.completion_price, "completion_price") if message.completion_price else price
@@ -161,6 +161,14 @@ def measurement(message: market_pb2.ReportRequest) -> tuple[ClientOutcome, Measu
             raise InvalidField("ttft_ms", "must be from 0 to 3600000")
         latency_us = max(round(message.ttft_ms * 1_000), 1)
     return outcome, Measurement(latency_us, _optional(message, "throughput_tps", fields.tpot_ns))
+
+
+def _gpu(text: str, field: str, catalogue: Catalogue) -> str:
+    """The catalogue's own name of a GPU type."""
+    name = _present(text, field, 64).lower()
+    if name not in catalogue.gpus:
+        raise InvalidField(field, f"must be one of {', '.join(catalogue.gpus)}, not {text!r}")
+    return name
 
 
 def _weights(message: market_pb2.Bid) -> Weights:

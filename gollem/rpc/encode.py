@@ -17,7 +17,7 @@ _CIRCUITS = {
 def offer(value: Offer, catalogue: Catalogue) -> market_pb2.Offer:
     ask = value.ask
     micro = catalogue.resolve(ask.model).multiplier_micro
-    centi = catalogue.gpu(ask.gpu_type).multiplier_centi
+    centi = catalogue.gpu(ask.gpu_type)
     return market_pb2.Offer(
         provider_id=ask.provider_id,
         ask_id=ask.ask_id,
@@ -101,7 +101,7 @@ def settled(value: Receipt) -> provider_pb2.SettleResponse:
 
 
 def model_book(depth: Depth, resting_bids: int, catalogue: Catalogue) -> market_pb2.ModelBook:
-    model = catalogue.resolve(depth.model)
+    reference = catalogue.resolve(depth.model).reference
     best = depth.best_price_ticks
     return market_pb2.ModelBook(
         model=depth.model,
@@ -111,9 +111,9 @@ def model_book(depth: Depth, resting_bids: int, catalogue: Catalogue) -> market_
         free_tokens=depth.free_tokens,
         free_slots=depth.free_slots,
         best_price="" if best is None else units.format_fixed(best),
-        reference_price=units.format_fixed(model.reference_price_ticks),
-        reference_latency_ms=model.reference_latency_us / 1_000,
-        reference_throughput_tps=units.tokens_per_second(model.reference_tpot_ns),
+        reference_price=units.format_fixed(reference.price_ticks),
+        reference_latency_ms=reference.latency_us / 1_000,
+        reference_throughput_tps=units.tokens_per_second(reference.tpot_ns),
         front=[offer(each, catalogue) for each in depth.front],
         front_size=depth.front_size,
     )

@@ -80,8 +80,8 @@ class ProviderService(ProviderServiceBase):
         context.provider(fields.account(request.provider_id, "provider_id"))
         ask = decode.ask(request, self._catalogue)
         self._asks.register(ask, decode.per_minute(request))
-        model, gpu = self._catalogue.resolve(ask.model), self._catalogue.gpu(ask.gpu_type)
-        multipliers = model.multiplier_micro, gpu.multiplier_centi
+        model = self._catalogue.resolve(ask.model)
+        multipliers = model.multiplier_micro, self._catalogue.gpu(ask.gpu_type)
         return provider_pb2.RegisterResponse(
             ask_id=ask.ask_id,
             model=ask.model,
