@@ -30,7 +30,7 @@ class WaitingRoom:
         self._bids = RestingBids(limit)
         self._waiters: dict[str, _Waiter] = {}
         self._models: dict[str, None] = {}
-        self._scheduled = False
+        self._serving: asyncio.Task[None] | None = None
         floor.on_room(self._room)
 
     def __len__(self) -> int:
@@ -47,6 +47,8 @@ class WaitingRoom:
         Raises NoFeasibleAsk or CapacityExhausted when time is up, OrderCancelled, TooManyStreams, OrderMismatch.
         """
         waiter = self._admit(user, order_id, bid, alternates)
+        # There may be room since the caller last looked.
+        self._room(bid.model)
         try:
             async with asyncio.timeout(good_for_ms / 1_000):
                 return await waiter.future
@@ -95,29 +97,26 @@ class WaitingRoom:
     def _room(self, model: str) -> None:
         if self._bids.count(model):
             self._models[model] = None
-            self._schedule()
+            if self._serving is None or self._serving.done():
+                self._serving = asyncio.get_running_loop().create_task(self._serve())
 
-    def _schedule(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._serve)
+    async def _serve(self) -> None:
+        """Try the resting bids of every model that may have room, in their order, without holding up the loop."""
+        while self._models:
+            model = next(iter(self._models))
+            del self._models[model]
+            for tried, resting in enumerate(self._bids.candidates(model)):
+                if tried % _TRIED_A_TURN == _TRIED_A_TURN - 1:
+                    await asyncio.sleep(0)
+                self._try(resting.order_id)
 
-    def _serve(self) -> None:
-        """Try the resting bids of one model that may have room now."""
-        self._scheduled = False
-        if not self._models:
+    def _try(self, order_id: str) -> None:
+        waiter = self._waiters.get(order_id)
+        if waiter is None or waiter.future.done():
             return
-        model = next(iter(self._models))
-        del self._models[model]
-        for resting in self._bids.candidates(model)[:_TRIED_A_TURN]:
-            waiter = self._waiters[resting.order_id]
-            if waiter.future.done():
-                continue
-            result = self._floor.match(waiter.bid, waiter.alternates)
-            if isinstance(result, Match):
-                waiter.future.set_result(result)
-        if self._models:
-            self._schedule()
+        result = self._floor.match(waiter.bid, waiter.alternates)
+        if isinstance(result, Match):
+            waiter.future.set_result(result)
 
 
 def _holds_match(future: asyncio.Future[Match]) -> bool:
