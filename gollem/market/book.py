@@ -1,4 +1,4 @@
-"""The order book's promise, and the book in memory that keeps it with the compiled core."""
+"""The order book's promise."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,8 @@ class OrderBook(Protocol):
     def place(self, ask: Ask) -> None:
         """Add an ask, or change the one of the same key, which keeps its age, its claims and its blocks.
 
-        An ask that moves to another model or GPU type counts as new but keeps its claims."""
+        An ask that moves to another model or GPU type becomes the youngest, but keeps its claims and blocks. Its own
+        figures replace those of earlier reports. Raises InvalidField, UnknownModel; then nothing has changed."""
 
     def remove(self, key: str) -> bool:
         """Take an ask out. False if there is none. Its claims are forgotten: releasing them later does nothing."""
@@ -37,7 +38,8 @@ class OrderBook(Protocol):
         """This ask as this bid would see it, feasible or not; None if it is not in the book."""
 
     def update(self, reports: Sequence[Report]) -> int:
-        """Apply new figures, all in one call of the core; unknown keys are passed over. Returns how many applied."""
+        """Apply new figures, all in one call of the core; unknown keys are passed over. Returns how many applied.
+        Raises InvalidField if a figure is out of its bounds; then nothing has changed."""
 
     def block(self, key: str, reason: Block) -> None:
         """Keep an ask from being matched until every reason is lifted. Unknown keys are passed over."""
@@ -49,14 +51,15 @@ class OrderBook(Protocol):
         """The reasons that hold now."""
 
     def match(self, bid: Bid, alternates: int = 3) -> Match | Rejection:
-        """Pick the winner by the bid's policy and claim its capacity. With `alternates` 0 the front is not computed."""
+        """Pick the winner by the bid's policy and claim its capacity. With `alternates` 0 the front is not computed.
+        Asks of equal terms are all on the front; the older wins. Raises InvalidField, UnknownModel."""
 
     def claim(self, key: str, tokens: int) -> bool:
         """Claim one slot and `tokens` of an ask without a match, even below zero: an order that already runs there.
         False if the ask is unknown."""
 
     def release(self, key: str, tokens: int) -> bool:
-        """Give one slot and `tokens` back. False if the ask is unknown."""
+        """Give one slot and `tokens` back, never more than is claimed. False if the ask is unknown."""
 
     def quote(self, bid: Bid) -> Quote:
         """The whole front. Changes nothing."""

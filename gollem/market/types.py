@@ -15,6 +15,8 @@ MAX_TPOT_NS = 10**13
 MAX_CAPACITY_TOKENS = 10**12
 MAX_CAPACITY_SLOTS = 65_536
 MAX_LISTED = 64
+MAX_QUOTED = 256
+MAX_WEIGHT = 1_000
 
 
 class Policy(Enum):
@@ -126,9 +128,13 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The whole front, cheapest first, and what each limit excluded. `winner` is what the bid's policy picks."""
+    """The front, cheapest first, at most MAX_QUOTED of its `front_size`, and what each limit excluded.
+
+    `winner` is what the bid's policy picks.
+    """
 
     front: tuple[Offer, ...]
+    front_size: int
     feasible: int
     winner: Offer | None
     rejection: Rejection
