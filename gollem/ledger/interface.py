@@ -37,7 +37,9 @@ class Ledger(Protocol):
     async def user_statement(self, user: str, before: int | None = None, limit: int = 50) -> list[StatementLine]:
         """The user's movements, newest first; `before` is the cursor of the last line of the page before."""
 
-    async def provider_statement(self, provider: str, before: int | None = None, limit: int = 50) -> list[StatementLine]:
+    async def provider_statement(
+        self, provider: str, before: int | None = None, limit: int = 50
+    ) -> list[StatementLine]:
         """The provider's movements, in the same form."""
 
     async def audit(self) -> AuditReport:
