@@ -1,0 +1,38 @@
+"""The ledger: who owns what. Double entry, all or nothing, each key once for ever."""
+
+from pathlib import Path
+
+from gollem.errors import LedgerUnavailable
+from gollem.ledger import rules
+from gollem.ledger.interface import Ledger
+from gollem.ledger.types import AuditReport, Balance, Entry, Hold, HoldState, Kind, Posted, StatementLine
+
+__all__ = [
+    "AuditReport",
+    "Balance",
+    "Entry",
+    "Hold",
+    "HoldState",
+    "Kind",
+    "Ledger",
+    "Posted",
+    "StatementLine",
+    "open_ledger",
+    "rules",
+]
+
+
+async def open_ledger(url: str, *, read_only: bool = False) -> Ledger:
+    """`sqlite:///var/lib/gollem/ledger.db` (all after `sqlite://` is the path) or `memory:`, which keeps nothing.
+
+    Raises LedgerUnavailable if it cannot be opened, or another process writes to it and `read_only` is not set, and
+    InvariantBroken if its books do not balance."""
+    if url == "memory:":
+        from gollem.ledger.memory import MemoryLedger
+
+        return MemoryLedger()
+    if url.startswith("sqlite://") and len(url) > len("sqlite://"):
+        from gollem.ledger.sqlite import open_sqlite
+
+        return open_sqlite(Path(url.removeprefix("sqlite://")), read_only=read_only)
+    raise LedgerUnavailable(f"{url!r} is no ledger: such as sqlite:///var/lib/gollem/ledger.db, or memory:")

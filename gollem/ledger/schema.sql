@@ -1,0 +1,57 @@
+-- The SQLite ledger. Amounts are atoms. Journal: entry, leg (append only). Balances: account, hold (one row per escrow).
+PRAGMA application_id = 0x474c4d4c;
+PRAGMA user_version = 1;
+
+CREATE TABLE entry (
+    sequence    INTEGER PRIMARY KEY,
+    key         TEXT NOT NULL UNIQUE CHECK (length(key) BETWEEN 1 AND 256),
+    kind        TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    at_ms       INTEGER NOT NULL CHECK (at_ms >= 0),
+    order_id    TEXT NOT NULL,
+    detail      TEXT NOT NULL,
+    seal        TEXT NOT NULL
+) STRICT;
+
+-- number = the entry's sequence * 64 + the leg's place: an entry's legs are one range, and numbers are the cursors of
+-- statements. statement: whose statement shows the leg, if anyone's.
+CREATE TABLE leg (
+    number       INTEGER PRIMARY KEY,
+    account      TEXT NOT NULL,
+    amount_atoms INTEGER NOT NULL CHECK (amount_atoms <> 0 AND abs(amount_atoms) < 4611686018427387904),
+    statement    TEXT
+) STRICT;
+CREATE INDEX leg_by_statement ON leg (statement) WHERE statement IS NOT NULL;  -- the rowid orders it
+
+CREATE TRIGGER entry_is_final BEFORE UPDATE ON entry BEGIN SELECT raise(ABORT, 'the journal is append only'); END;
+CREATE TRIGGER entry_stays BEFORE DELETE ON entry BEGIN SELECT raise(ABORT, 'the journal is append only'); END;
+CREATE TRIGGER leg_is_final BEFORE UPDATE ON leg BEGIN SELECT raise(ABORT, 'the journal is append only'); END;
+CREATE TRIGGER leg_stays BEFORE DELETE ON leg BEGIN SELECT raise(ABORT, 'the journal is append only'); END;
+
+-- Every account but the escrows, which are the holds themselves.
+CREATE TABLE account (
+    account       TEXT PRIMARY KEY,
+    balance_atoms INTEGER NOT NULL CHECK (abs(balance_atoms) < 4611686018427387904),
+    held_atoms    INTEGER NOT NULL DEFAULT 0 CHECK (held_atoms BETWEEN 0 AND 4611686018427387903),
+    active        INTEGER NOT NULL DEFAULT 1 CHECK (active IN (0, 1)),
+    CHECK (balance_atoms >= 0 OR account NOT GLOB 'U:*')
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE hold (
+    order_id        TEXT NOT NULL UNIQUE,
+    user            TEXT NOT NULL,
+    provider        TEXT NOT NULL,
+    amount_atoms    INTEGER NOT NULL CHECK (amount_atoms > 0),
+    remaining_atoms INTEGER NOT NULL CHECK (remaining_atoms BETWEEN 0 AND amount_atoms),
+    opened_at_ms    INTEGER NOT NULL,
+    expires_at_ms   INTEGER NOT NULL,
+    fence           INTEGER NOT NULL,
+    state           TEXT NOT NULL CHECK (state IN ('OPEN', 'SETTLED', 'VOIDED', 'EXPIRED')),
+    terms           TEXT NOT NULL,
+    CHECK ((state = 'OPEN') = (remaining_atoms > 0))
+) STRICT;
+CREATE INDEX open_hold_by_order ON hold (order_id) WHERE state = 'OPEN';
+CREATE INDEX open_hold_by_deadline ON hold (expires_at_ms, order_id) WHERE state = 'OPEN';
+CREATE TRIGGER hold_stays BEFORE DELETE ON hold BEGIN SELECT raise(ABORT, 'a hold is closed, never deleted'); END;
+CREATE TRIGGER hold_closes_once BEFORE UPDATE ON hold WHEN old.state <> 'OPEN'
+BEGIN SELECT raise(ABORT, 'a closed hold is final'); END;

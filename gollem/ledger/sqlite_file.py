@@ -1,0 +1,121 @@
+"""The files of a SQLite ledger: who may open them, how connections are set up, whether the contents can be trusted."""
+
+import fcntl
+import logging
+import os
+import sqlite3
+from importlib.resources import files
+from pathlib import Path
+
+from gollem.errors import InvariantBroken, LedgerUnavailable
+from gollem.ledger.sqlite_reads import trial_balance_atoms
+from gollem.units import format_fixed
+
+_log = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+_APPLICATION_ID = 0x474C4D4C
+_LEAST_VERSION = (3, 37, 0)  # STRICT tables
+_WAL_RESET_FIXED = (3, 51, 3)
+_WRITER_SETTINGS = (
+    "synchronous = FULL",
+    "trusted_schema = OFF",
+    "cache_size = -65536",  # KiB: a group's pages are never written before its COMMIT
+    "wal_autocheckpoint = 8192",  # pages: orders touch the same index pages again and again
+    "journal_size_limit = 67108864",
+)
+
+
+def take_lock(path: Path) -> int:
+    """The right to write, until the descriptor given back is closed. Raises LedgerUnavailable if another has it."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = path.with_name(path.name + ".lock")
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        owner = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
+        os.close(descriptor)
+        raise LedgerUnavailable(
+            f"{path} is open for writing in process {owner}: stop that one first, or open the ledger read-only"
+        ) from error
+    os.truncate(descriptor, 0)
+    os.write(descriptor, f"{os.getpid()}\n".encode())
+    return descriptor
+
+
+def open_writer(path: Path) -> sqlite3.Connection:
+    """The one connection that writes: created on first use, durable at each commit. Only one thread at a time may use
+    it."""
+    _check_version()
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    connection = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
+    try:
+        if connection.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
+            raise LedgerUnavailable(f"{path} is on a file system without write-ahead logging")
+        for setting in ("synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF", "cache_size = -65536"):
+            connection.execute(f"PRAGMA {setting}")
+            _create_or_check_schema(connection, path)
+        # From here on a foreign lock is answered at once: the event loop must not wait for it.
+        connection.execute("PRAGMA busy_timeout = 0")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """A connection that can neither write nor checkpoint."""
+    _check_version()
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1, isolation_level=None, check_same_thread=False
+    )
+    try:
+        connection.execute("PRAGMA query_only = ON")
+        _require_schema(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def check_integrity(connection: sqlite3.Connection, path: Path) -> None:
+    """Raises InvariantBroken if the file is damaged or the books do not balance."""
+    problems = [text for (text,) in connection.execute("PRAGMA quick_check(10)") if text != "ok"]
+    if problems:
+        raise InvariantBroken(f"{path} is damaged, restore a backup: {'; '.join(problems)}")
+    total_atoms = trial_balance_atoms(connection.cursor())
+    if total_atoms:
+        raise InvariantBroken(
+            f"{path}: all accounts sum to {format_fixed(total_atoms)}, not to 0: `gollem ledger audit` says where"
+        )
+
+
+def _check_version() -> None:
+    if sqlite3.sqlite_version_info < _LEAST_VERSION:
+        raise LedgerUnavailable(f"SQLite {sqlite3.sqlite_version} is too old: at least 3.37 is needed")
+    if sqlite3.sqlite_version_info < _WAL_RESET_FIXED:
+        _log.warning(
+            "SQLite %s has a bug that can corrupt a write-ahead log which two connections write (fixed in 3.51.3): "
+            "never let another program write to the ledger's file",
+            sqlite3.sqlite_version,
+        )
+
+
+def _create_or_check_schema(connection: sqlite3.Connection, path: Path) -> None:
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if tables:
+        _require_schema(connection, path)
+        return
+    schema = files("gollem.ledger").joinpath("schema.sql").read_text()
+    connection.executescript(f"BEGIN IMMEDIATE;\n{schema}\nCOMMIT;")
+
+
+def _require_schema(connection: sqlite3.Connection, path: Path) -> None:
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if (application_id, version) != (_APPLICATION_ID, SCHEMA_VERSION):
+        raise LedgerUnavailable(
+            f"{path} is not a ledger of this release: application {application_id:#x}, version {version}; "
+            f"wanted {_APPLICATION_ID:#x}, version {SCHEMA_VERSION}"
+        )

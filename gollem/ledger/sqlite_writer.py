@@ -1,0 +1,166 @@
+"""The one writer: groups of transactions, each group one commit, and nobody answered before it is on the disk.
+
+Statements run on the event loop, between two awaits; only COMMIT, which waits for the disk, runs in the writer's
+thread. A thread that ran the statements too would have to win the interpreter lock back after each of them, and beside
+a busy loop that was measured to starve it (docs/decisions/0002-ledger-writer.md).
+"""
+
+import asyncio
+import logging
+import sqlite3
+import threading
+from collections import deque
+from dataclasses import dataclass
+from queue import SimpleQueue
+
+from gollem.errors import GollemError, InvariantBroken, LedgerUnavailable, OutcomeUnknown
+from gollem.ledger.sqlite_post import write
+from gollem.ledger.types import Posted, Transaction
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A transaction and whoever waits for its answer."""
+
+    transaction: Transaction
+    future: asyncio.Future[Posted]
+    answer: Posted | Exception | None = None
+
+
+class GroupWriter:
+    """Owns the connection. To be used on one event loop; at most `max_waiting` posts wait at once."""
+
+    def __init__(self, connection: sqlite3.Connection, max_waiting: int, max_group: int) -> None:
+        self._connection = connection
+        self._cursor = connection.cursor()
+        self._max_waiting = max_waiting
+        self._max_group = max_group
+        self._loop = asyncio.get_running_loop()
+        (last,) = self._cursor.execute("SELECT coalesce(max(sequence), 0) FROM entry").fetchone()
+        self._last_sequence: int = last
+        self._waiting: deque[_Waiting] = deque()
+        self._busy = False  # a group is scheduled or being committed
+        self._closing = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._groups: SimpleQueue[list[_Waiting] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._commit_groups, name="ledger-commit", daemon=True)
+        self._thread.start()
+
+    def submit(self, transaction: Transaction) -> asyncio.Future[Posted]:
+        """Queue it; the future has the answer. Raises LedgerUnavailable at once when too many wait: a queue that the
+        disk cannot follow must be felt by whoever fills it."""
+        if self._closing:
+            raise LedgerUnavailable("the ledger is closed")
+        if len(self._waiting) >= self._max_waiting:
+            raise LedgerUnavailable(f"{self._max_waiting} transactions wait already")
+        waiting = _Waiting(transaction, self._loop.create_future())
+        self._waiting.append(waiting)
+        if not self._busy:
+            self._busy = True
+            self._idle.clear()
+            self._loop.call_soon(self._write_group)
+        return waiting.future
+
+    async def drain(self) -> None:
+        """Take nothing more, and finish what waits."""
+        self._closing = True
+        await self._idle.wait()
+
+    async def close(self) -> None:
+        """After `drain`: end the thread and close the connection."""
+        self._groups.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    # --- on the loop ------------------------------------------------------------------------------------------------
+
+    def _write_group(self) -> None:
+        """Everything that came meanwhile, up to `max_group`, into one open SQL transaction."""
+        size = min(len(self._waiting), self._max_group)
+        group = [self._waiting.popleft() for _ in range(size)]
+        before = self._last_sequence
+        try:
+            self._cursor.execute("BEGIN IMMEDIATE")
+            for waiting in group:
+                self._write_one(waiting)
+        except sqlite3.Error as error:
+            # No COMMIT was tried, so it is certain that nothing was written.
+            self._last_sequence = before
+            self._roll_back()
+            _log.error("the ledger's file refuses: %s", error)
+            self._finish(group, LedgerUnavailable(f"the ledger's file refuses: {error}"))
+        else:
+            self._groups.put(group)
+
+    def _write_one(self, waiting: _Waiting) -> None:
+        """One operation within its savepoint: a refused one leaves no trace, and the others of the group stay."""
+        self._cursor.execute("SAVEPOINT operation")
+        try:
+            waiting.answer = write(self._cursor, waiting.transaction, self._last_sequence + 1)
+        except Exception as error:
+            if not _is_own(error):
+                raise
+            waiting.answer = _explained(error, waiting.transaction)
+            self._cursor.execute("ROLLBACK TO operation")
+        else:
+            self._last_sequence += waiting.answer.applied
+        self._cursor.execute("RELEASE operation")
+
+    def _committed(self, group: list[_Waiting], error: Exception | None) -> None:
+        if error is None:
+            self._finish(group, None)
+            return
+        # Frames may have reached the disk before it failed; only a repeat of the call can tell.
+        _log.error("the ledger could not commit: %s", error)
+        self._roll_back()
+        (self._last_sequence,) = self._cursor.execute("SELECT coalesce(max(sequence), 0) FROM entry").fetchone()
+        self._finish(group, OutcomeUnknown(f"the ledger could not commit: {error}"))
+
+    def _finish(self, group: list[_Waiting], error: GollemError | None) -> None:
+        """Answer the group. Those answered run before the next group is written, and so may join it."""
+        for waiting in group:
+            future, answer = waiting.future, error or waiting.answer
+            if future.done():
+                continue  # its caller was cancelled
+            if isinstance(answer, Posted):
+                future.set_result(answer)
+            else:
+                future.set_exception(answer or InvariantBroken("a transaction was left without an answer"))
+        if self._waiting:
+            self._loop.call_soon(self._write_group)
+        else:
+            self._busy = False
+            self._idle.set()
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.rollback()
+
+    # --- in the thread ----------------------------------------------------------------------------------------------
+
+    def _commit_groups(self) -> None:
+        while (group := self._groups.get()) is not None:
+            error: Exception | None = None
+            try:
+                self._connection.execute("COMMIT")
+            except Exception as caught:
+                error = caught
+            self._loop.call_soon_threadsafe(self._committed, group, error)
+        self._connection.close()
+
+
+def _is_own(error: Exception) -> bool:
+    """Whether the error is this operation's own, so that the rest of the group may go on."""
+    return not isinstance(error, sqlite3.Error) or isinstance(error, sqlite3.IntegrityError)
+
+
+def _explained(error: Exception, transaction: Transaction) -> Exception:
+    """Refusals as they are; a violated constraint, or anything else, is a bug of ours."""
+    if isinstance(error, GollemError):
+        return error
+    broken = InvariantBroken(f"{transaction.key}: {error}")
+    broken.__cause__ = error
+    _log.error("the ledger refused %s", transaction.key, exc_info=error)
+    return broken
