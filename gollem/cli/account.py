@@ -3,10 +3,10 @@
 from datetime import UTC, datetime
 
 import click
-from gollem_client import stubs
 
 from gollem.cli import output
 from gollem.cli.connection import Server, call, server_options
+from gollem_client import stubs
 
 account_option = click.option("--account", default="", help="another account than the key's own; for operators")
 

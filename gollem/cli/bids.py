@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
 import click
-from gollem_client import stubs
 from rich.table import Table
 
 from gollem.cli import output
 from gollem.cli.connection import Server, connect, run, server_options
+from gollem_client import stubs
 
 F = TypeVar("F", bound=Callable[..., Any])
 LIMITS = (

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 
 import click
-from gollem_client import stubs
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
@@ -11,6 +10,7 @@ from rich.text import Text
 from gollem.cli import output
 from gollem.cli.connection import Server, call, connect, run, server_options
 from gollem.cli.scatter import Point, draw
+from gollem_client import stubs
 
 MAX_WIDTH = 120
 DRAWN_AT_MOST = 3

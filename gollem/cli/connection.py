@@ -11,9 +11,9 @@ from typing import Any, TypeVar, cast
 
 import betterproto
 import click
-from gollem_client import ChannelPool, Exchange, GollemClient, GollemError, Timeouts
 
 from gollem.cli.failure import Failure
+from gollem_client import ChannelPool, Exchange, GollemClient, GollemError, Timeouts
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])

@@ -6,12 +6,12 @@ from typing import Any
 
 import betterproto
 import click
-from gollem_client import GollemClient
-from gollem_client.stubs import Receipt
 
 from gollem.cli import output
 from gollem.cli.bids import limit_options
 from gollem.cli.connection import Server, connect, run, server_options
+from gollem_client import GollemClient
+from gollem_client.stubs import Receipt
 
 
 @click.command()

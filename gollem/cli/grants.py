@@ -3,10 +3,10 @@
 import uuid
 
 import click
-from gollem_client import stubs
 
 from gollem.cli import output
 from gollem.cli.connection import Server, call, server_options
+from gollem_client import stubs
 
 
 @click.group()

@@ -46,7 +46,7 @@ class WaitingRoom:
 
         Raises NoFeasibleAsk or CapacityExhausted when time is up, OrderCancelled, TooManyStreams, OrderMismatch.
         """
-        waiter = self._admit(user, order_id, bid, alternates)
+        waiter = self._admit(user, order_id, bid, good_for_ms, alternates)
         # There may be room since the caller last looked.
         self._room(bid.model)
         try:
@@ -81,10 +81,10 @@ class WaitingRoom:
             if not waiter.future.done():
                 waiter.future.set_exception(error)
 
-    def _admit(self, user: str, order_id: str, bid: Bid, alternates: int) -> _Waiter:
+    def _admit(self, user: str, order_id: str, bid: Bid, good_for_ms: int, alternates: int) -> _Waiter:
         if order_id in self._waiters:
             raise OrderMismatch(f"order {order_id} is resting already", order_id=order_id)
-        self._bids.add(Resting(order_id, bid))
+        self._bids.add(Resting(order_id, bid, self._clock.monotonic_ms() + good_for_ms))
         waiter = _Waiter(user, bid, alternates, asyncio.get_running_loop().create_future())
         self._waiters[order_id] = waiter
         return waiter

@@ -32,19 +32,19 @@ _MAX_GPU_TYPES = 16
 _MAX_EVENTS = 256
 _MAX_GPUS = 64
 
-_POLICIES = {
+_POLICIES: dict[int, Policy] = {
     market_pb2.POLICY_UNSPECIFIED: Policy.BALANCED,
     market_pb2.POLICY_BALANCED: Policy.BALANCED,
     market_pb2.POLICY_PRICE: Policy.PRICE,
     market_pb2.POLICY_LATENCY: Policy.LATENCY,
     market_pb2.POLICY_THROUGHPUT: Policy.THROUGHPUT,
 }
-_CLIENT_OUTCOMES = {
+_CLIENT_OUTCOMES: dict[int, ClientOutcome] = {
     market_pb2.ReportRequest.COMPLETED: ClientOutcome.COMPLETED,
     market_pb2.ReportRequest.FAILED_BEFORE_FIRST_CHUNK: ClientOutcome.FAILED_BEFORE_FIRST_CHUNK,
     market_pb2.ReportRequest.FAILED_MIDSTREAM: ClientOutcome.FAILED_MIDSTREAM,
 }
-_OUTCOMES = {
+_OUTCOMES: dict[int, Outcome] = {
     provider_pb2.SettleRequest.COMPLETED: Outcome.COMPLETED,
     provider_pb2.SettleRequest.CANCELLED: Outcome.CANCELLED,
     provider_pb2.SettleRequest.FAILED: Outcome.FAILED,

@@ -1,6 +1,5 @@
 """Around every call: who is it, may it call so often, and what its errors are to the wire."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from grpclib.events import RecvRequest
@@ -10,6 +9,8 @@ from gollem.errors import RateLimited, ShuttingDown, Unauthenticated
 from gollem.identity import Authenticator, RateLimiter
 from gollem.rpc import context
 from gollem.rpc.errors import to_grpc
+
+Call = Any  # grpclib's type of a handler cannot be written down
 
 # Health and reflection need no key.
 _OPEN = "/grpc."
@@ -38,7 +39,7 @@ class Middleware:
                 retry_after_ms=wait_ms,
             )
 
-    def _around(self, call: Callable[[Any], Awaitable[None]], authorization: Any) -> Callable[[Any], Awaitable[None]]:
+    def _around(self, call: Call, authorization: Any) -> Call:
         async def guarded(stream: Any) -> None:
             try:
                 if self.draining:

@@ -16,7 +16,7 @@ from gollem.rpc.middleware import Middleware
 from gollem.rpc.payout_service import PayoutService
 from gollem.rpc.provider_service import ProviderService
 from gollem.rpc.relay import Relay
-from grpclib_guard import GuardedServer, Limits
+from grpclib_guard import GuardedServer, Limits, Service
 
 
 class Edge:
@@ -45,7 +45,7 @@ class Edge:
         self._waiting = waiting
         self._settings = settings
         relay = Relay(orders, reports, catalogue, signer)
-        services = [
+        services: list[Service] = [
             MarketService(orders, reports, relay, floor, waiting, catalogue, signer, self._middleware, clock),
             ProviderService(
                 asks,
