@@ -1,0 +1,94 @@
+"""An exchange without an edge: real book, real registry, the ledger in memory, a clock that the test moves."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+
+from gollem.config import ExchangeConfig, MarketConfig, ProvidersConfig
+from gollem.exchange import Accounts, AgentLinks, Asks, Floor, Orders, Reports, Settlement, WaitingRoom
+from gollem.exchange.asks import Status
+from gollem.ledger import Ledger, open_ledger
+from gollem.market import Ask, Bid, Catalogue, MemoryBook
+from gollem.providers import Registry
+from tests.fakes.clock import FakeClock
+
+PROVIDERS = ProvidersConfig(samples_needed=3)
+EXCHANGE = ExchangeConfig(cancel_wait_ms=200)
+
+
+@dataclass
+class Bench:
+    """Everything under test, built like `app` does."""
+
+    clock: FakeClock
+    ledger: Ledger
+    floor: Floor
+    links: AgentLinks
+    waiting: WaitingRoom
+    settlement: Settlement
+    orders: Orders
+    asks: Asks
+    reports: Reports
+    accounts: Accounts
+
+    def sell(self, provider: str = "p1", per_minute: int | None = None, **changes: object) -> Ask:
+        """Register an ask for gpt-4 on an H100 at the base price."""
+        ask = replace(ASK, provider_id=provider, **changes)  # type: ignore[arg-type]
+        self.asks.register(ask, per_minute)
+        return ask
+
+    async def hears(self, provider: str = "p1", sequence: int = 1, **changes: object) -> None:
+        """A report of the provider's agent."""
+        await self.asks.report(provider, "a", Status(sequence, **changes))  # type: ignore[arg-type]
+
+    async def fund(self, user: str = "alice", credits: int = 1_000) -> None:
+        await self.accounts.grant(f"g-{user}-{credits}", user, credits * 10**8)
+
+    async def available(self, user: str = "alice") -> int:
+        return (await self.ledger.balance(user)).available_atoms
+
+    async def held(self, user: str = "alice") -> int:
+        return (await self.ledger.balance(user)).held_atoms
+
+
+ASK = Ask(
+    provider_id="p1",
+    ask_id="a",
+    model="gpt-4",
+    gpu_type="h100",
+    price_ticks=100_000,
+    completion_price_ticks=100_000,
+    credit_rate_atoms=0,
+    latency_us=100_000,
+    tpot_ns=10_000_000,
+    capacity_tokens=100_000,
+    capacity_slots=4,
+    endpoint="127.0.0.1:9",
+)
+# 200 tokens / 4 x 2 (gpt-4) x 2 (h100) at the base price: 200 credits.
+BID = Bid("gpt-4", prompt_tokens=100, max_tokens=100)
+HELD = 200 * 10**8
+
+
+@pytest.fixture
+async def bench() -> Bench:
+    clock = FakeClock()
+    catalogue = Catalogue.load()
+    ledger = await open_ledger("memory:")
+    registry = Registry(PROVIDERS)
+    floor = Floor(MemoryBook(catalogue), registry, clock)
+    links = AgentLinks(registry, clock)
+    waiting = WaitingRoom(floor, clock, limit=8)
+    settlement = Settlement(floor, ledger, links, clock)
+    return Bench(
+        clock=clock,
+        ledger=ledger,
+        floor=floor,
+        links=links,
+        waiting=waiting,
+        settlement=settlement,
+        orders=Orders(floor, ledger, catalogue, settlement, links, waiting, clock, MarketConfig(fee_bps=500), EXCHANGE),
+        asks=Asks(floor, registry, links, settlement, PROVIDERS),
+        reports=Reports(floor, ledger, settlement),
+        accounts=Accounts(ledger, clock),
+    )
