@@ -1,0 +1,39 @@
+"""Who calls: roles, principals, and API keys as they are stored."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    CONSUMER = "consumer"
+    PROVIDER = "provider"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Whoever has proven who they are."""
+
+    account: str
+    role: Role
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """An API key as the store has it: the secret only as its SHA-256."""
+
+    key_id: str
+    account: str
+    role: Role
+    secret_sha256: bytes = field(repr=False)
+    created_at_ms: int
+    revoked_at_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key just made. `text` is what its owner has to keep: it is nowhere else, and nowhere again."""
+
+    record: KeyRecord
+    text: str = field(repr=False)
