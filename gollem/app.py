@@ -21,7 +21,7 @@ from gollem.exchange import (
     WaitingRoom,
     restore_claims,
 )
-from gollem.identity import open_key_store
+from gollem.identity.sqlite_store import SqliteKeyStore
 from gollem.ledger import open_ledger
 from gollem.market import Catalogue, MemoryBook
 from gollem.providers import Registry
@@ -65,13 +65,12 @@ class App:
 
     async def _start(self) -> None:
         config, clock = self.config, self._clock
-        data = Path(config.storage.data)
-        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        data = config.storage.folder()
         catalogue = Catalogue.load(Path(config.market.catalogue) if config.market.catalogue else None)
-        ledger = await open_ledger(config.storage.ledger or f"sqlite:///{data / 'ledger.db'}")
+        ledger = await open_ledger(config.storage.ledger_url())
         self._closers.append(ledger.close)
-        keys = await open_key_store(data)
-        self._closers.append(keys.close)
+        keys = SqliteKeyStore(data / "keys.db")
+        self._closers.append(_as_async(keys.close))
 
         registry = Registry(config.providers)
         floor = Floor(MemoryBook(catalogue), registry, clock)

@@ -47,6 +47,15 @@ class StorageConfig:
     data: str = _text("gollem-data", "folder of the ledger, the API keys and the signing key")
     ledger: str = _text("", "URL of the ledger; empty: sqlite in the data folder")
 
+    def folder(self) -> Path:
+        """The data folder, made for its owner only if it is not there."""
+        folder = Path(self.data)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+
+    def ledger_url(self) -> str:
+        return self.ledger or f"sqlite://{Path(self.data).absolute() / 'ledger.db'}"
+
 
 @dataclass(frozen=True, slots=True)
 class MarketConfig:

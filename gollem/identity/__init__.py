@@ -1,17 +1,9 @@
-"""Identity: who may call. API keys, kept hashed, and the principals they prove."""
+"""Who may call: API keys, kept hashed, the principals they prove, and how often each account may call."""
 
 from gollem.identity.authenticator import Authenticator
-from gollem.identity.keys import check_account, make_key
-from gollem.identity.sqlite_store import SqliteKeyStore
+from gollem.identity.interface import KeyStore
+from gollem.identity.keys import make_key
+from gollem.identity.rate_limit import RateLimiter
 from gollem.identity.types import KeyRecord, NewKey, Principal, Role
 
-__all__ = [
-    "Authenticator",
-    "KeyRecord",
-    "NewKey",
-    "Principal",
-    "Role",
-    "SqliteKeyStore",
-    "check_account",
-    "make_key",
-]
+__all__ = ["Authenticator", "KeyRecord", "KeyStore", "NewKey", "Principal", "RateLimiter", "Role", "make_key"]

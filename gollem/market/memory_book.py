@@ -30,6 +30,8 @@ _LIMITS = ("price", "cost", "latency", "throughput", "gpu_type", "provider", "ca
 _REASONS = (*_LIMITS, *(block.value for block in _BITS))
 _FIELDS = {"reserve_units": "credit_rate"}
 _HALF_OF_DEPTH = 500  # tokens of prompt and of completion for which a depth tells costs
+# handle, cost_units, latency_us, tpot_ns
+_Found = tuple[int, int, int, int]
 _SLOT = 0xFFFFFFFF  # the part of a handle that is small and used again
 
 
@@ -88,7 +90,7 @@ class MemoryBook:
     def offer(self, key: str, bid: Bid) -> Offer | None:
         entry = self._entries.get(key)
         state = self._core.state(entry.handle) if entry else None
-        if entry is None or state is None:
+        if entry is None or state is None or entry.model.name != bid.model:
             return None
         ask = entry.ask
         units = cost_units(
@@ -238,7 +240,7 @@ class MemoryBook:
             self._providers.known(bid.exclude_providers) if bid.exclude_providers else (),
         )
 
-    def _offers(self, found: list[_core.Found], model: Model) -> list[Offer]:
+    def _offers(self, found: list[_Found], model: Model) -> list[Offer]:
         offers = []
         for handle, units, latency_us, tpot_ns in found:
             entry = self._by_slot[handle & _SLOT]

@@ -1015,7 +1015,9 @@ class RevokeKeyRequest(betterproto.Message):
 @dataclass(eq=False, repr=False)
 class RevokeKeyResponse(betterproto.Message):
     revoked: bool = betterproto.bool_field(1)
-    """False when it had been revoked before."""
+    """
+    True: it is revoked, now or since before. Takes effect within two seconds.
+    """
 
 
 @dataclass(eq=False, repr=False)
