@@ -41,8 +41,8 @@ class Bench:
         """A report of the provider's agent."""
         await self.asks.report(provider, "a", Status(sequence, **changes))  # type: ignore[arg-type]
 
-    async def fund(self, user: str = "alice", credits: int = 1_000) -> None:
-        await self.accounts.grant(f"g-{user}-{credits}", user, credits * 10**8)
+    async def fund(self, user: str = "alice", amount: int = 1_000) -> None:
+        await self.accounts.grant(f"g-{user}-{amount}", user, amount * 10**8)
 
     async def available(self, user: str = "alice") -> int:
         return (await self.ledger.balance(user)).available_atoms

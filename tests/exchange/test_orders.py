@@ -16,6 +16,7 @@ from gollem.errors import (
 )
 from gollem.exchange import CancelState, Outcome, Usage
 from tests.exchange.conftest import BID, HELD, Bench
+from tests.until import until
 
 
 async def test_a_match_holds_the_worst_case_and_claims_capacity(bench: Bench) -> None:
@@ -72,7 +73,7 @@ async def test_one_order_matched_many_times_at_once_is_one_hold(bench: Bench) ->
     assert bench.floor.depth("gpt-4").free_slots == 63
 
 
-@pytest.mark.parametrize("user, bid", [("alice", replace(BID, max_tokens=101)), ("bob", BID)])
+@pytest.mark.parametrize(("user", "bid"), [("alice", replace(BID, max_tokens=101)), ("bob", BID)])
 async def test_an_order_id_is_good_for_one_bid_of_one_user(bench: Bench, user: str, bid: object) -> None:
     bench.sell()
     await bench.fund()
@@ -87,12 +88,12 @@ async def test_an_order_id_is_good_for_one_bid_of_one_user(bench: Bench, user: s
 
 async def test_without_credits_nothing_is_claimed_and_funding_mends_it(bench: Bench) -> None:
     bench.sell()
-    await bench.fund(credits=199)
+    await bench.fund(amount=199)
     with pytest.raises(InsufficientCredits) as refused:
         await bench.orders.match("alice", "o1", BID)
     assert refused.value.figures == {"needed": "200.00000000", "available": "199.00000000"}
     assert bench.floor.depth("gpt-4").free_slots == 4
-    await bench.fund(credits=1)
+    await bench.fund(amount=1)
     assert (await bench.orders.match("alice", "o1", BID)).available_atoms == 0
 
 
@@ -132,22 +133,20 @@ async def test_a_caller_who_leaves_during_the_commit_loses_nothing(bench: Bench)
 async def test_a_resting_bid_is_matched_when_an_ask_comes(bench: Bench) -> None:
     await bench.fund()
     waiting = asyncio.create_task(bench.orders.match("alice", "o1", BID, good_for_ms=5_000))
-    while not len(bench.waiting):
-        await asyncio.sleep(0)
+    await until(lambda: len(bench.waiting))
     bench.sell()
     assert (await waiting).terms.provider_id == "p1"
     assert len(bench.waiting) == 0
 
 
 async def test_resting_bids_are_served_by_price_then_age(bench: Bench) -> None:
-    await bench.fund(credits=5_000)
+    await bench.fund(amount=5_000)
     limits = {"low": 200_000, "high": 400_000, "high-later": 400_000, "none": None}
     tasks = {}
     for name, limit in limits.items():
         bid = replace(BID, max_price_ticks=limit)
         tasks[name] = asyncio.create_task(bench.orders.match("alice", name, bid, good_for_ms=60_000))
-        while len(bench.waiting) < len(tasks):
-            await asyncio.sleep(0)
+        await until(lambda: len(bench.waiting) == len(tasks))
     served = []
     bench.sell(capacity_slots=1)
     for _ in limits:
@@ -167,8 +166,7 @@ async def test_a_resting_bid_ends_with_its_time(bench: Bench) -> None:
 
 async def test_a_resting_bid_can_be_cancelled_by_its_owner_only(bench: Bench) -> None:
     task = asyncio.create_task(bench.orders.match("alice", "o1", BID, good_for_ms=60_000))
-    while not len(bench.waiting):
-        await asyncio.sleep(0)
+    await until(lambda: len(bench.waiting))
     with pytest.raises(UnknownOrder):
         await bench.orders.cancel("bob", "o1")
     assert (await bench.orders.cancel("alice", "o1")).state is CancelState.CANCELLED
@@ -179,12 +177,10 @@ async def test_a_resting_bid_can_be_cancelled_by_its_owner_only(bench: Bench) ->
 async def test_a_waiter_who_leaves_as_the_match_comes_gives_it_back(bench: Bench) -> None:
     await bench.fund()
     task = asyncio.create_task(bench.orders.match("alice", "o1", BID, good_for_ms=60_000))
-    while not len(bench.waiting):
-        await asyncio.sleep(0)
+    await until(lambda: len(bench.waiting))
     waiter = bench.waiting._waiters["o1"]
     bench.sell()
-    while not waiter.future.done():
-        await asyncio.sleep(0)
+    await until(waiter.future.done)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -194,8 +190,7 @@ async def test_a_waiter_who_leaves_as_the_match_comes_gives_it_back(bench: Bench
 
 async def test_resting_bids_are_bounded(bench: Bench) -> None:
     tasks = [asyncio.create_task(bench.orders.match("alice", f"o{n}", BID, good_for_ms=60_000)) for n in range(8)]
-    while len(bench.waiting) < 8:
-        await asyncio.sleep(0)
+    await until(lambda: len(bench.waiting) == 8)
     with pytest.raises(TooManyStreams):
         await bench.orders.match("alice", "o9", BID, good_for_ms=60_000)
     for task in tasks:

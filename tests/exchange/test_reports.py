@@ -22,7 +22,7 @@ def effective_latency_us(bench: Bench) -> int:
 @pytest.fixture
 async def selling(bench: Bench) -> Bench:
     bench.sell()
-    await bench.fund(credits=100_000)
+    await bench.fund(amount=100_000)
     return bench
 
 

@@ -7,6 +7,7 @@ import pytest
 from gollem.errors import Forbidden, HoldClosed, KeyReused, UnknownOrder
 from gollem.exchange import CancelState, Outcome, Usage, restore_claims
 from tests.exchange.conftest import BID, HELD, Bench
+from tests.until import until
 
 CREDIT = 10**8
 
@@ -76,8 +77,7 @@ async def test_the_sweeper_expires_what_nobody_settles_and_not_before(matched: B
 
 async def test_cancel_asks_the_agent_and_returns_the_hold_when_it_never_started(matched: Bench) -> None:
     cancelling = asyncio.create_task(matched.orders.cancel("alice", "o1"))
-    while not matched.links.cancelled_orders("p1/a"):
-        await asyncio.sleep(0)
+    await until(lambda: matched.links.cancelled_orders("p1/a"))
     assert await matched.held() == HELD, "nothing is returned before the agent has answered"
     await matched.hears(refused=["o1"])
     cancelled = await cancelling
@@ -89,8 +89,7 @@ async def test_cancel_asks_the_agent_and_returns_the_hold_when_it_never_started(
 async def test_cancel_of_a_started_order_is_settled_for_what_was_delivered(matched: Bench) -> None:
     await matched.hears(started=["o1"])
     cancelling = asyncio.create_task(matched.orders.cancel("alice", "o1"))
-    while not matched.links.cancelled_orders("p1/a"):
-        await asyncio.sleep(0)
+    await until(lambda: matched.links.cancelled_orders("p1/a"))
     await matched.settlement.settle("p1", "o1", Usage(10, 10), Outcome.CANCELLED)
     cancelled = await cancelling
     assert (cancelled.state, cancelled.refunded_atoms) == (CancelState.SETTLED, HELD - 20 * CREDIT)
