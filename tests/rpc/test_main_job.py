@@ -4,6 +4,7 @@ import asyncio
 
 from gollem.rpc.pb import admin_pb2, common_pb2, credit_pb2, market_pb2, provider_pb2
 from tests.rpc.conftest import Site, bid, order, refused
+from tests.until import until_answer
 
 
 def settle(order_id: str = "o1", prompt: int = 50, completion: int = 51, **changes: object) -> object:
@@ -150,8 +151,7 @@ async def test_a_resting_bid_waits_over_the_wire(site: Site) -> None:
     async def resting() -> int:
         return (await site.market.GetOrderBook(watch, metadata=site.alice)).models[0].resting_bids
 
-    while not await resting():
-        await asyncio.sleep(0)
+    await until_answer(resting)
     await site.sell()
     assert (await waiting).held == "200.00000000"
 
