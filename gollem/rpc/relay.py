@@ -85,7 +85,7 @@ class Relay:
         self, user: str, matched: Matched, request: market_pb2.MarketGenerateRequest, watch: _Watch
     ) -> AsyncIterator[market_pb2.MarketGenerateResponse]:
         """One provider's stream, reported to the exchange however it ends."""
-        usage = common_pb2.Usage()
+        usage, finished = common_pb2.Usage(), False
         try:
             async for chunk in self._chunks(matched, request):
                 if not watch.chunks:
@@ -98,7 +98,13 @@ class Relay:
                     )
                 if chunk.HasField("usage"):
                     usage.CopyFrom(chunk.usage)
+                finished = finished or bool(chunk.finish_reason)
                 yield market_pb2.MarketGenerateResponse(chunk=chunk)
+            if not finished:
+                raise ProviderFailed(
+                    f"provider {matched.terms.provider_id} ended without a last chunk",
+                    provider_id=matched.terms.provider_id,
+                )
         except ProviderFailed:
             await self._failed(user, matched, midstream=watch.chunks > 0)
             raise
