@@ -68,7 +68,7 @@ class App:
         data = Path(config.storage.data)
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         catalogue = Catalogue.load(Path(config.market.catalogue) if config.market.catalogue else None)
-        ledger = await open_ledger(config.storage.ledger or f"sqlite:///{data / 'ledger.db'}")
+        ledger = await open_ledger(config.storage.ledger or f"sqlite://{(data / 'ledger.db').absolute()}")
         self._closers.append(ledger.close)
         keys = await open_key_store(data)
         self._closers.append(keys.close)
