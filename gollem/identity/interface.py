@@ -1,0 +1,25 @@
+"""The key store's promise."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from gollem.identity.types import KeyRecord, NewKey, Role
+
+
+class KeyStore(Protocol):
+    """API keys by their ids. Every method may raise WorldError: the store does not answer."""
+
+    async def create(self, account: str, role: Role) -> NewKey:
+        """A new key, stored before it is given. Raises InvalidField for an account's name that will not do."""
+
+    async def find(self, key_id: str) -> KeyRecord | None:
+        """The key, revoked or not."""
+
+    async def list(self, account: str | None = None) -> Sequence[KeyRecord]:
+        """Keys of one account or of all, by account and age, the first thousand."""
+
+    async def revoke(self, key_id: str) -> bool:
+        """Whether this call revoked it: not if it was revoked before, or is not there."""
+
+    async def close(self) -> None:
+        """Idempotent."""
