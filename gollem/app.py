@@ -21,7 +21,7 @@ from gollem.exchange import (
     WaitingRoom,
     restore_claims,
 )
-from gollem.identity.sqlite_store import SqliteKeyStore
+from gollem.identity import open_key_store
 from gollem.ledger import open_ledger
 from gollem.market import Catalogue, MemoryBook
 from gollem.providers import Registry
@@ -69,8 +69,8 @@ class App:
         catalogue = Catalogue.load(Path(config.market.catalogue) if config.market.catalogue else None)
         ledger = await open_ledger(config.storage.ledger_url())
         self._closers.append(ledger.close)
-        keys = SqliteKeyStore(data / "keys.db")
-        self._closers.append(_as_async(keys.close))
+        keys = await open_key_store(data, clock)
+        self._closers.append(keys.close)
 
         registry = Registry(config.providers)
         floor = Floor(MemoryBook(catalogue), registry, clock)

@@ -1,6 +1,7 @@
 """The only source of time. Whoever needs it gets a `Clock` through its constructor, so that tests own it."""
 
 import time
+from datetime import UTC, datetime
 from typing import Protocol
 
 
@@ -22,3 +23,8 @@ class SystemClock:
 
     def monotonic_ms(self) -> int:
         return time.monotonic_ns() // 1_000_000
+
+
+def utc_day(at_ms: int) -> str:
+    """The day of a moment, as yyyymmdd. Midnight is UTC's everywhere."""
+    return datetime.fromtimestamp(at_ms // 1_000, UTC).strftime("%Y%m%d")

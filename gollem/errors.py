@@ -67,12 +67,6 @@ class UnknownProvider(CallerError):
     reason = "UNKNOWN_PROVIDER"
 
 
-class UnknownKey(CallerError):
-    """There is no such API key; figures: key_id."""
-
-    reason = "UNKNOWN_KEY"
-
-
 class InsufficientCredits(CallerError):
     """figures: needed, available (credits)."""
 

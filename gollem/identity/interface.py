@@ -1,23 +1,25 @@
 """The key store's promise."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from gollem.identity.types import KeyRecord
+from gollem.identity.types import KeyRecord, NewKey, Role
 
 
 class KeyStore(Protocol):
-    """Any thread may call. `find` takes microseconds; the rest may wait for a disk: keep them off the event loop.
-    All raise WorldError when the store does not answer."""
+    """API keys by their ids. Every method may raise WorldError: the store does not answer."""
 
-    def create(self, record: KeyRecord) -> None: ...
+    async def create(self, account: str, role: Role) -> NewKey:
+        """A new key, stored before it is given. Raises InvalidField for an account's name that will not do."""
 
-    def find(self, key_id: str) -> KeyRecord | None:
-        """Revoked keys too."""
+    async def find(self, key_id: str) -> KeyRecord | None:
+        """The key, revoked or not."""
 
-    def list_keys(self, account: str | None = None) -> list[KeyRecord]:
-        """Of one account or of all, the oldest first, a bounded number."""
+    async def list(self, account: str | None = None) -> Sequence[KeyRecord]:
+        """Keys of one account or of all, by account and age, the first thousand."""
 
-    def revoke(self, key_id: str, now_ms: int) -> KeyRecord | None:
-        """The key as it is now, or None if there is none. The first revocation's time stays."""
+    async def revoke(self, key_id: str) -> bool:
+        """Whether this call revoked it: not if it was revoked before, or is not there."""
 
-    def close(self) -> None: ...
+    async def close(self) -> None:
+        """Idempotent."""

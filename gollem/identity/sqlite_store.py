@@ -1,14 +1,17 @@
 """API keys in a small SQLite file of their own, which several processes may write."""
 
+import asyncio
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from gollem.clock import Clock
 from gollem.errors import WorldError
-from gollem.identity.types import KeyRecord, Role
+from gollem.identity.keys import make_key
+from gollem.identity.types import KeyRecord, NewKey, Role
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS api_key (
@@ -24,54 +27,60 @@ _INDEX = "CREATE INDEX IF NOT EXISTS api_key_by_account ON api_key (account, cre
 _COLUMNS = "SELECT key_id, account, role, secret_sha256, created_at_ms, revoked_at_ms FROM api_key"
 _BUSY_TIMEOUT_S = 5
 MAX_LISTED = 1_000
+_Row = tuple[str, str, str, bytes, int, int | None]
 
 
 class SqliteKeyStore:
-    """Any thread may call. `find` takes microseconds; `create` and `revoke` wait for the disk: keep them off the event
-    loop. All raise WorldError when the file does not answer."""
+    """Implements `KeyStore`. Point reads run where they are called, in microseconds; what writes runs in a thread."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Clock) -> None:
+        """Opens the file, or makes it. Raises WorldError."""
+        self._path = path
+        self._clock = clock
         self._lock = threading.Lock()
         with _mapped(path):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._connection = _connect(path)
-        self._path = path
 
     def __repr__(self) -> str:
         return f"SqliteKeyStore({str(self._path)!r})"
 
-    def create(self, record: KeyRecord) -> None:
-        row = (record.key_id, record.account, record.role, record.secret_sha256, record.created_at_ms)
-        self._execute("INSERT INTO api_key VALUES (?, ?, ?, ?, ?, NULL)", row)
+    async def create(self, account: str, role: Role) -> NewKey:
+        made = make_key(account, role, self._clock.now_ms())
+        kept = made.record
+        row = (kept.key_id, kept.account, kept.role, kept.secret_sha256, kept.created_at_ms)
+        await asyncio.to_thread(self._change, "INSERT INTO api_key VALUES (?, ?, ?, ?, ?, NULL)", row)
+        return made
 
-    def find(self, key_id: str) -> KeyRecord | None:
-        """One indexed read; revoked keys too."""
-        rows = self._execute(f"{_COLUMNS} WHERE key_id = ?", (key_id,))
+    async def find(self, key_id: str) -> KeyRecord | None:
+        rows = self._read(f"{_COLUMNS} WHERE key_id = ?", (key_id,))
         return _record(rows[0]) if rows else None
 
-    def list_keys(self, account: str | None = None) -> list[KeyRecord]:
-        """Of one account or of all, the oldest first, at most MAX_LISTED."""
+    async def list(self, account: str | None = None) -> Sequence[KeyRecord]:
         where = "WHERE account = ?" if account is not None else "WHERE ? IS NULL"
-        rows = self._execute(
-            f"{_COLUMNS} {where} ORDER BY account, created_at_ms, key_id LIMIT {MAX_LISTED}", (account,)
-        )
-        return [_record(row) for row in rows]
+        statement = f"{_COLUMNS} {where} ORDER BY account, created_at_ms, key_id LIMIT {MAX_LISTED}"
+        return [_record(row) for row in await asyncio.to_thread(self._read, statement, (account,))]
 
-    def revoke(self, key_id: str, now_ms: int) -> KeyRecord | None:
-        """The key as it is now, or nothing if there is none. The first revocation's time stays."""
-        self._execute(
-            "UPDATE api_key SET revoked_at_ms = ? WHERE key_id = ? AND revoked_at_ms IS NULL", (now_ms, key_id)
-        )
-        return self.find(key_id)
+    async def revoke(self, key_id: str) -> bool:
+        statement = "UPDATE api_key SET revoked_at_ms = ? WHERE key_id = ? AND revoked_at_ms IS NULL"
+        return await asyncio.to_thread(self._change, statement, (self._clock.now_ms(), key_id)) == 1
 
-    def close(self) -> None:
-        with self._lock:
-            self._connection.close()
+    async def close(self) -> None:
+        await asyncio.to_thread(self._close)
 
-    def _execute(self, statement: str, row: tuple[object, ...]) -> list[tuple[str, str, str, bytes, int, int | None]]:
+    def _read(self, statement: str, row: tuple[object, ...]) -> Sequence[_Row]:
         with self._lock, _mapped(self._path):
             return self._connection.execute(statement, row).fetchall()
+
+    def _change(self, statement: str, row: tuple[object, ...]) -> int:
+        """Rows changed, on the disk."""
+        with self._lock, _mapped(self._path):
+            return self._connection.execute(statement, row).rowcount
+
+    def _close(self) -> None:
+        with self._lock:
+            self._connection.close()
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -87,7 +96,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _record(row: tuple[str, str, str, bytes, int, int | None]) -> KeyRecord:
+def _record(row: _Row) -> KeyRecord:
     key_id, account, role, secret_sha256, created_at_ms, revoked_at_ms = row
     return KeyRecord(key_id, account, Role(role), secret_sha256, created_at_ms, revoked_at_ms)
 

@@ -30,10 +30,18 @@ class KeyRecord:
     created_at_ms: int
     revoked_at_ms: int | None = None
 
+    @property
+    def revoked(self) -> bool:
+        return self.revoked_at_ms is not None
+
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key just made. `text` is what its owner has to keep: it is nowhere else, and nowhere again."""
+    """A key just made. `secret` is the whole text that its owner has to keep: it is nowhere else, and never again."""
 
     record: KeyRecord
-    text: str = field(repr=False)
+    secret: str = field(repr=False)
+
+    @property
+    def key_id(self) -> str:
+        return self.record.key_id

@@ -6,16 +6,16 @@ has a hot item.
 """
 
 import re
-from datetime import date
 from functools import lru_cache
 from zlib import crc32
+
+from gollem.clock import utc_day
 
 FEE_SHARDS = 16
 EARNINGS_SHARDS = 4
 PROMO = "X:promo"
 
 _MS_PER_DAY = 86_400_000
-_EPOCH_DAY = date(1970, 1, 1).toordinal()
 _NAME = r"[A-Za-z0-9._-]{1,64}"
 _ACCOUNT = re.compile(
     rf"(?:U:{_NAME}|H:[!-~]{{1,128}}|PM:{_NAME}:[0-9]{{8}}:[0-9]+|R:fee:[0-9]+|X:promo)",
@@ -37,7 +37,7 @@ def fee_account(order_id: str) -> str:
 
 def earnings_account(provider: str, order_id: str, at_ms: int) -> str:
     """The provider's earnings of the UTC day, one shard of them."""
-    return f"PM:{provider}:{_utc_day(at_ms // _MS_PER_DAY)}:{crc32(order_id.encode()) % EARNINGS_SHARDS}"
+    return f"PM:{provider}:{_name_of_day(at_ms // _MS_PER_DAY)}:{crc32(order_id.encode()) % EARNINGS_SHARDS}"
 
 
 def is_user(account: str) -> bool:
@@ -76,5 +76,5 @@ def earnings_range(provider: str) -> tuple[str, str]:
 
 
 @lru_cache(maxsize=16)
-def _utc_day(day: int) -> str:
-    return date.fromordinal(_EPOCH_DAY + day).strftime("%Y%m%d")
+def _name_of_day(day: int) -> str:
+    return utc_day(day * _MS_PER_DAY)

@@ -1,13 +1,11 @@
 """AdminService: what operators call."""
 
-import asyncio
 from typing import Any
 
 from gollem import units
-from gollem.clock import Clock
-from gollem.errors import InvalidField, UnknownKey
+from gollem.errors import InvalidField
 from gollem.exchange import Accounts
-from gollem.identity import KeyStore, Role, make_key
+from gollem.identity import KeyStore, Role
 from gollem.rpc import context, fields
 from gollem.rpc.pb import admin_pb2
 from gollem.rpc.pb.admin_grpc import AdminServiceBase
@@ -20,10 +18,9 @@ _ROLES = {role.value: role for role in Role}
 class AdminService(AdminServiceBase):
     """Decodes, calls the use case, encodes. Every call needs a key of role operator."""
 
-    def __init__(self, accounts: Accounts, keys: KeyStore, clock: Clock) -> None:
+    def __init__(self, accounts: Accounts, keys: KeyStore) -> None:
         self._accounts = accounts
         self._keys = keys
-        self._clock = clock
 
     async def CreateKey(self, stream: Any) -> None:
         await answer(stream, self._create_key)
@@ -45,9 +42,8 @@ class AdminService(AdminServiceBase):
         account = fields.account(request.account, "account")
         if request.role not in _ROLES:
             raise InvalidField("role", f"must be one of {', '.join(_ROLES)}")
-        made = make_key(account, _ROLES[request.role], self._clock.now_ms())
-        await asyncio.to_thread(self._keys.create, made.record)
-        return admin_pb2.CreateKeyResponse(key_id=made.record.key_id, key=made.text)
+        made = await self._keys.create(account, _ROLES[request.role])
+        return admin_pb2.CreateKeyResponse(key_id=made.key_id, key=made.secret)
 
     async def _list_keys(self, request: admin_pb2.ListKeysRequest) -> admin_pb2.ListKeysResponse:
         context.operator()
@@ -59,19 +55,16 @@ class AdminService(AdminServiceBase):
                     account=key.account,
                     role=key.role.value,
                     created_at_ms=key.created_at_ms,
-                    revoked=key.revoked_at_ms is not None,
+                    revoked=key.revoked,
                 )
-                for key in await asyncio.to_thread(self._keys.list_keys, account)
+                for key in await self._keys.list(account)
             ]
         )
 
     async def _revoke_key(self, request: admin_pb2.RevokeKeyRequest) -> admin_pb2.RevokeKeyResponse:
         context.operator()
         key_id = fields.account(request.key_id, "key_id")
-        revoked = await asyncio.to_thread(self._keys.revoke, key_id, self._clock.now_ms())
-        if revoked is None:
-            raise UnknownKey(f"there is no key {key_id}", key_id=key_id)
-        return admin_pb2.RevokeKeyResponse(revoked=True)
+        return admin_pb2.RevokeKeyResponse(revoked=await self._keys.revoke(key_id))
 
     async def _grant_credits(self, request: admin_pb2.GrantCreditsRequest) -> admin_pb2.GrantCreditsResponse:
         context.operator()

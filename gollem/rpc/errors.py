@@ -18,7 +18,6 @@ _STATUSES: dict[type[errors.GollemError], Status] = {
     errors.UnknownModel: Status.NOT_FOUND,
     errors.UnknownOrder: Status.NOT_FOUND,
     errors.UnknownProvider: Status.NOT_FOUND,
-    errors.UnknownKey: Status.NOT_FOUND,
     errors.NoFeasibleAsk: Status.NOT_FOUND,
     errors.InsufficientCredits: Status.FAILED_PRECONDITION,
     errors.AccountFrozen: Status.FAILED_PRECONDITION,

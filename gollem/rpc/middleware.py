@@ -44,7 +44,7 @@ class Middleware:
             try:
                 if self.draining:
                     raise ShuttingDown("this server is stopping: connect again")
-                context.set_caller(self._authenticator.authenticate(_key(authorization)))
+                context.set_caller(await self._authenticator.authenticate(_key(authorization)))
                 self.spend()
                 await call(stream)
             except (GRPCError, StreamTerminatedError, TimeoutError):

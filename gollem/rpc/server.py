@@ -60,7 +60,7 @@ class Edge:
             ),
             CreditService(accounts),
             PayoutService(),
-            AdminService(accounts, keys, clock),
+            AdminService(accounts, keys),
         ]
         limits = Limits(
             max_message_bytes=settings.max_message_bytes,

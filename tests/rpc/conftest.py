@@ -12,8 +12,7 @@ from grpclib.exceptions import GRPCError
 
 from gollem.app import App
 from gollem.config import load
-from gollem.identity import Role, make_key
-from gollem.identity.sqlite_store import SqliteKeyStore
+from gollem.identity import KeyStore, Role, open_key_store
 from gollem.rpc.pb import admin_pb2, market_pb2, provider_pb2
 from gollem.rpc.pb.admin_grpc import AdminServiceStub
 from gollem.rpc.pb.credit_grpc import CreditServiceStub
@@ -33,29 +32,33 @@ class Site:
 
     app: App
     channel: Channel
-    keys: SqliteKeyStore
+    keys: KeyStore
     market: MarketServiceStub = field(init=False)
     provider: ProviderServiceStub = field(init=False)
     credit: CreditServiceStub = field(init=False)
     payout: PayoutServiceStub = field(init=False)
     admin: AdminServiceStub = field(init=False)
+    alice: dict[str, str] = field(init=False)
+    bob: dict[str, str] = field(init=False)
+    p1: dict[str, str] = field(init=False)
+    p2: dict[str, str] = field(init=False)
+    ops: dict[str, str] = field(init=False)
 
-    def __post_init__(self) -> None:
+    async def connect(self) -> None:
         self.market = MarketServiceStub(self.channel)
         self.provider = ProviderServiceStub(self.channel)
         self.credit = CreditServiceStub(self.channel)
         self.payout = PayoutServiceStub(self.channel)
         self.admin = AdminServiceStub(self.channel)
-        self.alice = self.key("alice", Role.CONSUMER)
-        self.bob = self.key("bob", Role.CONSUMER)
-        self.p1 = self.key("p1", Role.PROVIDER)
-        self.p2 = self.key("p2", Role.PROVIDER)
-        self.ops = self.key("ops", Role.OPERATOR)
+        self.alice = await self.key("alice", Role.CONSUMER)
+        self.bob = await self.key("bob", Role.CONSUMER)
+        self.p1 = await self.key("p1", Role.PROVIDER)
+        self.p2 = await self.key("p2", Role.PROVIDER)
+        self.ops = await self.key("ops", Role.OPERATOR)
 
-    def key(self, account: str, role: Role) -> dict[str, str]:
-        made = make_key(account, role, now_ms=1)
-        self.keys.create(made.record)
-        return {"authorization": f"Bearer {made.text}"}
+    async def key(self, account: str, role: Role) -> dict[str, str]:
+        made = await self.keys.create(account, role)
+        return {"authorization": f"Bearer {made.secret}"}
 
     async def fund(self, account: str = "alice", amount: str = "1000") -> None:
         request = admin_pb2.GrantCreditsRequest(grant_id=f"g-{account}-{amount}", account=account, amount=amount)
@@ -109,8 +112,10 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     app = App(load(overrides=SETTINGS | {"storage.data": str(tmp_path / "data")}))
     await app.start()
     channel = Channel("127.0.0.1", app.port)
-    keys = SqliteKeyStore(tmp_path / "data" / "keys.db")
-    yield Site(app, channel, keys)
+    keys = await open_key_store(tmp_path / "data")
+    site = Site(app, channel, keys)
+    await site.connect()
+    yield site
     channel.close()
-    keys.close()
+    await keys.close()
     await app.stop()

@@ -1016,7 +1016,7 @@ class RevokeKeyRequest(betterproto.Message):
 class RevokeKeyResponse(betterproto.Message):
     revoked: bool = betterproto.bool_field(1)
     """
-    True: it is revoked, now or since before. Takes effect within two seconds.
+    False when there is no such key, or it had been revoked before. Takes effect within two seconds.
     """
 
 
