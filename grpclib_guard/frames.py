@@ -10,6 +10,7 @@ from h2.exceptions import DenialOfServiceError, FrameTooLargeError, ProtocolErro
 from h2.settings import SettingCodes, Settings
 from h2.stream import StreamClosedBy
 from hyperframe.frame import (
+    AltSvcFrame,
     DataFrame,
     ExtensionFrame,
     Frame,
@@ -18,6 +19,7 @@ from hyperframe.frame import (
     PriorityFrame,
     RstStreamFrame,
     SettingsFrame,
+    WindowUpdateFrame,
 )
 
 from .budget import Budget
@@ -25,6 +27,11 @@ from .limits import Limits
 
 _FRAME_HEADER_BYTES = 9
 _KNOWN_SETTINGS = frozenset(SettingCodes)
+# Frames that carry nothing for a call and only make us work.
+_CHATTER = {AltSvcFrame, ExtensionFrame, PingFrame, PriorityFrame, SettingsFrame, WindowUpdateFrame}
+# For each frame that does: Go's clients send a PING and two WINDOW_UPDATE for what they read.
+_FREE_FRAMES = 4
+_FREE_FRAMES_MAX = 10_000
 
 
 class GuardedH2(H2Connection):
@@ -58,8 +65,7 @@ class GuardedH2(H2Connection):
         self._limits = limits
         self._resets = Budget(limits.resets_per_second)
         self._pings = Budget(limits.pings_per_second)
-        # Set by the connection whenever it has sent headers or data: see `_is_chatter`.
-        self.has_sent = False
+        self._paid_for = 0
         # Once we have said GOAWAY, streams above the one it named are the client's to repeat elsewhere.
         self.last_stream_id: int | None = None
 
@@ -85,22 +91,25 @@ class GuardedH2(H2Connection):
         raise error
 
     def _receive_frame(self, frame: Frame) -> list[Event]:
-        if isinstance(frame, RstStreamFrame):
-            within = self._resets.spend()
-        else:
-            within = not self._is_chatter(frame) or self._pings.spend()
-        if not within:
-            raise DenialOfServiceError(f"too many {type(frame).__name__} a second")
+        kind = type(frame)
+        if kind is HeadersFrame:
+            self.pay()
+        elif kind is RstStreamFrame:
+            self._spend(frame, self._resets)
+        elif kind in _CHATTER or _is_empty(frame):
+            if self._paid_for:
+                self._paid_for -= 1
+            else:
+                self._spend(frame, self._pings)
         return super()._receive_frame(frame)
 
-    def _is_chatter(self, frame: Frame) -> bool:
-        """Whether a frame carries nothing for a call. A PING after something that we sent measures it: no chatter."""
-        if isinstance(frame, PingFrame) and self.has_sent:
-            self.has_sent = False
-            return False
-        if isinstance(frame, DataFrame):
-            return not frame.data and "END_STREAM" not in frame.flags
-        return isinstance(frame, PingFrame | SettingsFrame | PriorityFrame | ExtensionFrame)
+    def pay(self) -> None:
+        """Headers came or something was sent: the frames by which clients measure and acknowledge that are free."""
+        self._paid_for = min(self._paid_for + _FREE_FRAMES, _FREE_FRAMES_MAX)
+
+    def _spend(self, frame: Frame, budget: Budget) -> None:
+        if not budget.spend():
+            raise DenialOfServiceError(f"too many {type(frame).__name__} a second")
 
     def _receive_headers_frame(self, frame: HeadersFrame) -> Any:
         if len(frame.data) > self._limits.max_header_bytes:
@@ -128,3 +137,7 @@ class GuardedH2(H2Connection):
     def _receive_goaway_frame(self, frame: Any) -> Any:
         """A client that says GOAWAY will ask for nothing more, but still wants its answers; h2 would cut them off."""
         return [], []
+
+
+def _is_empty(frame: Frame) -> bool:
+    return isinstance(frame, DataFrame) and not frame.data and "END_STREAM" not in frame.flags

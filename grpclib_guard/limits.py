@@ -14,8 +14,8 @@ class Limits:
 
     # One server.
     max_connections: int = _number(10_000, 1, 1_000_000)
-    # One connection: calls at once, calls cancelled a second, and frames a second that only make us answer
-    # (PING, SETTINGS and the like; a PING that follows something we sent is free, as clients measure with it).
+    # One connection: calls at once, calls cancelled a second, and frames a second that only make us work (PING,
+    # SETTINGS and the like, beyond the few that belong to each call).
     max_streams: int = _number(1_000, 1, 100_000)
     resets_per_second: int = _number(200, 1, 1_000_000)
     pings_per_second: int = _number(20, 10, 1_000_000)

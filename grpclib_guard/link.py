@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol, cast
 
@@ -15,7 +16,7 @@ from h2.events import (
     StreamReset,
     WindowUpdated,
 )
-from h2.exceptions import ProtocolError
+from h2.exceptions import ProtocolError, StreamClosedError
 from hyperframe.frame import GoAwayFrame
 
 from .frames import GuardedH2
@@ -25,8 +26,9 @@ from .stream import GuardedConnection, GuardedStream
 Headers = list[tuple[str, str]]
 Serve = Callable[[GuardedStream, Headers], Coroutine[Any, Any, None]]
 
-# One connection's share of the event loop before the others have their turn.
-_SLICE_BYTES = 16 << 10
+# One connection's share of the event loop before the others have their turn: 64 KiB of tiny frames are half a second.
+_SHARE_S = 0.005
+_SLICE_BYTES = 4 << 10
 # What a peer may leave unread of our answers to its control frames.
 _MAX_UNREAD_BYTES = 1 << 20
 # How long a closed connection may take to read its last bytes, and a peer to end its side of a finished call.
@@ -59,7 +61,7 @@ class Link(asyncio.Protocol):
         self._waiting = b""
         self._admitted = self._closing = False
         self._greeted = self._pinged = self._window_opened = False
-        self._is_h2_client = self._goaway_due = False
+        self._is_h2_client = False
         # Loop times: of the last byte, of the last call's end, and since when the peer does not read.
         self._heard_at = self._used_at = self._loop.time()
         self._blocked_at: float | None = None
@@ -88,15 +90,21 @@ class Link(asyncio.Protocol):
             self._take(data)
 
     def _take(self, data: bytes) -> None:
-        """A slice now, the rest in the next round of the loop: 64 KiB of tiny frames are half a second of work."""
+        """Processes what fits into this connection's share, and leaves the rest for the next round of the loop."""
+        ends_at = self._loop.time() + _SHARE_S
+        done = 0
+        while done < len(data) and not self._closing:
+            self._process(data[done : done + _SLICE_BYTES])
+            done += _SLICE_BYTES
+            if self._loop.time() > ends_at:
+                break
+        had_more, self._waiting = bool(self._waiting), data[done:]
         if self._closing:
             return
-        self._process(data[:_SLICE_BYTES])
-        had_more, self._waiting = bool(self._waiting), data[_SLICE_BYTES:]
-        if self._waiting and not self._closing:
+        if self._waiting:
             self._transport.pause_reading()
             self._loop.call_soon(lambda: self._take(self._waiting))
-        elif had_more and not self._closing:
+        elif had_more:
             self._transport.resume_reading()
 
     def _process(self, data: bytes) -> None:
@@ -134,7 +142,8 @@ class Link(asyncio.Protocol):
         stream_id, headers = event.stream_id, cast(Headers, event.headers)
         if len(self._calls) >= self._limits.max_streams:
             # Fewer streams are open, but handlers of cancelled ones have not finished yet.
-            self._h2.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
+            with suppress(StreamClosedError):
+                self._h2.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
             return
         first = dict(headers)
         self._is_h2_client = first.get("user-agent", "").startswith(_H2_CLIENT)
@@ -157,8 +166,6 @@ class Link(asyncio.Protocol):
             self._loop.call_later(_LINGER_S, _reset, stream)
         if not stream.is_own:
             self._owner.call_ended()
-        if self._goaway_due and not self._calls:
-            self.go_away()
 
     def _on_data(self, event: DataReceived) -> None:
         if call := self._calls.get(event.stream_id):
@@ -190,9 +197,8 @@ class Link(asyncio.Protocol):
         if self._closing:
             return
         if self._is_h2_client and self._calls:
-            self._goaway_due = self._connection.refusing = True
+            self._connection.refusing = True
             return
-        self._goaway_due = False
         self._h2.last_stream_id = self._h2.highest_inbound_stream_id
         self._send_goaway(ErrorCodes.NO_ERROR)
 
@@ -202,10 +208,11 @@ class Link(asyncio.Protocol):
         self._transport.write(frame.serialize())
 
     def cut_off(self) -> None:
-        """Ends every call with UNAVAILABLE."""
-        if self._admitted:
-            self._connection.stopping = True
-            self._cancel_calls()
+        """Ends every call with UNAVAILABLE. Watchers of health have been told, and go with the connection."""
+        self._connection.stopping = True
+        for stream, task in self._calls.values():
+            if not stream.is_own:
+                task.cancel()
 
     def hang_up(self, why: str, goaway: ErrorCodes | None = ErrorCodes.NO_ERROR) -> None:
         """Closes the connection, whether or not the peer reads what is left for it."""
@@ -225,9 +232,6 @@ class Link(asyncio.Protocol):
     def _begin_close(self, why: str) -> None:
         self._closing = True
         self._owner.closed(why)
-        self._cancel_calls()
-
-    def _cancel_calls(self) -> None:
         for _, task in self._calls.values():
             task.cancel()
 

@@ -26,10 +26,10 @@ class GuardedConnection(Connection):
         self.refusing = self.stopping = False
 
     def headers_send_process(self) -> None:
-        self._connection.has_sent = True
+        self._connection.pay()
 
     def data_send_process(self) -> None:
-        self._connection.has_sent = True
+        self._connection.pay()
 
     def ack(self, stream_id: int, size: int) -> None:
         if not self.is_closing():
