@@ -11,7 +11,7 @@ from gollem_client import wire
 from gollem_client.channels import ChannelPool, parse_address
 from gollem_client.errors import ExchangeUnavailable, GollemError, OutcomeUnknown, invalid
 from gollem_client.timeouts import Timeouts
-from gollem_client.wire import Answer
+from gollem_client.wire import Answer, Request
 
 _ATTEMPTS = 3
 _FIRST_PAUSE_S = 0.05
@@ -69,3 +69,17 @@ class Exchange:
             async with aclosing(wire.server_stream(channel, route, request, answer_type, self._metadata)) as answers:
                 async for answer in answers:
                     yield answer
+
+    async def converse(
+        self, method: str, requests: "asyncio.Queue[Request]", answer_type: type[Answer]
+    ) -> AsyncGenerator[Answer, None]:
+        """Send what is put into `requests`, give the answers as they come. Raises GollemError, at its end too."""
+        with wire.own_errors(self._peer), self._pool.lease(self._address) as channel:
+            route = f"/gollem.v1.{method}"
+            first = await requests.get()
+            async with aclosing(
+                wire.both_ways(channel, route, first, requests, answer_type, self._metadata)
+            ) as answers:
+                async for answer in answers:
+                    yield answer
+        raise OutcomeUnknown(f"{self._peer} has ended the stream")

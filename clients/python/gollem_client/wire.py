@@ -1,5 +1,6 @@
 """The only file that knows gRPC: calls by their route, and its errors turned into the client's own."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -8,12 +9,13 @@ import betterproto
 import h2.exceptions
 from google.rpc.error_details_pb2 import ErrorInfo
 from grpclib import GRPCError, Status
-from grpclib.client import Channel
+from grpclib.client import Channel, Stream
 from grpclib.const import Cardinality
 from grpclib.exceptions import ProtocolError, StreamTerminatedError
 
 from gollem_client.errors import ExchangeUnavailable, GollemError, OutcomeUnknown, from_reason
 
+Request = TypeVar("Request", bound=betterproto.Message)
 Answer = TypeVar("Answer", bound=betterproto.Message)
 
 # A peer that breaks the connection, HTTP/2, gRPC or protobuf. OSError covers time-outs and TLS.
@@ -95,3 +97,30 @@ async def server_stream(
         await stream.send_message(request, end=True)
         async for answer in stream:
             yield answer
+
+
+async def both_ways(
+    channel: Channel,
+    route: str,
+    first: Request,
+    requests: "asyncio.Queue[Request]",
+    answer_type: type[Answer],
+    metadata: dict[str, str],
+) -> AsyncGenerator[Answer, None]:
+    """Many requests and many answers, independent of each other. Ends when the peer ends it or sending fails."""
+    call = channel.request(route, Cardinality.STREAM_STREAM, type(first), answer_type, metadata=metadata)
+    async with call as stream:
+        await stream.send_message(first)
+        sending = asyncio.ensure_future(_send_all(stream, requests))
+        try:
+            async for answer in stream:
+                yield answer
+        finally:
+            sending.cancel()
+            # Its failure is the stream's, which is told above.
+            await asyncio.gather(sending, return_exceptions=True)
+
+
+async def _send_all(stream: Stream[Request, Answer], requests: "asyncio.Queue[Request]") -> None:
+    while True:
+        await stream.send_message(await requests.get())

@@ -1,0 +1,76 @@
+"""An agent between a fake exchange and a fake model server, all on real sockets, and a consumer."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from grpclib.client import Channel
+
+from gollem_client import Timeouts
+from provider_agent.agent import Agent
+from provider_agent.options import Options
+from provider_agent.pb.inference_grpc import InferenceServiceStub
+from provider_agent.upstream import UpstreamTimeouts
+from tests.fakes.exchange import FakeExchange
+from tests.fakes.upstream import FakeUpstream
+
+
+@pytest.fixture
+async def exchange() -> AsyncIterator[FakeExchange]:
+    exchange = FakeExchange()
+    await exchange.start()
+    yield exchange
+    await exchange.stop()
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[FakeUpstream]:
+    upstream = FakeUpstream()
+    await upstream.start()
+    yield upstream
+    await upstream.stop()
+
+
+@pytest.fixture
+def options(exchange: FakeExchange, upstream: FakeUpstream, tmp_path: Path) -> Options:
+    return Options(
+        provider_id="p1",
+        model="m",
+        price="0.001",
+        latency_ms=2_000,
+        throughput_tps=20.0,
+        api_key="key-of-p1",
+        exchange=exchange.address,
+        upstream=upstream.url,
+        slots=2,
+        state_dir=tmp_path,
+        drain_ms=1_000,
+    )
+
+
+def make_agent(options: Options) -> Agent:
+    """Impatient, so that a test of a time-out is quick."""
+    timeouts = Timeouts(connect_ms=500, call_ms=500)
+    upstream_timeouts = UpstreamTimeouts(connect_ms=500, first_byte_ms=400, idle_ms=400, count_ms=400)
+    return Agent(options, timeouts=timeouts, upstream_timeouts=upstream_timeouts)
+
+
+@pytest.fixture
+async def agent(options: Options) -> AsyncIterator[Agent]:
+    agent = make_agent(options)
+    running = asyncio.ensure_future(agent.run())
+    async with asyncio.timeout(5):
+        await agent.ready.wait()
+    yield agent
+    agent.stop()
+    async with asyncio.timeout(10):
+        await running
+
+
+@pytest.fixture
+async def consumer(agent: Agent) -> AsyncIterator[InferenceServiceStub]:
+    host, _, port = agent.endpoint.rpartition(":")
+    channel = Channel(host, int(port))
+    yield InferenceServiceStub(channel)
+    channel.close()
