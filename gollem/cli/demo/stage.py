@@ -70,14 +70,12 @@ async def set_up(processes: Processes, folder: Path) -> Stage:
     await processes.wait_until("the exchange", lambda: answers(stage.port), START_TIMEOUT_S)
     await processes.wait_until("the model", lambda: answers(upstream_port), MODEL_TIMEOUT_S)
     for provider in PROVIDERS:
-        key = stage.key_file(provider.provider_id).read_text().strip()
-        command = _agent(stage, provider, upstream_port, free_port())
-        await processes.start(provider.provider_id, command, {"GOLLEM_API_KEY": key})
+        await processes.start(provider.provider_id, _agent(stage, provider, upstream_port))
     await processes.wait_until("the order book", lambda: _all_asks(stage), START_TIMEOUT_S)
     return stage
 
 
-def _agent(stage: Stage, provider: Cast, upstream_port: int, port: int) -> list[str]:
+def _agent(stage: Stage, provider: Cast, upstream_port: int) -> list[str]:
     options = {
         "--exchange": stage.address,
         "--provider-id": provider.provider_id,
@@ -87,7 +85,8 @@ def _agent(stage: Stage, provider: Cast, upstream_port: int, port: int) -> list[
         "--model": MODEL,
         "--gpu-type": "cpu",
         "--upstream": f"http://127.0.0.1:{upstream_port}/v1",
-        "--endpoint": f"127.0.0.1:{port}",
+        "--api-key-file": str(stage.key_file(provider.provider_id)),
+        "--state-dir": str(stage.folder / f"{provider.provider_id}-agent"),
     }
     return _python("provider_agent", *(word for option in options.items() for word in option))
 
