@@ -37,23 +37,23 @@ OURS = {
 # Of the standard library, only what must stay in one place.
 VENDORS = {
     "aiohttp": ("provider_agent",),
-    "betterproto": ("gollem_client",),
-    "click": ("gollem.cli",),
-    "cryptography": ("gollem.identity", "provider_agent"),
-    "google": ("gollem.rpc", "grpclib_guard", "provider_agent"),
+    "betterproto": ("gollem_client", "gollem.cli.output"),
+    "click": ("gollem.cli", "provider_agent"),
+    "cryptography": ("gollem.rpc.grants", "provider_agent"),
+    "google": ("gollem.rpc", "grpclib_guard", "gollem_client.wire", "provider_agent"),
     "grpclib": ("gollem.rpc", "grpclib_guard", "gollem_client", "provider_agent"),
-    "h2": ("grpclib_guard",),
+    "h2": ("grpclib_guard", "gollem_client.wire"),
     "hpack": ("grpclib_guard",),
     "hyperframe": ("grpclib_guard",),
     "multidict": ("grpclib_guard", "gollem.rpc", "provider_agent"),
-    "pynvml": ("provider_agent",),
+    "pynvml": ("provider_agent.gpu",),
     "rich": ("gollem.cli",),
-    "uvloop": ("gollem.app", "provider_agent"),
-    "xllamacpp": ("gollem.cli",),
-    "decimal": ("gollem.units",),
-    "sqlite3": ("gollem.ledger", "gollem.identity"),
-    "time": ("gollem.clock", "gollem.cli", "grpclib_guard", "gollem_client", "provider_agent"),
-    "datetime": ("gollem.clock", "gollem.cli"),
+    "uvloop": ("gollem.app", "provider_agent.__main__"),
+    "xllamacpp": ("gollem.cli.demo.model_server",),
+    "decimal": ("gollem.units", "gollem_client"),
+    "sqlite3": ("gollem.ledger", "gollem.identity.sqlite_store", "provider_agent"),
+    "time": ("gollem.clock", "gollem.rpc.relay", "grpclib_guard", "gollem_client", "provider_agent"),
+    "datetime": ("gollem.cli", "gollem.ledger.accounts"),
 }
 # Rooms' doors must stay light: these may not be loaded by importing one. Whoever needs the backend imports its file.
 HEAVY = {"sqlite3", "aioboto3", "redis", "stripe", "xllamacpp"}
@@ -209,7 +209,17 @@ def _targets(node: ast.Import | ast.ImportFrom, name: str, known: dict[str, ast.
         parts = name.split(".")
         parent = parts[: len(parts) - node.level + (1 if is_door else 0)]
         base = ".".join([*parent, *([node.module] if node.module else [])])
-    return [inner if (inner := f"{base}.{alias.name}") in known else base for alias in node.names]
+    offered = _exports(known[base]) if base in known and _room(base) != _room(name) else set()
+    inner = {alias.name: f"{base}.{alias.name}" for alias in node.names}
+    return [path if path in known and name not in offered else base for name, path in inner.items()]
+
+
+def _exports(door: ast.Module) -> set[str]:
+    """The names in a door's `__all__`: a file that stands there is the room's to offer."""
+    for node in door.body:
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets):
+            return set(ast.literal_eval(node.value))
+    return set()
 
 
 def _loads(house: House, start: str) -> set[str]:

@@ -77,7 +77,7 @@ def quote(server: Server, limits: dict[str, Any], prompt_tokens: int, max_tokens
         output.print_json(answer)
         return
     screen = output.stdout()
-    screen.print(offer_table(answer.front, winner_ask_id=answer.winner_ask_id))
+    screen.print(offer_table(answer.front, (answer.winner_provider_id, answer.winner_ask_id)))
     screen.print(f"{answer.feasible} asks within every limit, {answer.front_size} of them on the front")
     if answer.excluded_by:
         screen.print(f"excluded by {excluded(answer.excluded_by)}")
@@ -111,20 +111,20 @@ def match(
         output.print_json(answer)
         return
     screen = output.stdout()
-    screen.print(offer_table([answer.offer, *answer.alternates], winner_ask_id=answer.offer.ask_id))
+    screen.print(offer_table([answer.offer, *answer.alternates], (answer.offer.provider_id, answer.offer.ask_id)))
     screen.print(f"order      {answer.order_id}{' (matched before)' if answer.replayed else ''}")
     screen.print(f"held       {output.money(answer.held)}")
     screen.print(f"available  {output.money(answer.available)}")
     screen.print(f"grant      {answer.grant}", soft_wrap=True)
 
 
-def offer_table(offers: Sequence[stubs.Offer], winner_ask_id: str = "") -> Table:
-    """Offers as a bid sees them; the winner is marked."""
+def offer_table(offers: Sequence[stubs.Offer], winner: tuple[str, str]) -> Table:
+    """Offers as a bid sees them; the winner (provider and ask) is marked."""
     figures = ("$/Mtok in", "$/Mtok out", "ms", "tokens/s", "credits at most")
     shown = output.table("", "provider", "GPU", *figures, right=figures)
     for offer in offers:
         shown.add_row(
-            "➤" if offer.ask_id == winner_ask_id else "",
+            "➤" if (offer.provider_id, offer.ask_id) == winner else "",
             offer.provider_id,
             offer.gpu_type,
             offer.prompt_usd_per_mtok,

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import betterproto
 import click
 
 from gollem.cli.failure import Failure
+from gollem.cli.output import Message
 from gollem_client import ChannelPool, Exchange, GollemClient, GollemError, Timeouts
 
 T = TypeVar("T")
+Answer = TypeVar("Answer", bound=Message)
 F = TypeVar("F", bound=Callable[..., Any])
-Answer = TypeVar("Answer", bound=betterproto.Message)
 DEFAULT_SERVER = "127.0.0.1:50051"
 # What to do about an error, by its reason.
 ADVICE = {
@@ -59,18 +59,19 @@ def own_failures() -> Iterator[None]:
         raise Failure(error.message, ADVICE.get(error.reason, "")) from error
 
 
-def call(server: Server, method: str, request: betterproto.Message, answer_type: type[Answer]) -> Answer:
-    """One call of any service ("AdminService/Audit"), from connecting to closing."""
-
-    async def once() -> Answer:
-        pool = ChannelPool()
-        try:
+async def ask(server: Server, method: str, request: Message, answer_type: type[Answer]) -> Answer:
+    """One call of any service ("AdminService/Audit"), from connecting to closing. Raises Failure."""
+    pool = ChannelPool()
+    try:
+        with own_failures():
             return await Exchange(server.address, server.key, pool, Timeouts()).call(method, request, answer_type)
-        finally:
-            pool.close()
+    finally:
+        pool.close()
 
-    with own_failures():
-        return run(once())
+
+def call(server: Server, method: str, request: Message, answer_type: type[Answer]) -> Answer:
+    """`ask`, for commands that do nothing else."""
+    return run(ask(server, method, request, answer_type))
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -4,7 +4,6 @@ import json
 import sys
 from typing import Any
 
-import betterproto
 import click
 
 from gollem.cli import output
@@ -79,7 +78,6 @@ def receipt_lines(receipt: Receipt) -> str:
 def _summary(stream: Any) -> dict[str, Any]:
     """The whole of it for programs. `receipt` is null until the provider has settled."""
     receipt = stream.receipt
-    form = {"casing": betterproto.Casing.SNAKE, "include_default_values": True}
     return {
         "text": stream.text,
         "finish_reason": stream.finish_reason,
@@ -87,5 +85,5 @@ def _summary(stream: Any) -> dict[str, Any]:
         "provider_id": stream.match.offer.provider_id,
         "ttft_ms": stream.measured.ttft_ms if stream.measured else None,
         "throughput_tps": stream.measured.throughput_tps if stream.measured else None,
-        "receipt": receipt.to_dict(**form) if receipt else None,
+        "receipt": output.tree(receipt) if receipt else None,
     }

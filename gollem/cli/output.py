@@ -2,6 +2,7 @@
 
 import json
 import sys
+from typing import Any
 
 import betterproto
 import click
@@ -9,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from gollem import units
+
+Message = betterproto.Message  # of the client; named here, so that no other file needs its library
 
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON for programs instead of tables")
 
@@ -23,10 +26,14 @@ def stderr() -> Console:
     return Console(file=sys.stderr, highlight=False)
 
 
-def print_json(message: betterproto.Message) -> None:
-    """A message as one line of JSON in proto's own field names; money stays a decimal string."""
-    tree = message.to_dict(casing=betterproto.Casing.SNAKE, include_default_values=True)  # type: ignore[arg-type]
-    click.echo(json.dumps(tree, ensure_ascii=False))
+def tree(message: Message) -> dict[str, Any]:
+    """A message in proto's own field names, for JSON; money stays a decimal string."""
+    return message.to_dict(casing=betterproto.Casing.SNAKE, include_default_values=True)  # type: ignore[arg-type]
+
+
+def print_json(message: Message) -> None:
+    """A message as one line of JSON."""
+    click.echo(json.dumps(tree(message), ensure_ascii=False))
 
 
 def table(*columns: str, title: str | None = None, right: tuple[str, ...] = ()) -> Table:

@@ -1,5 +1,6 @@
 """The root command: a table of commands, each loaded when it is called, so that `gollem --help` is quick."""
 
+import logging
 from importlib import import_module
 
 import click
@@ -43,3 +44,5 @@ class LazyGroup(click.Group):
 @click.version_option(package_name="gollem", message="%(prog)s %(version)s")
 def main() -> None:
     """GoLLeM: an exchange for LLM inference."""
+    # `gollem serve` says more; elsewhere a warning of some room would only stand in the way of the answer.
+    logging.basicConfig(level=logging.ERROR, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

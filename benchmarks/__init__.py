@@ -1,0 +1,1 @@
+"""Figures: real requests replayed, and the parts measured beside their peers."""

@@ -1,0 +1,35 @@
+"""How the demo ends: nothing is left, or everything is, with commands to try."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from gollem.cli.demo.model_server import MODEL
+from gollem.cli.demo.stage import CONSUMER, OPERATOR, Stage
+
+
+def say(stage: Stage, pids: Sequence[int], screen: Console) -> None:
+    """Print commands to paste. Keys stay in their files: the line exports one without showing it."""
+    gollem = ".venv/bin/gollem" if Path(".venv/bin/gollem").exists() else "gollem"
+    lines = (
+        f'export GOLLEM_SERVER={stage.address} GOLLEM_API_KEY="$(cat {stage.key_file(CONSUMER)})"',
+        f"{gollem} book --model {MODEL}",
+        f"{gollem} quote --model {MODEL} --max-price 0.002 --policy latency",
+        f'{gollem} generate "What is a Pareto front?" --model {MODEL} --max-price 0.002 --max-latency 3000',
+        f"{gollem} balance",
+        f"{gollem} transactions",
+        f"{gollem} credits grant --account {CONSUMER} --amount 500 --key-file {stage.key_file(OPERATOR)}",
+        f"{gollem} ledger audit --data {stage.data}",
+    )
+    screen.print(f"\nStill running, in {stage.folder}. Try:\n", style="bold")
+    for line in lines:
+        screen.print(f"  {line}", soft_wrap=True)
+    screen.print("\nTo end it all:\n", style="bold")
+    screen.print(f"  kill {' '.join(map(str, pids))} && rm -r {stage.folder}", soft_wrap=True)
+
+
+def clear(folder: Path) -> None:
+    """Remove the demo's folder, keys and ledger with it."""
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,113 @@
+"""Sets the stage: keys, an exchange, a model server and three provider agents, each a process of its own."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from gollem.cli.connection import Server, connect
+from gollem.cli.demo.model_server import MODEL
+from gollem.cli.demo.processes import Processes, answers, free_port
+from gollem.cli.failure import Failure
+from gollem.cli.keys import new_key, open_store, write_secret
+from gollem.identity import Role
+from gollem_client import GollemError
+
+START_TIMEOUT_S = 30.0
+MODEL_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Cast:
+    """A provider: its ask in USD per standard credit of work, and what it promises."""
+
+    provider_id: str
+    ask_price: str
+    latency_ms: int
+    throughput_tps: int
+
+
+PROVIDERS = (
+    Cast("thrifty", "0.00040000", 2_500, 15),
+    Cast("steady", "0.00100000", 900, 30),
+    Cast("swift", "0.00300000", 400, 60),
+)
+CONSUMER = "alice"
+OPERATOR = "house"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where everything is. Keys lie in files of their own, which only their owner can read."""
+
+    folder: Path
+    port: int
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def data(self) -> Path:
+        """The exchange's data folder."""
+        return self.folder / "data"
+
+    def key_file(self, account: str) -> Path:
+        return self.folder / f"{account}.key"
+
+    def server(self, account: str) -> Server:
+        """The exchange, with this account's key."""
+        return Server(self.address, self.key_file(account).read_text().strip())
+
+
+async def set_up(processes: Processes, folder: Path) -> Stage:
+    """Start everything and wait until all three asks are in the book. Raises Failure."""
+    stage = Stage(folder, free_port())
+    _make_keys(stage)
+    upstream_port = free_port()
+    await processes.start("model", _python("gollem.cli.demo.model_server", str(upstream_port)))
+    serve = _python("gollem", "serve", "--data", str(stage.data), "--port", str(stage.port))
+    await processes.start("exchange", serve)
+    await processes.wait_until("the exchange", lambda: answers(stage.port), START_TIMEOUT_S)
+    await processes.wait_until("the model", lambda: answers(upstream_port), MODEL_TIMEOUT_S)
+    for provider in PROVIDERS:
+        await processes.start(provider.provider_id, _agent(stage, provider, upstream_port))
+    await processes.wait_until("the order book", lambda: _all_asks(stage), START_TIMEOUT_S)
+    return stage
+
+
+def _agent(stage: Stage, provider: Cast, upstream_port: int) -> list[str]:
+    options = {
+        "--exchange": stage.address,
+        "--provider-id": provider.provider_id,
+        "--ask-price": provider.ask_price,
+        "--max-latency": str(provider.latency_ms),
+        "--throughput": str(provider.throughput_tps),
+        "--model": MODEL,
+        "--gpu-type": "cpu",
+        "--upstream": f"http://127.0.0.1:{upstream_port}/v1",
+        "--api-key-file": str(stage.key_file(provider.provider_id)),
+        "--state-dir": str(stage.folder / f"{provider.provider_id}-agent"),
+    }
+    return _python("provider_agent", *(word for option in options.items() for word in option))
+
+
+def _make_keys(stage: Stage) -> None:
+    roles = {provider.provider_id: Role.PROVIDER for provider in PROVIDERS}
+    roles |= {CONSUMER: Role.CONSUMER, OPERATOR: Role.OPERATOR}
+    with open_store(stage.data) as store:
+        for account, role in roles.items():
+            write_secret(stage.key_file(account), new_key(store, account, role).text)
+
+
+async def _all_asks(stage: Stage) -> bool:
+    """Whether every provider can be matched."""
+    try:
+        async with connect(stage.server(CONSUMER)) as client:
+            book = await client.order_book(MODEL)
+    except (Failure, GollemError):
+        return False
+    return sum(one.live_asks for one in book.models) == len(PROVIDERS)
+
+
+def _python(module: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", module, *arguments]
