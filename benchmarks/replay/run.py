@@ -21,7 +21,7 @@ from benchmarks.replay.trading import Trading
 from gollem import units
 from gollem.cli import output
 from gollem.cli.demo.processes import Processes
-from gollem.cli.keys import new_key, open_store
+from gollem.cli.keys import new_key
 from gollem.identity import Role
 
 CONSUMERS = 16
@@ -57,8 +57,7 @@ async def replay(plan: Plan) -> Tally:
     tally = Tally()
     with tempfile.TemporaryDirectory(prefix="gollem-replay-") as name:
         folder = Path(name)
-        with open_store(folder / "data") as store:
-            operator_key = new_key(store, "replay", Role.OPERATOR).text
+        operator_key = (await new_key(folder / "data", "replay", Role.OPERATOR)).secret
         async with Processes(folder) as processes:
             port = await venue.start(processes, folder, catalogue, asks)
             channels = [Channel("127.0.0.1", port) for _ in range(3)]

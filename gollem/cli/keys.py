@@ -1,9 +1,10 @@
 """`gollem keys`: API keys, in the data folder itself: the first one has to come from somewhere."""
 
+import asyncio
 import json
 import os
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,10 +13,8 @@ import click
 from gollem.cli import output
 from gollem.cli.failure import Failure
 from gollem.cli.settings import read_config
-from gollem.clock import SystemClock
 from gollem.errors import GollemError
-from gollem.identity import KeyStore, NewKey, Role, make_key
-from gollem.identity.sqlite_store import SqliteKeyStore
+from gollem.identity import KeyRecord, KeyStore, NewKey, Role, open_key_store
 
 data_option = click.option("--data", metavar="FOLDER", help="the exchange's data folder  [default: as for serve]")
 
@@ -33,17 +32,16 @@ def keys() -> None:
 @output.json_option
 def create(account: str, role: str, out: Path | None, data: str | None, as_json: bool) -> None:
     """Make a key. It is shown once and never again: only its hash is kept."""
-    with open_store(data_folder(data)) as store:
-        made = new_key(store, account, Role(role))
+    made = asyncio.run(new_key(data_folder(data), account, Role(role)))
     if out:
-        write_secret(out, made.text)
+        write_secret(out, made.secret)
     if as_json:
-        shown = {} if out else {"key": made.text}
-        click.echo(json.dumps({"key_id": made.record.key_id, "account": account, "role": role} | shown))
+        shown = {} if out else {"key": made.secret}
+        click.echo(json.dumps({"key_id": made.key_id, "account": account, "role": role} | shown))
         return
-    click.echo(f"key {made.record.key_id} for {role} {account}", err=True)
+    click.echo(f"key {made.key_id} for {role} {account}", err=True)
     if not out:
-        click.echo(made.text)
+        click.echo(made.secret)
 
 
 @keys.command("list")
@@ -52,8 +50,7 @@ def create(account: str, role: str, out: Path | None, data: str | None, as_json:
 @output.json_option
 def list_(account: str | None, data: str | None, as_json: bool) -> None:
     """List keys, without their secrets."""
-    with open_store(data_folder(data)) as store:
-        found = store.list_keys(account)
+    found = asyncio.run(_listed(data_folder(data), account))
     if as_json:
         fields = ("key_id", "account", "role", "created_at_ms", "revoked_at_ms")
         click.echo(json.dumps([{name: getattr(key, name) for name in fields} for key in found]))
@@ -61,7 +58,7 @@ def list_(account: str | None, data: str | None, as_json: bool) -> None:
     shown = output.table("key", "account", "role", "made (UTC)", "")
     for key in found:
         made = datetime.fromtimestamp(key.created_at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-        shown.add_row(key.key_id, key.account, key.role, made, "revoked" if key.revoked_at_ms is not None else "")
+        shown.add_row(key.key_id, key.account, key.role, made, "revoked" if key.revoked else "")
     output.stdout().print(shown)
 
 
@@ -70,31 +67,43 @@ def list_(account: str | None, data: str | None, as_json: bool) -> None:
 @data_option
 def revoke(key_id: str, data: str | None) -> None:
     """Revoke a key by its id. It is good for nothing from then on."""
-    with open_store(data_folder(data)) as store:
-        record = store.revoke(key_id, SystemClock().now_ms())
+    record = asyncio.run(_revoked(data_folder(data), key_id))
     if record is None:
         raise Failure(f"there is no key {key_id!r}", "`gollem keys list` shows the ids.")
     click.echo(f"{key_id} of {record.account} is revoked")
 
 
-@contextmanager
-def open_store(folder: Path) -> Iterator[KeyStore]:
+@asynccontextmanager
+async def open_store(folder: Path) -> AsyncIterator[KeyStore]:
     """The key store of a data folder, both made if they are not there. Raises Failure."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with closing(SqliteKeyStore(folder / "keys.db")) as store:
+        store = await open_key_store(folder)
+        try:
             yield store
+        finally:
+            await store.close()
     except GollemError as error:
         raise Failure(error.message) from error
     except OSError as error:
         raise Failure(f"{folder}: {error.strerror}", "Name the folder with --data.") from error
 
 
-def new_key(store: KeyStore, account: str, role: Role) -> NewKey:
-    """A key that the store knows from now on."""
-    made = make_key(account, role, SystemClock().now_ms())
-    store.create(made.record)
-    return made
+async def new_key(folder: Path, account: str, role: Role) -> NewKey:
+    """A key that the folder's store knows from now on. Raises Failure."""
+    async with open_store(folder) as store:
+        return await store.create(account, role)
+
+
+async def _listed(folder: Path, account: str | None) -> Sequence[KeyRecord]:
+    async with open_store(folder) as store:
+        return await store.list(account)
+
+
+async def _revoked(folder: Path, key_id: str) -> KeyRecord | None:
+    """The key as it is now; None if there is none."""
+    async with open_store(folder) as store:
+        await store.revoke(key_id)
+        return await store.find(key_id)
 
 
 def data_folder(data: str | None) -> Path:

@@ -8,7 +8,7 @@ from gollem.cli.connection import Server, connect
 from gollem.cli.demo.model_server import MODEL
 from gollem.cli.demo.processes import Processes, answers, free_port
 from gollem.cli.failure import Failure
-from gollem.cli.keys import new_key, open_store, write_secret
+from gollem.cli.keys import new_key, write_secret
 from gollem.identity import Role
 from gollem_client import GollemError
 
@@ -62,7 +62,7 @@ class Stage:
 async def set_up(processes: Processes, folder: Path) -> Stage:
     """Start everything and wait until all three asks are in the book. Raises Failure."""
     stage = Stage(folder, free_port())
-    _make_keys(stage)
+    await _make_keys(stage)
     upstream_port = free_port()
     await processes.start("model", _python("gollem.cli.demo.model_server", str(upstream_port)))
     serve = _python("gollem", "serve", "--data", str(stage.data), "--port", str(stage.port))
@@ -91,12 +91,11 @@ def _agent(stage: Stage, provider: Cast, upstream_port: int) -> list[str]:
     return _python("provider_agent", *(word for option in options.items() for word in option))
 
 
-def _make_keys(stage: Stage) -> None:
+async def _make_keys(stage: Stage) -> None:
     roles = {provider.provider_id: Role.PROVIDER for provider in PROVIDERS}
     roles |= {CONSUMER: Role.CONSUMER, OPERATOR: Role.OPERATOR}
-    with open_store(stage.data) as store:
-        for account, role in roles.items():
-            write_secret(stage.key_file(account), new_key(store, account, role).text)
+    for account, role in roles.items():
+        write_secret(stage.key_file(account), (await new_key(stage.data, account, role)).secret)
 
 
 async def _all_asks(stage: Stage) -> bool:
