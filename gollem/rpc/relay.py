@@ -1,12 +1,12 @@
 """MarketService.Generate: matches, then streams from the provider on behalf of a client that cannot reach it."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 
+from gollem.clock import Clock
 from gollem.errors import InvalidField, ProviderFailed
 from gollem.exchange import ClientOutcome, Matched, Measurement, Orders, Reports
 from gollem.market import Bid, Catalogue
@@ -28,36 +28,39 @@ _RECEIPT_WAIT_S = 0.1
 
 @dataclass(slots=True)
 class _Watch:
-    """What the relay measures of one stream, in seconds of the monotonic clock."""
+    """What the relay measures of one stream, in milliseconds of the monotonic clock."""
 
-    began: float = field(default_factory=time.monotonic)
-    first: float | None = None
-    last: float = 0.0
+    began_ms: int
+    first_ms: int | None = None
+    last_ms: int = 0
     chunks: int = 0
 
-    def saw_text(self) -> None:
-        self.last = time.monotonic()
-        self.first = self.first or self.last
+    def saw_chunk(self, now_ms: int) -> None:
+        self.last_ms = now_ms
+        if self.first_ms is None:
+            self.first_ms = now_ms
         self.chunks += 1
 
     def measurement(self, usage: common_pb2.Usage) -> Measurement:
         """Latency to the first text; speed over the tokens after it."""
-        if self.first is None:
+        if self.first_ms is None:
             return Measurement(None, None)
-        latency_us = max(int((self.first - self.began) * 1e6), 1)
-        following = usage.completion_tokens - 1
-        spent_ns = int((self.last - self.first) * 1e9)
-        return Measurement(latency_us, max(spent_ns // following, 1) if following > 0 and spent_ns else None)
+        latency_us = max((self.first_ms - self.began_ms) * 1_000, 1)
+        following, spent_ns = usage.completion_tokens - 1, (self.last_ms - self.first_ms) * 1_000_000
+        return Measurement(latency_us, spent_ns // following if following > 0 and spent_ns else None)
 
 
 class Relay:
     """Tries the front until a provider answers; after its first chunk, stays with it to the end."""
 
-    def __init__(self, orders: Orders, reports: Reports, catalogue: Catalogue, signer: GrantSigner) -> None:
+    def __init__(
+        self, orders: Orders, reports: Reports, catalogue: Catalogue, signer: GrantSigner, clock: Clock
+    ) -> None:
         self._orders = orders
         self._reports = reports
         self._catalogue = catalogue
         self._signer = signer
+        self._clock = clock
 
     async def generate(
         self, user: str, request: market_pb2.MarketGenerateRequest
@@ -70,7 +73,7 @@ class Relay:
         for attempt in range(1, _ATTEMPTS + 1):
             name = order_id if attempt == 1 else f"{order_id}.{attempt}"
             matched = await self._orders.match(user, name, _without(bid, failed), alternates=0)
-            watch = _Watch()
+            watch = _Watch(self._clock.monotonic_ms())
             try:
                 async for event in self._stream(user, matched, request, watch):
                     yield event
@@ -90,7 +93,7 @@ class Relay:
             async for chunk in self._chunks(matched, request):
                 if not watch.chunks:
                     yield self._match_event(matched)
-                watch.saw_text()
+                watch.saw_chunk(self._clock.monotonic_ms())
                 if chunk.finish_reason == "error":
                     raise ProviderFailed(
                         f"provider {matched.terms.provider_id} broke off: {chunk.error_reason}",

@@ -44,7 +44,7 @@ class Edge:
         self._middleware = Middleware(Authenticator(keys, clock), limiter)
         self._waiting = waiting
         self._settings = settings
-        relay = Relay(orders, reports, catalogue, signer)
+        relay = Relay(orders, reports, catalogue, signer, clock)
         services: list[Service] = [
             MarketService(orders, reports, relay, floor, waiting, catalogue, signer, self._middleware, clock),
             ProviderService(
