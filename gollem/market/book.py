@@ -35,7 +35,7 @@ class OrderBook(Protocol):
         """The ask of this key as it was placed (with the figures of later reports not applied)."""
 
     def offer(self, key: str, bid: Bid) -> Offer | None:
-        """This ask as this bid would see it, feasible or not; None if it is not in the book."""
+        """This ask as this bid would see it, feasible or not; None if the book has no such ask of the bid's model."""
 
     def update(self, reports: Sequence[Report]) -> int:
         """Apply new figures, all in one call of the core; unknown keys are passed over. Returns how many applied.
