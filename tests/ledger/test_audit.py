@@ -155,10 +155,13 @@ async def test_audit_of_a_moving_ledger_raises_no_false_alarm(tmp_path: Path) ->
         return number
 
     traders = [asyncio.create_task(trade(caller)) for caller in range(8)]
-    reports = [await ledger.audit() for _ in range(10)]
+    reports = []
+    async with asyncio.timeout(20):
+        while len(reports) < 10 or reports[-1].transactions < 100:
+            reports.append(await ledger.audit())
     stop.set()
     traded = await asyncio.gather(*traders)
     await ledger.close()
 
-    assert [report.findings for report in reports] == [[]] * 10
-    assert reports[0].transactions < reports[-1].transactions <= 1 + 2 * sum(traded)
+    assert [report.findings for report in reports if not report.ok] == []
+    assert reports[-1].transactions <= 1 + 2 * sum(traded)
