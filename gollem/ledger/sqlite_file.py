@@ -48,6 +48,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
     """The one connection that writes: created on first use, durable at each commit. Only one thread at a time may use
     it."""
     _check_version()
+    _warn_of_wal_reset()
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
     try:
@@ -94,6 +95,9 @@ def check_integrity(connection: sqlite3.Connection, path: Path) -> None:
 def _check_version() -> None:
     if sqlite3.sqlite_version_info < _LEAST_VERSION:
         raise LedgerUnavailable(f"SQLite {sqlite3.sqlite_version} is too old: at least 3.37 is needed")
+
+
+def _warn_of_wal_reset() -> None:
     if sqlite3.sqlite_version_info < _WAL_RESET_FIXED:
         _log.warning(
             "SQLite %s has a bug that can corrupt a write-ahead log which two connections write (fixed in 3.51.3): "

@@ -20,7 +20,6 @@ WHERE leg.statement = ? AND leg.number < ? ORDER BY leg.number DESC LIMIT ?
 """
 _NEWEST = 2**63 - 1
 
-# By their text; what is not among them can only be damage, which the audit is to name and not to stumble over.
 _STATES = {state.value: state for state in HoldState}
 _KINDS = {kind.value: kind for kind in Kind}
 
@@ -115,7 +114,8 @@ def _journal(connection: sqlite3.Connection) -> Iterator[tuple[Entry, str]]:
         found = _legs(row[1:] for row in group) if number == sequence else ()
         if number == sequence:
             number, group = next(groups, (None, iter(())))
-        yield Entry(sequence, key, _KINDS[kind], found, fingerprint, at_ms, order_id, detail), seal
+        # A kind that is not known is damage, for the seal to find.
+        yield Entry(sequence, key, _KINDS.get(kind, kind), found, fingerprint, at_ms, order_id, detail), seal
     while number is not None:
         yield _orphan(number, group)
         number, group = next(groups, (None, iter(())))

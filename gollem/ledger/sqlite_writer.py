@@ -10,6 +10,7 @@ import logging
 import sqlite3
 import threading
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
 
@@ -38,8 +39,7 @@ class GroupWriter:
         self._max_waiting = max_waiting
         self._max_group = max_group
         self._loop = asyncio.get_running_loop()
-        (last,) = self._cursor.execute("SELECT coalesce(max(sequence), 0) FROM entry").fetchone()
-        self._last_sequence: int = last
+        self._last_sequence = 0
         self._waiting: deque[_Waiting] = deque()
         self._busy = False  # a group is scheduled or being committed
         self._closing = False
@@ -80,19 +80,27 @@ class GroupWriter:
         """Everything that came meanwhile, up to `max_group`, into one open SQL transaction."""
         size = min(len(self._waiting), self._max_group)
         group = [self._waiting.popleft() for _ in range(size)]
-        before = self._last_sequence
         try:
-            self._cursor.execute("BEGIN IMMEDIATE")
+            self._begin()
             for waiting in group:
                 self._write_one(waiting)
         except sqlite3.Error as error:
             # No COMMIT was tried, so it is certain that nothing was written.
-            self._last_sequence = before
-            self._roll_back()
             _log.error("the ledger's file refuses: %s", error)
+            with suppress(sqlite3.Error):
+                self._roll_back()
             self._finish(group, LedgerUnavailable(f"the ledger's file refuses: {error}"))
         else:
             self._groups.put(group)
+
+    def _begin(self) -> None:
+        self._roll_back()  # if the group before failed, and its rollback too
+        self._cursor.execute("BEGIN IMMEDIATE")
+        (self._last_sequence,) = self._cursor.execute("SELECT coalesce(max(sequence), 0) FROM entry").fetchone()
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.rollback()
 
     def _write_one(self, waiting: _Waiting) -> None:
         """One operation within its savepoint: a refused one leaves no trace, and the others of the group stay."""
@@ -114,8 +122,8 @@ class GroupWriter:
             return
         # Frames may have reached the disk before it failed; only a repeat of the call can tell.
         _log.error("the ledger could not commit: %s", error)
-        self._roll_back()
-        (self._last_sequence,) = self._cursor.execute("SELECT coalesce(max(sequence), 0) FROM entry").fetchone()
+        with suppress(sqlite3.Error):
+            self._roll_back()
         self._finish(group, OutcomeUnknown(f"the ledger could not commit: {error}"))
 
     def _finish(self, group: list[_Waiting], error: GollemError | None) -> None:
@@ -134,10 +142,6 @@ class GroupWriter:
             self._busy = False
             self._idle.set()
 
-    def _roll_back(self) -> None:
-        if self._connection.in_transaction:
-            self._connection.rollback()
-
     # --- in the thread ----------------------------------------------------------------------------------------------
 
     def _commit_groups(self) -> None:
@@ -147,7 +151,8 @@ class GroupWriter:
                 self._connection.execute("COMMIT")
             except Exception as caught:
                 error = caught
-            self._loop.call_soon_threadsafe(self._committed, group, error)
+            with suppress(RuntimeError):  # the loop was closed under us: nobody waits any more
+                self._loop.call_soon_threadsafe(self._committed, group, error)
         self._connection.close()
 
 

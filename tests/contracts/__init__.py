@@ -1,0 +1,1 @@
+"""One contract a promise, run against everything that makes it."""

@@ -1,0 +1,167 @@
+"""The audit finds each kind of defect, and names the exact difference."""
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from gollem.ledger import open_ledger, rules
+from tests.contracts.ledger_contract import NOW_MS, hold_of, opening
+
+CREDIT = 10**8
+DROP_TRIGGERS = ("entry_is_final", "entry_stays", "leg_is_final", "leg_stays", "hold_stays", "hold_closes_once")
+SEAL = "is not what was written: its seal does not match"
+
+# name -> (statement, every finding)
+DEFECTS = {
+    "missing leg": (
+        "DELETE FROM leg WHERE number = 129",
+        [
+            "hold:order-1: legs sum to -2.00000000, not to 0",
+            f"hold:order-1: {SEAL}",
+            "H:order-1: balance 0.00000000, legs sum to -2.00000000, difference 2.00000000",
+        ],
+    ),
+    "doubled leg": (
+        "INSERT INTO leg SELECT number + 2, account, amount_atoms, statement FROM leg WHERE number = 129",
+        [
+            "hold:order-1: legs sum to 2.00000000, not to 0",
+            f"hold:order-1: {SEAL}",
+            "H:order-1: balance 0.00000000, legs sum to 2.00000000, difference -2.00000000",
+        ],
+    ),
+    "missing entry": (
+        "DELETE FROM entry WHERE sequence = 1",
+        [f"missing entry 1: {SEAL}"],
+    ),
+    "missing transaction": (
+        "DELETE FROM leg WHERE number / 64 = 1",
+        [
+            f"grant:g: {SEAL}",
+            "U:alice: balance 8.50000000, legs sum to -1.50000000, difference 10.00000000",
+            "X:promo: balance -10.00000000, legs sum to 0.00000000, difference -10.00000000",
+        ],
+    ),
+    "stale balance": (
+        "UPDATE account SET balance_atoms = balance_atoms + 100000000 WHERE account = 'U:alice'",
+        [
+            "U:alice: balance 9.50000000, legs sum to 8.50000000, difference 1.00000000",
+            "trial balance: all accounts sum to 1.00000000, not to 0",
+        ],
+    ),
+    "one atom, hidden from the trial balance": (
+        "UPDATE account SET balance_atoms = balance_atoms + iif(account = 'U:alice', 1, -1) "
+        "WHERE account IN ('U:alice', 'X:promo')",
+        [
+            "U:alice: balance 8.50000001, legs sum to 8.50000000, difference 0.00000001",
+            "X:promo: balance -10.00000001, legs sum to -10.00000000, difference -0.00000001",
+        ],
+    ),
+    "one atom in a leg": (
+        "UPDATE leg SET amount_atoms = amount_atoms + 1 WHERE number = 128",
+        [
+            "hold:order-1: legs sum to 0.00000001, not to 0",
+            f"hold:order-1: {SEAL}",
+            "U:alice: balance 8.50000000, legs sum to 8.50000001, difference -0.00000001",
+        ],
+    ),
+    "held is not the open holds": (
+        "UPDATE account SET held_atoms = held_atoms + 25 WHERE account = 'U:alice'",
+        ["U:alice: held 0.50000025, open holds sum to 0.50000000, difference 0.00000025"],
+    ),
+    "hold shrunk": (
+        "UPDATE hold SET remaining_atoms = 49999999 WHERE state = 'OPEN'",
+        [
+            "H:order-2: balance 0.49999999, legs sum to 0.50000000, difference -0.00000001",
+            "U:alice: held 0.50000000, open holds sum to 0.49999999, difference 0.00000001",
+            "trial balance: all accounts sum to -0.00000001, not to 0",
+        ],
+    ),
+    "hold gone": (
+        "DELETE FROM hold WHERE order_id = 'order-2'",
+        [
+            "H:order-2: balance 0.00000000, legs sum to 0.50000000, difference -0.50000000",
+            "U:alice: held 0.50000000, open holds sum to 0.00000000, difference 0.50000000",
+            "trial balance: all accounts sum to -0.50000000, not to 0",
+        ],
+    ),
+    "wrong fingerprint": (
+        "UPDATE entry SET fingerprint = 'of-the-biD' WHERE key = 'hold:order-1'",
+        [f"hold:order-1: {SEAL}"],
+    ),
+    "flipped byte of the detail": (
+        "UPDATE entry SET detail = 'Sold' WHERE key = 'settle:order-1'",
+        [f"settle:order-1: {SEAL}"],
+    ),
+    "changed kind": (
+        "UPDATE entry SET kind = 'grunt' WHERE key = 'grant:g'",
+        [f"grant:g: {SEAL}"],
+    ),
+}
+
+
+async def books(path: Path) -> None:
+    ledger = await open_ledger(f"sqlite://{path}")
+    hold = hold_of("order-1", 2 * CREDIT)
+    await ledger.post(rules.grant("g", "alice", 10 * CREDIT, NOW_MS))
+    await ledger.post(opening(hold))
+    await ledger.post(rules.settle(hold, CREDIT, CREDIT // 20, NOW_MS, "sold"))
+    await ledger.post(opening(hold_of("order-2", CREDIT // 2)))
+    await ledger.close()
+
+
+@pytest.mark.parametrize(("statement", "findings"), DEFECTS.values(), ids=DEFECTS.keys())
+async def test_defect_is_found_and_measured(tmp_path: Path, statement: str, findings: list[str]) -> None:
+    path = tmp_path / "ledger.db"
+    await books(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for trigger in DROP_TRIGGERS:
+            connection.execute(f"DROP TRIGGER {trigger}")
+        assert connection.execute(statement).rowcount > 0
+
+    reader = await open_ledger(f"sqlite://{path}", read_only=True)
+    report = await reader.audit()
+    await reader.close()
+
+    assert sorted(report.findings) == sorted(findings)
+    assert not report.ok
+
+
+async def test_sound_books_have_no_findings(tmp_path: Path) -> None:
+    await books(tmp_path / "ledger.db")
+    reader = await open_ledger(f"sqlite://{tmp_path}/ledger.db", read_only=True)
+    report = await reader.audit()
+    await reader.close()
+
+    assert report.ok
+    assert (report.transactions, report.accounts) == (4, 6)
+
+
+async def test_audit_of_a_moving_ledger_raises_no_false_alarm(tmp_path: Path) -> None:
+    """It reads one snapshot, while others write."""
+    ledger = await open_ledger(f"sqlite://{tmp_path}/ledger.db")
+    await ledger.post(rules.grant("g", "alice", 10**9, NOW_MS))
+    stop = asyncio.Event()
+
+    async def trade(caller: int) -> int:
+        number = 0
+        while not stop.is_set():
+            hold = hold_of(f"order-{caller}-{number}", 10)
+            await ledger.post(opening(hold))
+            await ledger.post(rules.settle(hold, 7, 1, NOW_MS))
+            number += 1
+        return number
+
+    traders = [asyncio.create_task(trade(caller)) for caller in range(8)]
+    reports = []
+    async with asyncio.timeout(20):
+        while len(reports) < 10 or reports[-1].transactions < 100:
+            reports.append(await ledger.audit())
+    stop.set()
+    traded = await asyncio.gather(*traders)
+    await ledger.close()
+
+    assert [report.findings for report in reports if not report.ok] == []
+    assert reports[-1].transactions <= 1 + 2 * sum(traded)

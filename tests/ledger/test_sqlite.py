@@ -1,0 +1,267 @@
+"""The ledger on SQLite keeps the contract; and what only files and a writer can be asked."""
+
+import asyncio
+import os
+import sqlite3
+import stat
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from gollem.errors import InvariantBroken, LedgerUnavailable
+from gollem.ledger import Balance, Ledger, open_ledger, rules
+from gollem.ledger.sqlite import open_sqlite
+from tests.contracts.ledger_contract import NOW_MS, Freeze, LedgerContract, granting, hold_of, opening, outcomes
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "ledger.db"
+
+
+@pytest.fixture
+async def ledger(path: Path) -> AsyncIterator[Ledger]:
+    opened = await open_ledger(f"sqlite://{path}")
+    yield opened
+    await opened.close()
+
+
+def write_raw(path: Path, *statements: str) -> None:
+    """As somebody with another program would."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+class TestSqliteLedger(LedgerContract):
+    @pytest.fixture
+    def freeze(self, path: Path) -> Freeze:
+        async def freeze(user: str) -> None:
+            write_raw(path, f"UPDATE account SET active = 0 WHERE account = 'U:{user}'")
+
+        return freeze
+
+
+# --- the files --------------------------------------------------------------------------------------------------------
+
+
+async def test_reopened_ledger_has_everything(path: Path, ledger: Ledger) -> None:
+    await ledger.post(granting(100))
+    await ledger.post(opening(hold_of()))
+    await ledger.close()
+    again = await open_ledger(f"sqlite://{path}")
+
+    assert await again.balance("alice") == Balance(0, 100, True)
+    assert not (await again.post(opening(hold_of()))).applied
+    assert (await again.post(rules.void(hold_of(), NOW_MS))).entry.sequence == 3
+    await again.close()
+
+
+async def test_files_are_the_owners_alone(path: Path, ledger: Ledger) -> None:
+    await ledger.post(granting(100))
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert set(modes) == {"ledger.db", "ledger.db-wal", "ledger.db-shm", "ledger.db.lock"}
+    assert set(modes.values()) == {0o600}
+
+
+async def test_second_writer_is_refused_and_told_what_to_do(path: Path, ledger: Ledger) -> None:
+    with pytest.raises(LedgerUnavailable, match=rf"in process {os.getpid()}: stop that one first"):
+        await open_ledger(f"sqlite://{path}")
+    await ledger.close()
+    await (await open_ledger(f"sqlite://{path}")).close()
+
+
+async def test_second_process_is_refused(path: Path, ledger: Ledger) -> None:
+    code = f"import asyncio; from gollem.ledger import open_ledger; asyncio.run(open_ledger('sqlite://{path}'))"
+    process = await asyncio.create_subprocess_exec("python", "-c", code, stderr=asyncio.subprocess.PIPE)
+    _, errors = await process.communicate()
+
+    assert process.returncode == 1
+    assert b"is open for writing in process" in errors
+
+
+async def test_reader_beside_the_writer_sees_and_writes_nothing(path: Path, ledger: Ledger) -> None:
+    reader = await open_ledger(f"sqlite://{path}", read_only=True)
+    await ledger.post(granting(100))
+
+    assert (await reader.balance("alice")).available_atoms == 100
+    assert (await reader.audit()).ok
+    with pytest.raises(LedgerUnavailable):
+        await reader.post(granting(1, grant_id="grant-2"))
+    await reader.close()
+
+
+async def test_reader_makes_no_file(path: Path) -> None:
+    with pytest.raises(LedgerUnavailable):
+        await open_ledger(f"sqlite://{path}", read_only=True)
+    assert os.listdir(path.parent.parent) == []
+
+
+@pytest.mark.parametrize("url", ["", "sqlite:", "sqlite://", "sqlite:///", "sqlite://relative.db", "postgres://x"])
+async def test_other_urls_are_refused(url: str) -> None:
+    with pytest.raises(LedgerUnavailable, match="such as sqlite:///var"):
+        await open_ledger(url)
+
+
+async def test_folder_that_is_not_there_and_file_that_is_no_ledger(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a database, but long enough to be looked at" * 50)
+    with pytest.raises(LedgerUnavailable, match="cannot be opened"):
+        await open_ledger(f"sqlite://{tmp_path}/file")
+    write_raw(tmp_path / "other.db", "CREATE TABLE anything (x)")
+    with pytest.raises(LedgerUnavailable, match="not a ledger of this release"):
+        await open_ledger(f"sqlite://{tmp_path}/other.db")
+
+
+async def test_books_that_do_not_balance_are_not_opened(path: Path, ledger: Ledger) -> None:
+    await ledger.post(granting(100))
+    await ledger.close()
+    write_raw(path, "UPDATE account SET balance_atoms = 101 WHERE account = 'U:alice'")
+    with pytest.raises(InvariantBroken, match=r"sum to 0\.00000001, not to 0"):
+        await open_ledger(f"sqlite://{path}")
+    # Refused, yet readable: the audit has to say where.
+    reader = await open_ledger(f"sqlite://{path}", read_only=True)
+    assert len((await reader.audit()).findings) == 2
+    await reader.close()
+
+
+async def test_damaged_file_is_not_opened(path: Path, ledger: Ledger) -> None:
+    for number in range(300):
+        await ledger.post(granting(1, f"user-{number}", f"grant-{number}"))
+    await ledger.close()
+    with path.open("r+b") as file:
+        file.seek(5 * 4096)
+        file.write(os.urandom(3 * 4096))
+    with pytest.raises((InvariantBroken, LedgerUnavailable)):
+        await open_ledger(f"sqlite://{path}")
+
+
+JOURNAL = [
+    "UPDATE entry SET detail = 'x'",
+    "DELETE FROM entry",
+    "UPDATE leg SET amount_atoms = amount_atoms + 1",
+    "DELETE FROM leg",
+    "DELETE FROM hold",
+    "UPDATE hold SET state = 'OPEN', remaining_atoms = amount_atoms",
+]
+CHECKED = [
+    "UPDATE account SET balance_atoms = -1 WHERE account = 'U:alice'",
+    "UPDATE account SET held_atoms = -1 WHERE account = 'U:alice'",
+    "UPDATE account SET balance_atoms = 4611686018427387904 WHERE account = 'U:alice'",
+    "UPDATE account SET balance_atoms = 'x' WHERE account = 'U:alice'",
+    "INSERT INTO leg VALUES (999999, 'U:alice', 0, NULL)",
+    "INSERT INTO entry SELECT sequence + 99, key, kind, fingerprint, at_ms, order_id, detail, seal FROM entry",
+    "INSERT INTO hold VALUES ('x', 'u', 'p', 5, 0, 0, 0, 0, 'OPEN', '')",
+    "INSERT INTO hold VALUES ('x', 'u', 'p', 5, 5, 0, 0, 0, 'VOIDED', '')",
+    "INSERT INTO hold VALUES ('x', 'u', 'p', 0, 0, 0, 0, 0, 'VOIDED', '')",
+]
+
+
+@pytest.mark.parametrize("statement", JOURNAL + CHECKED)
+async def test_file_itself_refuses_what_may_never_be(path: Path, ledger: Ledger, statement: str) -> None:
+    """Fault 14, and the constraints behind the guards."""
+    await ledger.post(granting(100))
+    await ledger.post(opening(hold_of()))
+    await ledger.post(rules.settle(hold_of(), 1, 0, NOW_MS))
+    with pytest.raises(sqlite3.IntegrityError):
+        write_raw(path, statement)
+
+
+async def test_lists_are_served_by_indexes(path: Path, ledger: Ledger) -> None:
+    queries = {
+        "SELECT 1 FROM leg WHERE statement = 'U:a' AND number < 9 ORDER BY number DESC LIMIT 1": "leg_by_statement",
+        "SELECT 1 FROM hold WHERE state = 'OPEN' AND order_id > 'a' ORDER BY order_id LIMIT 1": "open_hold_by_order",
+        "SELECT 1 FROM hold WHERE state = 'OPEN' AND expires_at_ms <= 9 ORDER BY expires_at_ms, order_id LIMIT 1": (
+            "open_hold_by_deadline"
+        ),
+    }
+    with closing(sqlite3.connect(path)) as connection:
+        for query, index in queries.items():
+            plan = " ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}"))
+            assert index in plan
+            assert "TEMP B-TREE" not in plan
+
+
+# --- the writer -------------------------------------------------------------------------------------------------------
+
+
+async def test_durability_settings(ledger: Ledger) -> None:
+    connection = ledger._writer._connection  # type: ignore[attr-defined]
+    settings = {name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")}
+
+    assert settings == {"journal_mode": "wal", "synchronous": 2}
+
+
+async def test_full_queue_refuses_at_once_and_recovers(path: Path) -> None:
+    ledger = open_sqlite(path, max_waiting=10)
+    results = await outcomes([ledger.post(granting(1, grant_id=f"grant-{n}")) for n in range(25)])
+
+    assert results == [True] * 10 + [LedgerUnavailable] * 15
+    assert (await ledger.post(granting(1, grant_id="grant-24"))).applied
+    assert (await ledger.balance("alice")).available_atoms == 11
+    await ledger.close()
+
+
+async def test_cancelled_caller_leaves_the_others_answered(ledger: Ledger) -> None:
+    tasks = [asyncio.create_task(ledger.post(granting(1, grant_id=f"grant-{n}"))) for n in range(20)]
+    await asyncio.sleep(0)
+    tasks[3].cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert isinstance(results[3], asyncio.CancelledError)
+    assert sum(not isinstance(result, BaseException) for result in results) == 19
+    # It was on its way already: whoever asks again learns so.
+    assert not (await ledger.post(granting(1, grant_id="grant-3"))).applied
+
+
+async def test_close_finishes_what_waits_and_takes_nothing_more(path: Path) -> None:
+    ledger = open_sqlite(path, max_group=4)
+    posts = [asyncio.create_task(ledger.post(granting(1, grant_id=f"grant-{n}"))) for n in range(50)]
+    await asyncio.sleep(0)
+    await asyncio.gather(ledger.close(), ledger.close())
+
+    assert await outcomes(posts) == [True] * 50
+    assert not path.with_name("ledger.db-wal").exists()
+    for call in (ledger.post(granting(1)), ledger.balance("alice"), ledger.open_holds(), ledger.audit()):
+        with pytest.raises(LedgerUnavailable):
+            await call
+
+
+async def test_foreign_lock_is_unavailable_at_once_and_heals(path: Path, ledger: Ledger) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert await outcomes([ledger.post(granting(100)), ledger.post(granting(100))]) == [LedgerUnavailable] * 2
+        other.rollback()
+    assert (await ledger.post(granting(100))).entry.sequence == 1
+
+
+async def test_failing_statement_takes_its_group_and_says_that_nothing_was_written(path: Path, ledger: Ledger) -> None:
+    """Fault 27, the certain half: the disk is full before COMMIT was tried."""
+    connection = ledger._writer._connection  # type: ignore[attr-defined]
+    await ledger.post(granting(100))
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    long = [rules.grant(f"long-{n}", "alice", 1, NOW_MS, "x" * 9_000) for n in range(10)]
+    assert await outcomes([ledger.post(transaction) for transaction in long]) == [LedgerUnavailable] * 10
+
+    assert await ledger.balance("alice") == Balance(100, 0, True)
+    connection.execute("PRAGMA max_page_count = 1000000")
+    assert await outcomes([ledger.post(transaction) for transaction in long]) == [True] * 10
+    assert (await ledger.audit()).ok
+
+
+async def test_bug_in_one_operation_is_its_own(ledger: Ledger) -> None:
+    """A constraint that the code above it should have kept: this one is refused, the rest of its group goes on."""
+    await ledger.post(granting(100))
+    await ledger.post(opening(hold_of()))
+    third_leg_of_the_third_entry = 3 * 64 + 2
+    connection = ledger._writer._connection  # type: ignore[attr-defined]
+    connection.execute(f"INSERT INTO leg VALUES ({third_leg_of_the_third_entry}, 'U:bob', 1, NULL)")
+    posts = [rules.settle(hold_of(), 60, 3, NOW_MS), granting(1, grant_id="grant-2")]
+
+    assert await outcomes([ledger.post(transaction) for transaction in posts]) == [InvariantBroken, True]
+    assert await ledger.balance("alice") == Balance(1, 100, True)
+    assert await ledger.earned_atoms("acme") == 0
