@@ -114,7 +114,7 @@ class Agent:
                 _log.warning("not deregistered, the exchange will notice by itself: %s", error.message)
         await self._running.drain(self._options.drain_ms)
         # Some clients drop what they have not read yet when they are told that the connection closes.
-        await asyncio.sleep(_PARTING_S)
+        await asyncio.sleep(_PARTING_S if self._server.connections else 0)
         await self._server.drain(self._options.drain_ms)
         await self._service.ended()
         if not await self._settler.drained(_SETTLE_AT_EXIT_MS):
