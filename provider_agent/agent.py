@@ -22,6 +22,7 @@ from provider_agent.upstream import Upstream, UpstreamTimeouts
 _log = logging.getLogger(__name__)
 
 _HOUSEKEEPING_S = 1.0
+_PARTING_S = 0.2
 _SETTLE_AT_EXIT_MS = 5_000
 
 
@@ -112,6 +113,8 @@ class Agent:
             except GollemError as error:
                 _log.warning("not deregistered, the exchange will notice by itself: %s", error.message)
         await self._running.drain(self._options.drain_ms)
+        # Some clients drop what they have not read yet when they are told that the connection closes.
+        await asyncio.sleep(_PARTING_S if self._server.connections else 0)
         await self._server.drain(self._options.drain_ms)
         await self._service.ended()
         if not await self._settler.drained(_SETTLE_AT_EXIT_MS):

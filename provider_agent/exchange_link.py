@@ -60,6 +60,7 @@ class ExchangeLink:
         self._clock = clock
         self._backoff = Backoff()
         self._sequence = 0
+        self._leaving = False
         self._registration: Registration | None = None
 
     @property
@@ -81,7 +82,8 @@ class ExchangeLink:
         _log.info("registered ask %s of %s for %s", answer.ask_id, self._ask.provider_id, answer.model)
 
     async def deregister(self) -> None:
-        """Take the ask out of the book. Raises GollemError."""
+        """Take the ask out of the book, for good. Raises GollemError."""
+        self._leaving = True
         request = DeregisterRequest(provider_id=self._ask.provider_id, ask_id=self.registration.seller.ask_id)
         await self._exchange.call("ProviderService/Deregister", request, DeregisterResponse)
 
@@ -100,7 +102,7 @@ class ExchangeLink:
                 return
 
     async def run(self) -> None:
-        """Stay registered and keep reporting, for as long as the agent runs. Register first."""
+        """Stay registered and keep reporting until the ask is deregistered. Register first."""
         while True:
             try:
                 await self._report_until_it_breaks()
@@ -108,6 +110,8 @@ class ExchangeLink:
                 _log.warning("the exchange does not know the ask any more")
             except* (GollemError, TimeoutError) as failures:
                 _log.warning("lost the exchange: %s", failures.exceptions[0])
+            if self._leaving:
+                return
             await asyncio.sleep(self._backoff.pause_s())
             try:
                 await self.register()
@@ -151,6 +155,6 @@ class ExchangeLink:
                 self._events.acknowledged(answer.sequence)
                 for order_id in answer.cancelled_orders:
                     await self._cancelled(order_id)
-                if not answer.known:
+                if not answer.known and not self._leaving:
                     raise _AskUnknown
                 self._backoff.reset()

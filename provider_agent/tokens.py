@@ -39,17 +39,17 @@ class PromptCounter:
             self._way = way
 
     async def _by_llama_cpp(self, messages: list[dict[str, str]]) -> int | None:
-        _, templated = await self._upstream.post("/apply-template", {"messages": messages})
+        templated = await self._upstream.post("/apply-template", {"messages": messages})
         prompt = templated.get("prompt") if isinstance(templated, dict) else None
         if not isinstance(prompt, str):
             return None
         body = {"content": prompt, "add_special": True, "parse_special": True}
-        _, tokenized = await self._upstream.post("/tokenize", body)
+        tokenized = await self._upstream.post("/tokenize", body)
         tokens = tokenized.get("tokens") if isinstance(tokenized, dict) else None
         return len(tokens) if isinstance(tokens, list) else None
 
     async def _by_vllm(self, messages: list[dict[str, str]]) -> int | None:
         body: dict[str, Any] = {"model": self._upstream.model, "messages": messages}
-        _, tokenized = await self._upstream.post("/tokenize", body)
+        tokenized = await self._upstream.post("/tokenize", body)
         count = tokenized.get("count") if isinstance(tokenized, dict) else None
         return count if type(count) is int else None

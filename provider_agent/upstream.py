@@ -13,6 +13,7 @@ from provider_agent.pb.inference_pb2 import GenerateRequest
 from provider_agent.sse import SseParser
 
 _MAX_ANSWER_BYTES = 64 << 20
+_NO_SUCH_METHOD = frozenset({400, 404, 405, 422, 501})
 
 
 class UpstreamFailed(Exception):
@@ -69,15 +70,17 @@ class Upstream:
         if not ended:
             raise UpstreamFailed("the stream broke off")
 
-    async def post(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
-        """Status and JSON of a method beside /v1; JSON is None where there is none. Raises UpstreamFailed."""
+    async def post(self, path: str, body: dict[str, Any]) -> Any:
+        """What a method beside /v1 answers, as JSON; None where there is no such method. Raises UpstreamFailed."""
         assert self._session is not None
         try:
             async with asyncio.timeout(self._timeouts.count_ms / 1_000):
                 async with self._session.post(self._root + path, json=body) as response:
-                    if response.status != 200:
-                        return response.status, None
-                    return response.status, await response.json(content_type=None)
+                    if response.status in _NO_SUCH_METHOD:
+                        return None
+                    # A server that is still loading its model has the method, though not now.
+                    response.raise_for_status()
+                    return await response.json(content_type=None)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise UpstreamFailed(f"{path}: {_told(error)}") from error
 

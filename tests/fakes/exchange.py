@@ -35,6 +35,8 @@ class FakeExchange:
         self.events: list[tuple[str, str]] = []
         self.registrations = 0
         self.deregistrations = 0
+        # While set, settlements are answered UNAVAILABLE.
+        self.unsettling = False
         # Told to agents with every answer.
         self.cancelled_orders: list[str] = []
         self.calls: dict[str, int] = defaultdict(int)
@@ -244,6 +246,8 @@ class _Provider(ProviderServiceBase):
 
     async def Settle(self, stream: Any) -> None:
         def settle(request: provider_pb2.SettleRequest) -> provider_pb2.SettleResponse:
+            if self._state.unsettling:
+                raise fault(Status.UNAVAILABLE, "LEDGER_UNAVAILABLE")
             replayed = request.order_id in self._state.settled
             first = self._state.settled.setdefault(request.order_id, request)
             return provider_pb2.SettleResponse(order_id=request.order_id, usage=first.usage, replayed=replayed)

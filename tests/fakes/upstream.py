@@ -25,6 +25,8 @@ class FakeUpstream:
         # "llama.cpp", "vllm" or "": which methods there are for counting tokens.
         self.kind = "llama.cpp"
         self.prompt_tokens = 7
+        # Answers 503 to everything, as llama.cpp does while it loads the model.
+        self.loading = False
         # Before the first byte.
         self.hold: asyncio.Event | None = None
         self.bodies: list[dict[str, Any]] = []
@@ -50,6 +52,8 @@ class FakeUpstream:
             await self._runner.cleanup()
 
     async def _template(self, request: web.Request) -> web.Response:
+        if self.loading:
+            return web.Response(status=503)
         return web.json_response({"prompt": "templated"}) if self.kind == "llama.cpp" else web.Response(status=404)
 
     async def _tokenize(self, request: web.Request) -> web.Response:

@@ -208,6 +208,15 @@ async def test_a_model_server_that_is_not_there(
     assert exchange.settled == {}  # nothing had begun: the grant is still good
 
 
+async def test_a_model_server_that_still_loads_is_asked_again_how_it_counts(
+    exchange: FakeExchange, upstream: FakeUpstream, consumer: InferenceServiceStub
+) -> None:
+    upstream.loading = True
+    assert (await refusal(consumer, exchange.signer.grant()))[0] == "UPSTREAM_FAILED"
+    upstream.loading = False
+    assert (await refusal(consumer, exchange.signer.grant(max_prompt_tokens=1)))[1]["prompt_tokens"] == "7"
+
+
 async def test_a_model_server_that_does_not_stop_is_stopped_at_the_cap(
     exchange: FakeExchange, upstream: FakeUpstream, consumer: InferenceServiceStub
 ) -> None:

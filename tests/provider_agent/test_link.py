@@ -1,0 +1,196 @@
+"""The line to the exchange: telemetry, falls and returns, settlement over outages, leaving in order."""
+
+import asyncio
+import dataclasses
+from pathlib import Path
+
+import pytest
+from grpclib import Status
+from grpclib.client import Channel
+
+from gollem_client import errors
+from provider_agent.agent import Agent
+from provider_agent.journal import JournalInUse
+from provider_agent.options import Options
+from provider_agent.pb.inference_grpc import InferenceServiceStub
+from tests.fakes.exchange import HANG as NO_ANSWER
+from tests.fakes.exchange import LOST, FakeExchange
+from tests.fakes.faults import fault
+from tests.fakes.upstream import HANG, FakeUpstream
+from tests.provider_agent.conftest import make_agent
+from tests.provider_agent.test_serving import ask, refusal, settled
+
+
+async def test_registers_with_what_the_options_say(exchange: FakeExchange, agent: Agent) -> None:
+    [registered] = exchange.asks.values()
+    assert (registered.provider_id, registered.model, registered.gpu_type) == ("p1", "m", "cpu")
+    assert (registered.price, registered.latency_ms, registered.throughput_tps) == ("0.001", 2_000, 20.0)
+    assert (registered.capacity_slots, registered.capacity_tokens) == (2, 8_192)
+    assert registered.endpoint == agent.endpoint
+    assert "Bearer key-of-p1" in exchange.keys
+
+
+async def test_reports_rise_and_tell_what_runs(
+    exchange: FakeExchange, upstream: FakeUpstream, consumer: InferenceServiceStub
+) -> None:
+    upstream.script = ["Hel", HANG]
+    generating = asyncio.ensure_future(ask(consumer, exchange.signer.grant()))
+    async with asyncio.timeout(5):
+        await exchange.until(lambda: any(report.running == 1 for report in exchange.telemetry))
+        upstream.proceed.set()
+        await generating
+        await exchange.until(lambda: exchange.telemetry[-1].running == 0)
+    sequences = [report.sequence for report in exchange.telemetry]
+    assert sequences == sorted(set(sequences))
+
+
+async def test_comes_back_after_the_exchange_was_away(exchange: FakeExchange, agent: Agent) -> None:
+    async with asyncio.timeout(10):
+        await exchange.stop()
+        exchange.asks.clear()
+        await exchange.start()
+        await exchange.until(lambda: exchange.registrations == 2)
+        seen = len(exchange.telemetry)
+        await exchange.until(lambda: len(exchange.telemetry) > seen)
+
+
+async def test_registers_again_when_the_exchange_has_forgotten_it(exchange: FakeExchange, agent: Agent) -> None:
+    exchange.asks.clear()
+    async with asyncio.timeout(5):
+        await exchange.until(lambda: exchange.registrations == 2)
+
+
+async def test_waits_for_an_exchange_that_is_not_there_yet(exchange: FakeExchange, options: Options) -> None:
+    exchange.next["Register"].extend([fault(Status.UNAVAILABLE, "SHUTTING_DOWN")] * 4)
+    agent = make_agent(options)
+    running = asyncio.ensure_future(agent.run())
+    async with asyncio.timeout(5):
+        await agent.ready.wait()
+        agent.stop()
+        await running
+    assert exchange.calls["Register"] == 5
+
+
+@pytest.mark.parametrize("reason", ["UNAUTHENTICATED", "FORBIDDEN", "UNKNOWN_MODEL", "INVALID_FIELD"])
+async def test_a_refused_ask_ends_the_agent(exchange: FakeExchange, options: Options, reason: str) -> None:
+    exchange.next["Register"].append(fault(Status.FAILED_PRECONDITION, reason))
+    with pytest.raises(errors.GollemError) as caught:
+        await make_agent(options).run()
+    assert caught.value.reason == reason
+
+
+async def test_settles_over_an_outage(exchange: FakeExchange, consumer: InferenceServiceStub) -> None:
+    unavailable = fault(Status.UNAVAILABLE, "LEDGER_UNAVAILABLE")
+    exchange.next["Settle"].extend([unavailable] * 4)
+    await ask(consumer, exchange.signer.grant())
+    assert await settled(exchange) == (7, 3, "COMPLETED")
+    assert exchange.calls["Settle"] == 5
+
+
+async def test_a_lost_answer_to_settle_is_asked_for_again(
+    exchange: FakeExchange, consumer: InferenceServiceStub
+) -> None:
+    exchange.next["Settle"].append(LOST)
+    await ask(consumer, exchange.signer.grant())
+    async with asyncio.timeout(5):
+        await exchange.until(lambda: exchange.calls["Settle"] == 2)
+    assert len(exchange.settled) == 1
+
+
+async def test_one_order_that_is_never_settled_does_not_hold_up_the_others(
+    exchange: FakeExchange, consumer: InferenceServiceStub
+) -> None:
+    exchange.next["Settle"].append(fault(Status.FAILED_PRECONDITION, "HOLD_CLOSED"))
+    await ask(consumer, exchange.signer.grant(order_id="closed"))
+    async with asyncio.timeout(5):
+        await exchange.until(lambda: exchange.calls["Settle"] == 1)
+    await ask(consumer, exchange.signer.grant(order_id="open"))
+    assert await settled(exchange, "open") == (7, 3, "COMPLETED")
+    assert exchange.calls["Settle"] == 2  # the closed one was given up
+
+
+async def test_serves_on_while_the_exchange_is_away(
+    exchange: FakeExchange, agent: Agent, consumer: InferenceServiceStub
+) -> None:
+    await exchange.stop()
+    assert len(await ask(consumer, exchange.signer.grant())) == 4
+    await exchange.start()
+    assert await settled(exchange) == (7, 3, "COMPLETED")
+
+
+async def test_leaves_in_order(
+    exchange: FakeExchange, upstream: FakeUpstream, agent: Agent, consumer: InferenceServiceStub
+) -> None:
+    """Out of the book first; what runs may end and is settled; what comes now is refused."""
+    upstream.script = ["Hel", HANG, "lo"]
+    generating = asyncio.ensure_future(ask(consumer, exchange.signer.grant()))
+    async with asyncio.timeout(5):
+        await upstream.asked.wait()
+        agent.stop()
+        await exchange.until(lambda: exchange.deregistrations == 1)
+        assert (await refusal(consumer, exchange.signer.grant(order_id="late")))[0] == "NOT_SERVING"
+        upstream.proceed.set()
+        assert [chunk.text for chunk in await generating] == ["Hel", "lo", ""]
+    assert (await settled(exchange))[2] == "COMPLETED"
+    assert exchange.registrations == 1
+
+
+async def test_what_runs_too_long_is_stopped_and_settled(
+    exchange: FakeExchange, options: Options, upstream: FakeUpstream
+) -> None:
+    upstream.script = ["Hel", HANG]
+    agent = make_agent(dataclasses.replace(options, drain_ms=50))
+    running = asyncio.ensure_future(agent.run())
+    await agent.ready.wait()
+    async with asyncio.timeout(5):
+        generating = asyncio.ensure_future(_ask_at(agent, exchange.signer.grant()))
+        await exchange.until(lambda: ("order-1", "STARTED") in exchange.events)
+        agent.stop()
+        assert await generating == "cancelled"
+        await running
+    assert exchange.settled["order-1"].usage.completion_tokens <= 1
+
+
+async def _ask_at(agent: Agent, grant: str) -> str:
+    host, _, port = agent.endpoint.rpartition(":")
+    async with Channel(host, int(port)) as channel:
+        chunks = await ask(InferenceServiceStub(channel), grant)
+    return chunks[-1].finish_reason
+
+
+async def test_an_exchange_that_never_answers_does_not_keep_the_agent_from_leaving(
+    exchange: FakeExchange, options: Options
+) -> None:
+    agent = make_agent(options)
+    running = asyncio.ensure_future(agent.run())
+    await agent.ready.wait()
+    exchange.next["Deregister"].extend([NO_ANSWER] * 3)
+    agent.stop()
+    async with asyncio.timeout(5):
+        await running
+
+
+async def test_used_grants_and_unsettled_earnings_survive_a_restart(exchange: FakeExchange, options: Options) -> None:
+    grant = exchange.signer.grant()
+    agent = make_agent(options)
+    running = asyncio.ensure_future(agent.run())
+    await agent.ready.wait()
+    exchange.unsettling = True
+    await _ask_at(agent, grant)
+    running.cancel()  # as abrupt as it gets within one process; test_process.py kills a real one
+    await asyncio.wait([running])
+    assert exchange.settled == {}
+    exchange.unsettling = False
+    again = make_agent(options)
+    running = asyncio.ensure_future(again.run())
+    assert await settled(exchange) == (7, 3, "COMPLETED")
+    await again.ready.wait()
+    with pytest.raises(Exception, match="has been used"):
+        await _ask_at(again, grant)
+    again.stop()
+    await running
+
+
+async def test_one_agent_a_folder(agent: Agent, options: Options, tmp_path: Path) -> None:
+    with pytest.raises(JournalInUse):
+        await make_agent(options).run()
