@@ -14,6 +14,7 @@ from gollem.cli.failure import Failure
 _LOG_LINES = 15
 STOP_TIMEOUT_S = 5.0
 _POLL_S = 0.05
+_HTTP_TIMEOUT_S = 1.0
 
 
 class Processes:
@@ -117,3 +118,17 @@ async def answers(port: int) -> bool:
         return False
     writer.close()
     return True
+
+
+async def is_healthy(port: int) -> bool:
+    """Whether the HTTP server on the port answers GET /health with 200: a model server listens before it is ready."""
+    try:
+        async with asyncio.timeout(_HTTP_TIMEOUT_S):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                writer.write(b"GET /health HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")
+                return (await reader.readline()).split()[1:2] == [b"200"]
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return False
