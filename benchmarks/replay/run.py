@@ -22,7 +22,7 @@ from gollem import units
 from gollem.cli import output
 from gollem.cli.demo.processes import Processes
 from gollem.cli.failure import Failure
-from gollem.cli.keys import new_key, open_store
+from gollem.cli.keys import new_key
 from gollem.identity import Role
 
 CONSUMERS = 16

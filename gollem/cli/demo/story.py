@@ -1,5 +1,6 @@
 """Tells the story: the front, a streamed answer, who won and why, and where every credit went."""
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,20 +46,28 @@ class Standing:
 async def tell(folder: Path, prompt: str, keep: bool) -> Outcome:
     """All of it, in `folder`. Raises Failure; whatever was started is ended unless `keep`."""
     screen = output.stderr()
-    async with Processes(folder) as processes:
-        try:
-            with screen.status("starting an exchange, a model and three providers"):
-                stage = await set_up(processes, folder)
-            outcome = await _acts(stage, screen, prompt)
-        except Failure as failure:
-            processes.check()  # a child that has died says more
-            raise Failure(failure.message, f"The logs are in {folder}.") from failure
-        if keep:
-            processes.keep()
-            farewell.say(stage, processes.pids(), screen)
+    try:
+        async with Processes(folder) as processes:
+            stage, outcome = await _play(processes, folder, screen, prompt)
+            if keep:
+                processes.keep()
+                farewell.say(stage, processes.pids(), screen)
+    except asyncio.CancelledError:
+        farewell.clear(folder)
+        raise
     if not keep:
         farewell.clear(folder)
     return outcome
+
+
+async def _play(processes: Processes, folder: Path, screen: Console, prompt: str) -> tuple[Stage, Outcome]:
+    try:
+        with screen.status("starting an exchange, a model and three providers"):
+            stage = await set_up(processes, folder)
+        return stage, await _acts(stage, screen, prompt)
+    except Failure as failure:
+        processes.check()  # a child that has died says more
+        raise Failure(failure.message, f"The logs are in {folder}.") from failure
 
 
 async def _acts(stage: Stage, screen: Console, prompt: str) -> Outcome:
