@@ -162,12 +162,12 @@ def _from_file(file: Path) -> dict[str, object]:
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
-    """Only names that begin with GOLLEM_ and a section; others (GOLLEM_API_KEY, ...) are not settings."""
+    """Only names that begin with GOLLEM_ and a section; GOLLEM_API_KEY and GOLLEM_SERVER are no settings."""
     sections = {section.name for section in fields(Config)}
     values: dict[str, object] = {}
     for variable, value in environment.items():
         section, _, name = variable.removeprefix(_PREFIX).lower().partition("_")
-        if variable.startswith(_PREFIX) and section in sections:
+        if variable.startswith(_PREFIX) and section in sections and name:
             values[f"{section}.{name}"] = value
     return values
 

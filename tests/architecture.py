@@ -152,7 +152,7 @@ def vendors(house: House) -> Iterator[str]:
 
 def light_doors(house: House) -> Iterator[str]:
     """Importing a room loads no heavy backend."""
-    for door in sorted(door for door in house.doors if _room(door) is not None):
+    for door in sorted(door for door in house.doors if _room(door)):
         for heavy in sorted(HEAVY & _loads(house, door)):
             yield f"{door}: its door loads {heavy}"
 

@@ -1,5 +1,6 @@
 """The command: reads the files, runs the replay, shows the figures; the last line is one of JSON."""
 
+import asyncio
 import sys
 from pathlib import Path
 
@@ -34,6 +35,8 @@ def main(requests: Path, asks: Path, limit: int | None, seconds: float, seed: in
         tally = uvloop.run(replay(plan))
     except BadInput as error:
         raise Failure(str(error)) from error
+    except asyncio.CancelledError:
+        raise click.Abort from None
     finish(tally)
 
 

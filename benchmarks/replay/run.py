@@ -21,6 +21,7 @@ from benchmarks.replay.trading import Trading
 from gollem import units
 from gollem.cli import output
 from gollem.cli.demo.processes import Processes
+from gollem.cli.failure import Failure
 from gollem.cli.keys import new_key
 from gollem.identity import Role
 
@@ -64,6 +65,9 @@ async def replay(plan: Plan) -> Tally:
             try:
                 operator = venue.Venue(channels[0], operator_key)
                 await _trade(plan, asks, bids, operator, channels, tally)
+            except Exception as error:
+                processes.check()  # an exchange that has died says why
+                raise Failure(f"the replay broke off: {error!r}", "Run it again; if it persists, tell us.") from error
             finally:
                 for channel in channels:
                     channel.close()

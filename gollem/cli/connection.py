@@ -75,10 +75,10 @@ def call(server: Server, method: str, request: Message, answer_type: type[Answer
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run to the end; Ctrl-C ends it without a traceback."""
+    """Run to the end; Ctrl-C, or a signal that cancels the work, ends it without a traceback."""
     try:
         return asyncio.run(work)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         raise click.Abort from None
 
 

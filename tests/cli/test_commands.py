@@ -106,6 +106,10 @@ def test_config_shows_what_wins(gollem, tmp_path: Path) -> None:  # type: ignore
     assert '"server.burst": 8' in shown
 
 
+def test_the_address_of_a_server_is_no_setting(gollem) -> None:  # type: ignore[no-untyped-def]
+    assert gollem("config", GOLLEM_SERVER="127.0.0.1:1").exit_code == 0
+
+
 def test_a_secret_is_written_for_its_owner_alone_and_never_over_a_file(tmp_path: Path) -> None:
     file = tmp_path / "key"
     write_secret(file, "s3cret")

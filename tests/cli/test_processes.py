@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -52,6 +53,23 @@ async def test_children_end_with_an_error(tmp_path: Path, error: type[BaseExcept
 
     with pytest.raises(error):
         await fail()
+    assert pids
+    assert not any(map(alive, pids))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_children_end_with_a_signal(tmp_path: Path, number: int) -> None:
+    pids = []
+
+    async def wait_for_ever() -> None:
+        async with Processes(tmp_path) as processes:
+            await processes.start("one", SLEEPER)
+            pids.extend(processes.pids())
+            os.kill(os.getpid(), number)
+            await asyncio.Event().wait()
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(wait_for_ever())
     assert pids
     assert not any(map(alive, pids))
 

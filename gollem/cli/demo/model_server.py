@@ -3,6 +3,7 @@
 python -m gollem.cli.demo.model_server PORT
 """
 
+import os
 import signal
 import sys
 from importlib.util import find_spec
@@ -35,6 +36,8 @@ def main(port: int) -> None:
     options.hostnames = ["127.0.0.1"]
     options.port = port
     options.n_parallel = SLOTS
+    # llama.cpp's threads spin while they wait for each other: leave cores for the exchange and the agents.
+    options.cpuparams.n_threads = options.cpuparams_batch.n_threads = max(1, (os.cpu_count() or 2) // 2)
     options.n_ctx = SLOTS * CONTEXT_TOKENS
     server = xllamacpp.Server(options)
     signal.sigwait({signal.SIGTERM, signal.SIGINT})

@@ -14,10 +14,15 @@ from gollem.cli.failure import Failure
 _LOG_LINES = 15
 STOP_TIMEOUT_S = 5.0
 _POLL_S = 0.05
+_HTTP_TIMEOUT_S = 1.0
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 class Processes:
-    """A family of children. Leaving the block ends them all, unless `keep` was called."""
+    """A family of children. Leaving the block ends them all, unless `keep` was called.
+
+    SIGTERM and Ctrl-C cancel the task that is in the block, and so leave it.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -25,6 +30,10 @@ class Processes:
         self._kept = False
 
     async def __aenter__(self) -> Self:
+        task = asyncio.current_task()
+        assert task is not None
+        for number in _ENDING:
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
         return self
 
     async def __aexit__(
@@ -32,6 +41,8 @@ class Processes:
     ) -> None:
         if not self._kept or error:
             await asyncio.shield(self.stop())
+        for number in _ENDING:
+            asyncio.get_running_loop().remove_signal_handler(number)
 
     async def start(self, name: str, command: Sequence[str], environment: dict[str, str] | None = None) -> None:
         """Start a child. It gets a session of its own, so that a Ctrl-C reaches only us, and we end it in order."""
@@ -117,3 +128,17 @@ async def answers(port: int) -> bool:
         return False
     writer.close()
     return True
+
+
+async def is_healthy(port: int) -> bool:
+    """Whether the HTTP server on the port answers GET /health with 200: a model server listens before it is ready."""
+    try:
+        async with asyncio.timeout(_HTTP_TIMEOUT_S):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                writer.write(b"GET /health HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")
+                return (await reader.readline()).split()[1:2] == [b"200"]
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return False

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gollem.cli.connection import Server, connect
 from gollem.cli.demo.model_server import MODEL
-from gollem.cli.demo.processes import Processes, answers, free_port
+from gollem.cli.demo.processes import Processes, answers, free_port, is_healthy
 from gollem.cli.failure import Failure
 from gollem.cli.keys import new_key, write_secret
 from gollem.identity import Role
@@ -68,7 +68,7 @@ async def set_up(processes: Processes, folder: Path) -> Stage:
     serve = _python("gollem", "serve", "--data", str(stage.data), "--port", str(stage.port))
     await processes.start("exchange", serve)
     await processes.wait_until("the exchange", lambda: answers(stage.port), START_TIMEOUT_S)
-    await processes.wait_until("the model", lambda: answers(upstream_port), MODEL_TIMEOUT_S)
+    await processes.wait_until("the model", lambda: is_healthy(upstream_port), MODEL_TIMEOUT_S)
     for provider in PROVIDERS:
         await processes.start(provider.provider_id, _agent(stage, provider, upstream_port))
     await processes.wait_until("the order book", lambda: _all_asks(stage), START_TIMEOUT_S)

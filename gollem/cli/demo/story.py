@@ -1,5 +1,6 @@
 """Tells the story: the front, a streamed answer, who won and why, and where every credit went."""
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from gollem.cli.demo import farewell
 from gollem.cli.demo.model_server import MODEL
 from gollem.cli.demo.processes import Processes
 from gollem.cli.demo.stage import CONSUMER, OPERATOR, PROVIDERS, Stage, set_up
+from gollem.cli.failure import Failure
 from gollem_client import GollemClient, estimate_prompt_tokens, stubs
 from gollem_client.generation import Generation
 
@@ -44,29 +46,41 @@ class Standing:
 async def tell(folder: Path, prompt: str, keep: bool) -> Outcome:
     """All of it, in `folder`. Raises Failure; whatever was started is ended unless `keep`."""
     screen = output.stderr()
-    async with Processes(folder) as processes:
-        with screen.status("starting an exchange, a model and three providers"):
-            stage = await set_up(processes, folder)
-        outcome = await _acts(stage, screen, prompt)
-        if keep:
-            processes.keep()
-            farewell.say(stage, processes.pids(), screen)
+    try:
+        async with Processes(folder) as processes:
+            stage, outcome = await _play(processes, folder, screen, prompt)
+            if keep:
+                processes.keep()
+                farewell.say(stage, processes.pids(), screen)
+    except asyncio.CancelledError:
+        farewell.clear(folder)
+        raise
     if not keep:
         farewell.clear(folder)
     return outcome
+
+
+async def _play(processes: Processes, folder: Path, screen: Console, prompt: str) -> tuple[Stage, Outcome]:
+    try:
+        with screen.status("starting an exchange, a model and three providers"):
+            stage = await set_up(processes, folder)
+        return stage, await _acts(stage, screen, prompt)
+    except Failure as failure:
+        processes.check()  # a child that has died says more
+        raise Failure(failure.message, f"The logs are in {folder}.") from failure
 
 
 async def _acts(stage: Stage, screen: Console, prompt: str) -> Outcome:
     await _grant(stage)
     async with connect(stage.server(CONSUMER)) as client:
         before = await _standing(stage)
-        await _show_market(client, screen, prompt)
+        quote = await _show_market(client, screen, prompt)
         answer = await _stream(client, screen, prompt)
-        _show_winner(screen, answer)
+        _show_winner(screen, answer, quote)
         after = await _standing(stage)
     books = await ask_books(stage.server(OPERATOR))
     _show_money(screen, answer, before, after, books)
-    return _outcome(answer, before, after, books)
+    return _outcome(answer, quote, before, after, books)
 
 
 async def _grant(stage: Stage) -> None:
@@ -82,7 +96,7 @@ async def _standing(stage: Stage) -> Standing:
     return Standing(output.atoms(mine.available), output.atoms(mine.held), atoms)
 
 
-async def _show_market(client: GollemClient, screen: Console, prompt: str) -> None:
+async def _show_market(client: GollemClient, screen: Console, prompt: str) -> stubs.QuoteResponse:
     """The book's front, then what the bid's limits leave of it."""
     book = await client.order_book(MODEL)
     screen.print(front(book.models[0], screen.width))
@@ -95,6 +109,7 @@ async def _show_market(client: GollemClient, screen: Console, prompt: str) -> No
     screen.print(offer_table(quote.front, (quote.winner_provider_id, quote.winner_ask_id)))
     if quote.excluded_by:
         screen.print(f"excluded by {excluded(quote.excluded_by)}", style="dim")
+    return quote
 
 
 async def _stream(client: GollemClient, screen: Console, prompt: str) -> Generation:
@@ -111,14 +126,16 @@ def _messages(prompt: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": prompt}]
 
 
-def _show_winner(screen: Console, answer: Generation) -> None:
+def _show_winner(screen: Console, answer: Generation, quote: stubs.QuoteResponse) -> None:
     """Who won, and what the rest of the front would have meant."""
     match, seen = answer.match, answer.measured
     assert match is not None
     won, first = match.offer, f", first token after {output.number(seen.ttft_ms)} ms" if seen else ""
     screen.print(f"\n{won.provider_id} served it{first}", style="bold")
     screen.print("it has the least cost + latency + time per token, each relative to what the bid allows or is usual")
-    for other in match.alternates:
+    for other in quote.front:
+        if other.provider_id == won.provider_id:
+            continue
         ratios = (
             f"{output.atoms(other.max_cost) / output.atoms(won.max_cost):.2f} x the cost",
             f"{other.latency_ms / won.latency_ms:.2f} x the latency",
@@ -152,14 +169,16 @@ def _show_money(screen: Console, answer: Generation, before: Standing, after: St
     screen.print(f"audit of {books.transactions} transactions: {verdict}", style="bold")
 
 
-def _outcome(answer: Generation, before: Standing, after: Standing, books: Books) -> Outcome:
+def _outcome(
+    answer: Generation, quote: stubs.QuoteResponse, before: Standing, after: Standing, books: Books
+) -> Outcome:
     """Every figure, and whether the money went where it had to."""
     match, seen, receipt = answer.match, answer.measured, answer.receipt or stubs.Receipt(usage=stubs.Usage())
     assert match is not None
     figures = {
         "text": answer.text,
         "provider_id": match.offer.provider_id,
-        "front_size": match.front_size,
+        "front_size": quote.front_size,
         "prompt_tokens": receipt.usage.prompt_tokens,
         "completion_tokens": receipt.usage.completion_tokens,
         "ttft_ms": round(seen.ttft_ms, 1) if seen else None,
