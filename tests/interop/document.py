@@ -1,0 +1,29 @@
+"""The commands of clients/grpcurl.md, as a reader would paste them."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "clients" / "grpcurl.md"
+ADDRESS = "127.0.0.1:50051"
+
+_BLOCK = re.compile(r"^```sh(?: (?P<mark>\w+))?\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL)
+_COMMAND_START = re.compile(r"^(?=grpcurl )", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Command:
+    """`mark` is "" for a command that must succeed, "fails" for one refused by design, "keep" for one without end."""
+
+    text: str
+    mark: str
+
+
+def commands(address: str) -> Iterator[Command]:
+    """All of them in order, for an exchange at `address` (host:port). A block marked "keep" is one command."""
+    for block in _BLOCK.finditer(DOCUMENT.read_text()):
+        mark, text = block["mark"] or "", block["text"].replace(ADDRESS, address)
+        parts = [text] if mark == "keep" else [part for part in _COMMAND_START.split(text) if part.strip()]
+        for part in parts:
+            yield Command(part, mark)
