@@ -29,8 +29,8 @@ check: $(VENV)/.core $(VENV)/.dev ## format, lint, strict types, generated code 
 proto: $(VENV)/.dev ## write the generated stubs again
 	$(BIN)/python tools/gen_proto.py
 
-bench: $(VENV)/.core $(VENV)/.dev ## figures beside peers; ARGS are passed on
-	$(BIN)/python -m benchmarks $(ARGS)
+bench: $(VENV)/.core $(VENV)/.dev ## every benchmarks/bench_*.py; ARGS are passed on
+	@for file in benchmarks/bench_*.py; do $(BIN)/python -m benchmarks.$$(basename $$file .py) $(ARGS) || exit 1; done
 
 replay: $(VENV)/.core ## real requests against real asks; REQUESTS=file ASKS=file LIMIT=n
 	@$(BIN)/python -m benchmarks.replay \
