@@ -264,7 +264,7 @@ async def test_a_consumer_who_goes_away_before_anything_came_pays_nothing(
 async def test_a_consumer_who_does_not_read_is_given_up_and_pays_for_what_was_sent(
     exchange: FakeExchange, upstream: FakeUpstream, agent: Agent
 ) -> None:
-    upstream.script = ["x" * 10_000] * 1_000
+    upstream.script = [*["x" * 10_000] * 100, HANG]
     host, _, port = agent.endpoint.rpartition(":")
     window = Configuration(http2_connection_window_size=1 << 16, http2_stream_window_size=1 << 16)
     request = GenerateRequest(grant=exchange.signer.grant(), messages=MESSAGES)
