@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 
 from gollem_client import ChannelPool, Exchange, GollemError, Timeouts
 from gollem_client.stubs import GpuStatus, RegisterRequest, TelemetryRequest
-from grpclib_guard import GuardedServer
+from grpclib_guard import GuardedServer, Limits
 from provider_agent.clock import Clock, SystemClock
 from provider_agent.events import OrderEvents
 from provider_agent.exchange_link import ExchangeLink
@@ -35,6 +35,7 @@ class Agent:
         clock: Clock | None = None,
         timeouts: Timeouts | None = None,
         upstream_timeouts: UpstreamTimeouts | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._options = options
         self._clock = clock or SystemClock()
@@ -61,7 +62,7 @@ class Agent:
         self._service = InferenceService(
             self._link, self._upstream, self._running, self._journal, self._settler, self._events, self._clock
         )
-        self._server = GuardedServer([self._service])
+        self._server = GuardedServer([self._service], limits=limits)
         self._stop = asyncio.Event()
         # Set once the ask is in the book.
         self.ready = asyncio.Event()

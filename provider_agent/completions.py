@@ -43,7 +43,7 @@ def parse_event(data: str) -> Delta:
     """One event that is not DONE. Raises BadEvent."""
     try:
         event = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise BadEvent("an event that is not JSON") from None
     if not isinstance(event, dict):
         raise BadEvent("an event that is not an object")

@@ -63,6 +63,8 @@ class FakeProvider(InferenceServiceBase):
 
     async def _play(self, stream: Any, step: Any) -> bool:
         """Whether the script is over."""
+        if callable(step):
+            step = step()
         if isinstance(step, GRPCError):
             raise step
         if step is WAIT:

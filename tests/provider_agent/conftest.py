@@ -8,6 +8,7 @@ import pytest
 from grpclib.client import Channel
 
 from gollem_client import Timeouts
+from grpclib_guard import Limits
 from provider_agent.agent import Agent
 from provider_agent.options import Options
 from provider_agent.pb.inference_grpc import InferenceServiceStub
@@ -53,7 +54,7 @@ def make_agent(options: Options) -> Agent:
     """Impatient, so that a test of a time-out is quick."""
     timeouts = Timeouts(connect_ms=500, call_ms=500)
     upstream_timeouts = UpstreamTimeouts(connect_ms=500, first_byte_ms=400, idle_ms=400, count_ms=400)
-    return Agent(options, timeouts=timeouts, upstream_timeouts=upstream_timeouts)
+    return Agent(options, timeouts=timeouts, upstream_timeouts=upstream_timeouts, limits=Limits(stall_timeout_ms=400))
 
 
 @pytest.fixture

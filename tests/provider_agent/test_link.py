@@ -129,6 +129,8 @@ async def test_leaves_in_order(
         agent.stop()
         await exchange.until(lambda: exchange.deregistrations == 1)
         assert (await refusal(consumer, exchange.signer.grant(order_id="late")))[0] == "NOT_SERVING"
+        seen = len(exchange.telemetry)
+        await exchange.until(lambda: len(exchange.telemetry) > seen + 2)  # cancellations still come through
         upstream.proceed.set()
         assert [chunk.text for chunk in await generating] == ["Hel", "lo", ""]
     assert (await settled(exchange))[2] == "COMPLETED"

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from grpclib import GRPCError
+from grpclib.client import Channel
+from grpclib.config import Configuration
 
 from grpclib_guard import fault_info
 from provider_agent.agent import Agent
@@ -257,6 +259,29 @@ async def test_a_consumer_who_goes_away_before_anything_came_pays_nothing(
         await upstream.asked.wait()
         await stream.cancel()
     assert await settled(exchange) == (0, 0, "CANCELLED")
+
+
+async def test_a_consumer_who_does_not_read_is_given_up_and_pays_for_what_was_sent(
+    exchange: FakeExchange, upstream: FakeUpstream, agent: Agent
+) -> None:
+    upstream.script = [*["x" * 10_000] * 100, HANG]
+    host, _, port = agent.endpoint.rpartition(":")
+    window = Configuration(http2_connection_window_size=1 << 16, http2_stream_window_size=1 << 16)
+    request = GenerateRequest(grant=exchange.signer.grant(), messages=MESSAGES)
+    channel = Channel(host, int(port), config=window)
+
+    async def ask_and_never_read() -> None:
+        async with channel, InferenceServiceStub(channel).Generate.open() as stream:
+            await stream.send_message(request, end=True)
+            await settled(exchange)
+
+    with pytest.raises(GRPCError):
+        await ask_and_never_read()
+    prompt, completion, outcome = await settled(exchange)
+    assert (prompt, outcome) == (7, "CANCELLED")
+    assert 1 <= completion < 100
+    async with asyncio.timeout(5):
+        await upstream.left.wait()
 
 
 async def test_an_order_cancelled_at_the_exchange_is_stopped(

@@ -169,6 +169,18 @@ class TooManyStreams(GollemError):
     retryable = True
 
 
+class TooManyAsks(GollemError):
+    """The provider, or the book, has as many asks as it may."""
+
+    reason = "TOO_MANY_ASKS"
+
+
+class OrderCancelled(GollemError):
+    """The order was cancelled before it could be served."""
+
+    reason = "ORDER_CANCELLED"
+
+
 class NotImplementedByExchange(GollemError):
     """The API has it, the release that the exchange runs has not."""
 

@@ -57,6 +57,7 @@ class Generation(ChunkStream):
         self._attempts = attempts
         self._request = request
         self._later = later
+        self._undoing: asyncio.Task[None] | None = None
 
     @property
     def order_id(self) -> str:
@@ -78,7 +79,7 @@ class Generation(ChunkStream):
     async def _match(self) -> tuple[ProviderStream, Stopwatch]:
         """Match the order of this attempt and turn to the winner. Raises GollemError."""
         try:
-            self.match = await self._exchange.call("MarketService/Match", self._attempts.request(), MatchResponse)
+            self.match = await self._matched()
         except (NoFeasibleAsk, InsufficientCredits) as error:
             if not self._attempts.failovers:
                 raise
@@ -92,14 +93,25 @@ class Generation(ChunkStream):
         source = ProviderStream(self._pool, offer.provider_id, offer.endpoint, self._request, self._timeouts)
         return source, Stopwatch()
 
+    async def _matched(self) -> MatchResponse:
+        """Credits may still be held for the attempt that failed: then they are waited for."""
+        request = self._attempts.request()
+        try:
+            return await self._exchange.call("MarketService/Match", request, MatchResponse)
+        except InsufficientCredits:
+            if self._undoing is None:
+                raise
+            await asyncio.shield(self._undoing)
+        return await self._exchange.call("MarketService/Match", request, MatchResponse)
+
     async def _first(self, source: ProviderStream) -> Chunk | None:
         """The first chunk; None when another order is to be tried. Raises GollemError when none is left."""
         try:
             return await source.first()
         except ProviderFailed as failure:
             order_id = self._attempts.order_id
-            blame = self._attempts.blames_provider(failure)
-            await asyncio.shield(self._later(self._undo(order_id, blame=blame)))
+            # The next provider need not wait until the failed one has let go of its order.
+            self._undoing = self._later(self._undo(order_id, blame=self._attempts.blames_provider(failure)))
             if self._attempts.after(failure):
                 _log.info("order %s: %s; trying %s", order_id, failure.message, self._attempts.order_id)
                 return None
