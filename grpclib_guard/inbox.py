@@ -13,7 +13,7 @@ class Stalled(Exception):
 
 
 class Inbox:
-    """Bytes of one call, in order. (grpclib's own keeps 200 bytes for each frame that carries one.)"""
+    """Bytes of one call, in order. (grpclib's own takes 80 for one that came alone.)"""
 
     __slots__ = ("_acknowledge", "_changed", "_data", "_ended", "_owed")
 

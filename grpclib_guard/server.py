@@ -7,8 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-# Imported for the descriptor pool: reflection offers them, or grpcurl shows the details of errors as raw bytes.
-import google.rpc.error_details_pb2
+# For the descriptor pool, as error_details in faults.py: else grpcurl shows the details of errors as raw bytes.
 import google.rpc.status_pb2  # noqa: F401
 from grpclib.const import Handler
 from grpclib.events import RecvRequest, _DispatchServerEvents

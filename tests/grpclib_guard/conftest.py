@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+import uvloop
 from grpclib.server import Server
 
 from grpclib_guard import GuardedServer, Limits
@@ -69,3 +70,8 @@ def eventually() -> Callable[..., Any]:
                 await asyncio.sleep(0.005)
 
     return wait
+
+
+def pytest_asyncio_loop_factories(config: object, item: object) -> dict[str, Callable[[], Any]]:
+    """Servers run under uvloop, whose transports differ from asyncio's in what they do when they are closed."""
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}

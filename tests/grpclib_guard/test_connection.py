@@ -41,6 +41,15 @@ async def test_small_block_that_unpacks_to_a_large_list_ends_the_connection(serv
     assert await client.closed() == ENHANCE_YOUR_CALM
 
 
+async def test_block_of_instructions_without_headers_ends_the_connection(serve: Any, connect: Any) -> None:
+    """Changes of the table's size decode to no header at all, and are work."""
+    client = await connect((await serve(max_header_bytes=4_096)).port)
+    opening = client.opening(ECHO)
+    opening.data = b"\x20" * 5_000 + opening.data
+    client.send(opening)
+    assert await client.closed() == ENHANCE_YOUR_CALM
+
+
 async def test_block_of_continuations_without_end_is_cut_short(serve: Any, connect: Any) -> None:
     client = await connect((await serve(max_header_bytes=4_096)).port)
     frames = split(client.opening(ECHO, (b"x-name", b"\x01" * 40_000)), 30)
@@ -126,13 +135,15 @@ async def test_settings_that_nobody_knows_are_not_kept(serve: Any, connect: Any)
     client = await connect((await serve()).port)
     assert await client.status(ECHO) == 0
     tracemalloc.start()
-    for first in range(100, 20_100, 2_500):
-        body = b"".join(code.to_bytes(2, "big") + b"\0\0\0\1" for code in range(first, first + 2_500))
-        client.send_bytes(len(body).to_bytes(3, "big") + b"\x04\0\0\0\0\0" + body)
-    assert await client.status(ECHO) == 0
-    client.seen.clear()
-    used_bytes = tracemalloc.get_traced_memory()[0]
-    tracemalloc.stop()
+    try:
+        for first in range(100, 20_100, 2_500):
+            body = b"".join(code.to_bytes(2, "big") + b"\0\0\0\1" for code in range(first, first + 2_500))
+            client.send_bytes(len(body).to_bytes(3, "big") + b"\x04\0\0\0\0\0" + body)
+        assert await client.status(ECHO) == 0
+        client.seen.clear()
+        used_bytes = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
     assert used_bytes < 1_000_000
 
 

@@ -32,7 +32,6 @@ SCENARIOS: list[Scenario] = [
     scenarios.one_stream_too_many,
     scenarios.client_goaway,
     scenarios.missing_pseudo_headers,
-    scenarios.tiny_frames,
 ]
 
 each_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)

@@ -1,11 +1,14 @@
 """The parts that decide and do nothing: limits, budget, inbox, openings, faults."""
 
 import asyncio
+import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
+from grpclib.protocol import Buffer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -85,6 +88,28 @@ def test_inbox_gives_bytes_in_order_and_every_window_byte_back(
         assert all(size > 0 for size in given_back)
 
     asyncio.run(run())
+
+
+def _traced_bytes(fill: Callable[[], object]) -> int:
+    tracemalloc.start()
+    try:
+        kept = fill()
+        return tracemalloc.get_traced_memory()[0] if kept else 0
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(("make", "least", "most"), [(Inbox, 5_000, 12_000), (Buffer, 300_000, 5_000_000)])
+async def test_tiny_frames_cost_what_they_carry(make: Any, least: int, most: int) -> None:
+    """A full window in frames of one byte: grpclib's own buffer takes 80 times their size."""
+
+    def fill() -> object:
+        box = make(lambda size: None)
+        for n in range(5_000):
+            box.add(b"%c" % (n % 256), 1)
+        return box
+
+    assert least <= _traced_bytes(fill) <= most
 
 
 async def test_inbox_stops_waiting() -> None:
