@@ -1,5 +1,6 @@
 """Around every call: who is it, may it call so often, and what its errors are to the wire."""
 
+import asyncio
 from typing import Any
 
 from grpclib.events import RecvRequest
@@ -14,6 +15,8 @@ Call = Any  # grpclib's type of a handler cannot be written down
 
 # Health and reflection need no key.
 _OPEN = "/grpc."
+# Streams that never end by themselves: they must not hold up a server that stops.
+_ENDLESS = frozenset({"/gollem.v1.ProviderService/Telemetry", "/gollem.v1.MarketService/WatchOrderBook"})
 
 
 class Middleware:
@@ -22,11 +25,16 @@ class Middleware:
     def __init__(self, authenticator: Authenticator, limiter: RateLimiter) -> None:
         self._authenticator = authenticator
         self._limiter = limiter
-        self.draining = False
+        self._draining = asyncio.Event()
 
     async def __call__(self, event: RecvRequest) -> None:
         if not event.method_name.startswith(_OPEN):
-            event.method_func = self._around(event.method_func, event.metadata.get("authorization"))
+            call = self._until_drained(event.method_func) if event.method_name in _ENDLESS else event.method_func
+            event.method_func = self._around(call, event.metadata.get("authorization"))
+
+    def drain(self) -> None:
+        """Refuse every call from now on, and end the streams that would not end."""
+        self._draining.set()
 
     def spend(self) -> None:
         """One message of a stream counts like a call. Raises RateLimited."""
@@ -39,11 +47,27 @@ class Middleware:
                 retry_after_ms=wait_ms,
             )
 
+    def _until_drained(self, call: Call) -> Call:
+        async def bounded(stream: Any) -> None:
+            serving = asyncio.ensure_future(call(stream))
+            draining = asyncio.ensure_future(self._draining.wait())
+            try:
+                await asyncio.wait((serving, draining), return_when=asyncio.FIRST_COMPLETED)
+                if not serving.done():
+                    raise _stopping()
+                await serving
+            finally:
+                for task in (serving, draining):
+                    task.cancel()
+                await asyncio.gather(serving, draining, return_exceptions=True)
+
+        return bounded
+
     def _around(self, call: Call, authorization: Any) -> Call:
         async def guarded(stream: Any) -> None:
             try:
-                if self.draining:
-                    raise ShuttingDown("this server is stopping: connect again")
+                if self._draining.is_set():
+                    raise _stopping()
                 context.set_caller(await self._authenticator.authenticate(_key(authorization)))
                 self.spend()
                 await call(stream)
@@ -53,6 +77,10 @@ class Middleware:
                 raise to_grpc(error) from error
 
         return guarded
+
+
+def _stopping() -> ShuttingDown:
+    return ShuttingDown("this server is stopping: connect again")
 
 
 def _key(authorization: Any) -> str:

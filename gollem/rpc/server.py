@@ -80,6 +80,6 @@ class Edge:
 
     async def drain(self) -> int:
         """Refuse new calls, let those under way finish within the time configured. Returns how many were cut off."""
-        self._middleware.draining = True
+        self._middleware.drain()
         self._waiting.close(ShuttingDown("this server is stopping: send the bid again"))
         return await self._server.drain(self._settings.drain_timeout_ms)

@@ -1,10 +1,11 @@
 """The life of an order over the wire: register, match, settle, report, balance."""
 
 import asyncio
+from typing import Any
 
 from gollem.rpc.pb import admin_pb2, common_pb2, credit_pb2, market_pb2, provider_pb2
 from tests.rpc.conftest import Site, bid, order, refused
-from tests.until import until_answer
+from tests.until import until, until_answer
 
 
 def settle(order_id: str = "o1", prompt: int = 50, completion: int = 51, **changes: object) -> object:
@@ -203,6 +204,28 @@ async def test_a_restart_keeps_orders_and_their_capacity(site: Site) -> None:
     again = await site.market.Match(order(), metadata=site.alice)
     assert (again.replayed, again.grant) == (True, first.grant)
     assert (await site.provider.Settle(settle(), metadata=site.p1)).charged == "101.00000000"
+
+
+async def test_endless_streams_do_not_hold_up_a_stop(site: Site) -> None:
+    await site.sell()
+    answered = 0
+
+    async def follow(stream: Any, request: Any) -> None:
+        nonlocal answered
+        async with stream:
+            await stream.send_message(request)
+            async for _ in stream:
+                answered += 1
+
+    watching = follow(site.market.WatchOrderBook.open(metadata=site.bob), market_pb2.WatchOrderBookRequest())
+    reporting = follow(site.provider.Telemetry.open(metadata=site.p1), report())
+    streams = [asyncio.create_task(stream) for stream in (watching, reporting)]
+    await until(lambda: answered == len(streams))
+    async with asyncio.timeout(5):
+        await site.app.stop()
+    for stream in streams:
+        status, reason, _ = await refused(stream)
+        assert (status, reason) == ("UNAVAILABLE", "SHUTTING_DOWN")
 
 
 async def test_payments_say_that_they_are_not_there(site: Site) -> None:

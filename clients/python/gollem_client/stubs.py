@@ -212,12 +212,12 @@ class Bid(betterproto.Message):
 
     prompt_tokens: int = betterproto.int32_field(2)
     """
-    Tokens of the prompt at most, 1 to 16,777,215. The provider refuses a longer prompt.
+    Tokens of the prompt at most, 1 to 16,777,214. The provider refuses a longer prompt.
     """
 
     max_tokens: int = betterproto.int32_field(3)
     """
-    Tokens to generate at most, 1 to 16,777,215; clamped to the model's context.
+    Tokens to generate at most, 1 to 16,777,214; clamped to the model's context.
     """
 
     max_price: str = betterproto.string_field(4)
