@@ -30,13 +30,18 @@ MAX_LISTED = 64
 MAX_PARTITIONS = 65_536
 NO_LIMIT = 2**62
 
+# The same as C numbers.
 cdef int64_t _MAX_PRICE_TICKS = MAX_PRICE_TICKS
+cdef int64_t _MAX_TOKENS = MAX_TOKENS
 cdef int64_t _MAX_RESERVE_UNITS = MAX_RESERVE_UNITS
 cdef int64_t _MAX_LATENCY_US = MAX_LATENCY_US
 cdef int64_t _MAX_TPOT_NS = MAX_TPOT_NS
 cdef int64_t _MAX_CAPACITY_TOKENS = MAX_CAPACITY_TOKENS
 cdef int64_t _MAX_CAPACITY_SLOTS = MAX_CAPACITY_SLOTS
+cdef int64_t _MAX_CLAIMED_TOKENS = MAX_CLAIMED_TOKENS
+cdef int64_t _MAX_CLAIMED_SLOTS = MAX_CLAIMED_SLOTS
 cdef int64_t _MAX_TERM = MAX_TERM
+cdef int64_t _MAX_LISTED = MAX_LISTED
 cdef int64_t _NO_LIMIT = NO_LIMIT
 cdef int32_t EMPTY_LANE = 1 << 30
 cdef int32_t ALL_BLOCKS = (1 << 8) - 1
@@ -81,14 +86,13 @@ cdef class Query:
         int64_t max_price_ticks, int64_t max_cost_units, int64_t max_latency_us, int64_t max_tpot_ns,
         tuple scales not None, tuple only=None, tuple exclude=(),
     ):
-        cdef int64_t most = MAX_TOKENS
-        self.scan.prompt = _within(prompt_tokens, 0, most, "prompt_tokens")
-        self.scan.completion = _within(max_tokens, 0, most, "max_tokens")
-        self.scan.tokens = _within(prompt_tokens + max_tokens, 1, most, "prompt_tokens + max_tokens")
-        self.scan.need = _within(need_tokens, 1, most, "need_tokens")
+        self.scan.prompt = _within(prompt_tokens, 0, _MAX_TOKENS, "prompt_tokens")
+        self.scan.completion = _within(max_tokens, 0, _MAX_TOKENS, "max_tokens")
+        self.scan.tokens = _within(prompt_tokens + max_tokens, 1, _MAX_TOKENS, "prompt_tokens + max_tokens")
+        self.scan.need = _within(need_tokens, 1, _MAX_TOKENS, "need_tokens")
         _within(max_price_ticks, 0, _NO_LIMIT, "max_price_ticks")
         # No price is above MAX_PRICE_TICKS, so that a limit beyond it is none.
-        self.price_blend_max = min(max_price_ticks, <int64_t>MAX_PRICE_TICKS) * self.scan.tokens
+        self.price_blend_max = min(max_price_ticks, _MAX_PRICE_TICKS) * self.scan.tokens
         self.cost_max = _within(max_cost_units, 0, _NO_LIMIT, "max_cost_units")
         self.scan.latency_max = _within(max_latency_us, 0, _NO_LIMIT, "max_latency_us")
         self.scan.tpot_max = _within(max_tpot_ns, 0, _NO_LIMIT, "max_tpot_ns")
@@ -112,7 +116,8 @@ cdef int _read_scale(scale_t *scale, int64_t cap, int64_t factor, int64_t shift)
 
 
 cdef int _read_list(int32_t *into, tuple numbers, str field) except -1:
-    cdef int i, n = <int>_within(len(numbers), 0, MAX_LISTED, f"length of {field}")
+    cdef int i
+    cdef int n = <int>_within(len(numbers), 0, _MAX_LISTED, field)
     for i in range(n):
         into[i] = <int32_t>_within(numbers[i], 0, MAX_SLOTS, field)
     return n
@@ -224,6 +229,7 @@ cdef class Book:
         _widen(&self.partitions[slot.partition], slot.place)
         return True
 
+    @cython.overflowcheck(False)  # of the counts up to n; figures are checked
     def update(
         self, const int64_t[::1] handles, const int64_t[::1] latency_us, const int64_t[::1] tpot_ns,
         const int64_t[::1] capacity_tokens, const int64_t[::1] capacity_slots,
@@ -264,7 +270,7 @@ cdef class Book:
         part.boxes[last // 4096].loose[last // 64 % 64] = True
         part.count = last
         self._drop_room(part)
-        self._free_slot(handle & 0xFFFFFFFF)
+        self._free_slot(<uint32_t>handle)
         return True
 
     def set_blocks(self, int64_t handle, int32_t blocks):
@@ -284,14 +290,14 @@ cdef class Book:
         cdef page_t *page
         cdef int lane
         cdef int64_t claimed_tokens, claimed_slots
-        _within(tokens, -MAX_CLAIMED_TOKENS, MAX_CLAIMED_TOKENS, "tokens")
-        _within(slots, -MAX_CLAIMED_SLOTS, MAX_CLAIMED_SLOTS, "slots")
+        _within(tokens, -_MAX_CLAIMED_TOKENS, _MAX_CLAIMED_TOKENS, "tokens")
+        _within(slots, -_MAX_CLAIMED_SLOTS, _MAX_CLAIMED_SLOTS, "slots")
         if slot == NULL:
             return False
         page, lane = self._page(slot), slot.place % 64
         claimed_tokens = _within(
-            max(page.claimed_tokens[lane] + tokens, 0), 0, MAX_CLAIMED_TOKENS, "claimed tokens")
-        claimed_slots = _within(max(page.claimed_slots[lane] + slots, 0), 0, MAX_CLAIMED_SLOTS, "claimed slots")
+            max(page.claimed_tokens[lane] + tokens, 0), 0, _MAX_CLAIMED_TOKENS, "claimed tokens")
+        claimed_slots = _within(max(page.claimed_slots[lane] + slots, 0), 0, _MAX_CLAIMED_SLOTS, "claimed slots")
         page.lanes.free_tokens[lane] -= claimed_tokens - page.claimed_tokens[lane]
         page.lanes.free_slots[lane] -= <int32_t>(claimed_slots - page.claimed_slots[lane])
         page.claimed_tokens[lane] = claimed_tokens
@@ -387,13 +393,13 @@ cdef class Book:
     # --- storage ----------------------------------------------------------------------------------------------------
 
     cdef inline slot_t *_find(self, int64_t handle) noexcept:
-        cdef int64_t index = handle & 0xFFFFFFFF
+        cdef int64_t index = <uint32_t>handle
         if index >= self.slots_used or self.slots[index].generation != handle >> 32:
             return NULL
         return NULL if self.slots[index].partition < 0 else &self.slots[index]
 
     cdef inline page_t *_page(self, const slot_t *slot) noexcept:
-        return self.partitions[slot.partition].pages[slot.place // 64]
+        return self.partitions[slot.partition].pages[<size_t>slot.place // 64]
 
     cdef inline int64_t _handle(self, const page_t *page, int lane) noexcept:
         return self.slots[page.slot[lane]].generation << 32 | page.slot[lane]
@@ -579,6 +585,7 @@ cdef inline void _set_terms(page_t *page, int lane, int64_t price, int64_t compl
     page.lanes.reserved[0] |= reserve != 0
 
 
+@cython.overflowcheck(False)  # at most 10^12 and 2^16, less at most 2^60 and 2^29
 cdef inline void _set_state(
         page_t *page, int lane, int64_t latency, int64_t tpot, int64_t tokens, int64_t slots) noexcept:
     page.lanes.latency[lane] = <uint32_t>latency
@@ -587,7 +594,7 @@ cdef inline void _set_state(
     page.lanes.free_slots[lane] = <int32_t>slots - page.claimed_slots[lane]
 
 
-cdef inline void _widen(partition_t *part, int64_t place) noexcept:
+cdef inline void _widen(partition_t *part, size_t place) noexcept:
     """Cover a changed ask, and have its box tightened when next scanned."""
     cdef boxes_t *boxes = part.boxes[place // 4096]
     widen_box(&part.pages[place // 64].lanes, place % 64, &boxes.lanes, place // 64 % 64)

@@ -69,6 +69,7 @@ def test_limits_that_are_just_met_are_met() -> None:
     assert cost == (3 * 5 + 7 * 5) * 200 * 2_000_000 // 400_000
     met = replace(BID, max_price_ticks=5, max_cost_atoms=cost, max_latency_us=1_000, max_tpot_ns=1_000)
     assert b.quote(met).feasible == 1
+    assert winner(b, met) == "a"
     for name, reason in (
         ("max_price_ticks", "price"),
         ("max_cost_atoms", "cost"),
@@ -77,6 +78,17 @@ def test_limits_that_are_just_met_are_met() -> None:
     ):
         missed = replace(met, **{name: getattr(met, name) - 1})
         assert b.match(missed) == Rejection(1, {reason: 1}, full=0)
+
+
+def test_capacity_that_is_just_enough_is_enough() -> None:
+    b = book(named("a", capacity_tokens=20, capacity_slots=2))
+    assert winner(b) == "a"
+    assert winner(b) == "a"
+    assert b.match(BID) == Rejection(1, {"capacity": 1}, full=1)
+    assert b.match(BID, 0) == Rejection(1, {"capacity": 1}, full=1)
+    for tokens, slots in ((9, 1), (10, 0)):
+        b.place(named("b", capacity_tokens=tokens, capacity_slots=slots))
+        assert isinstance(b.match(BID, 0), Rejection)
 
 
 def test_an_ask_far_above_the_reference_is_matched_when_it_is_the_only_one() -> None:
