@@ -40,6 +40,11 @@ cdef extern from "_scan.h" nogil:
         const int32_t *provider, const int32_t *listed, int count, int only, int64_t *scores) noexcept
     void tighten_box(figures_t *lane, figures_t *box, int at) noexcept
     void widen_box(const figures_t *lane, int i, figures_t *box, int at) noexcept
+    void report_lane(
+        figures_t *lane, int i, figures_t *box, int at,
+        int64_t latency, int64_t tpot, int64_t free_tokens, int64_t free_slots) noexcept
+    void fetch_lane(const figures_t *lane, int i) noexcept
+    void fetch(const void *what) noexcept
     int all_within(const int64_t *values, int64_t n, int64_t least, int64_t most) noexcept
 
 

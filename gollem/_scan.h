@@ -181,6 +181,43 @@ widen_box(const figures_t *lane, int i, figures_t *box, int at)
     RAISE(free_tokens);
 }
 
+/* New figures of lane i, and a box that covers them. What does not change is not even read: it may be far away. */
+static inline void
+report_lane(figures_t *lane, int i, figures_t *box, int at,
+            int64_t latency, int64_t tpot, int64_t free_tokens, int64_t free_slots)
+{
+    int covered = lane->free_slots[i] > 0 && !lane->blocks[i];
+    lane->latency[i] = (uint32_t)latency;
+    lane->tpot[i] = tpot;
+    lane->free_tokens[i] = free_tokens;
+    lane->free_slots[i] = (int32_t)free_slots;
+    if (!covered) {
+        widen_box(lane, i, box, at);
+        return;
+    }
+    LOWER(latency);
+    LOWER(tpot);
+    RAISE(free_slots);
+    RAISE(free_tokens);
+}
+
+/* Have what report_lane needs on its way. */
+static inline void
+fetch_lane(const figures_t *lane, int i)
+{
+    __builtin_prefetch(&lane->latency[i], 1);
+    __builtin_prefetch(&lane->free_slots[i], 1);
+    __builtin_prefetch(&lane->blocks[i]);
+    __builtin_prefetch(&lane->tpot[i], 1);
+    __builtin_prefetch(&lane->free_tokens[i], 1);
+}
+
+static inline void
+fetch(const void *what)
+{
+    __builtin_prefetch(what);
+}
+
 /* Whether each of n values is within the bounds. */
 VECTORISED static int
 all_within(const int64_t *values, int64_t n, int64_t least, int64_t most)

@@ -61,11 +61,14 @@ cdef inline void _set_terms(page_t *page, int lane, int64_t price, int64_t compl
 
 @cython.overflowcheck(False)  # at most 10^12 and 2^16, less at most 2^60 and 2^29
 cdef inline void _set_state(
-        page_t *page, int lane, int64_t latency, int64_t tpot, int64_t tokens, int64_t slots) noexcept:
-    page.lanes.latency[lane] = <uint32_t>latency
-    page.lanes.tpot[lane] = tpot
-    page.lanes.free_tokens[lane] = tokens - page.claimed_tokens[lane]
-    page.lanes.free_slots[lane] = <int32_t>slots - page.claimed_slots[lane]
+        partition_t *part, size_t place, int64_t latency, int64_t tpot, int64_t tokens, int64_t slots) noexcept:
+    """New figures of an ask whose capacity is `tokens` and `slots` in all."""
+    cdef page_t *page = part.pages[place // 64]
+    cdef boxes_t *boxes = part.boxes[place // 4096]
+    cdef int lane = place % 64
+    report_lane(&page.lanes, lane, &boxes.lanes, place // 64 % 64, latency, tpot,
+                tokens - page.claimed_tokens[lane], slots - page.claimed_slots[lane])
+    boxes.loose[place // 64 % 64] = True
 
 
 cdef inline void _widen(partition_t *part, size_t place) noexcept:

@@ -230,3 +230,19 @@ def test_boxes_tighten_again() -> None:
         b.change(handles[i], 1_000, *list(ASK.values())[2:])
         b.set_blocks(handles[i], 0)
     assert b.match(query(cost=cheap))[0] == handles[0], "all alike: the oldest"
+
+
+def test_an_ask_that_takes_the_place_of_another_is_found_there_with_its_claims() -> None:
+    """The last of a partition fills the gap: its new page must cover it, and its claims move along."""
+    b = book()
+    dear = [b.add(0, **ASK | {"price_ticks": 100}) for _ in range(64)]
+    for _ in range(64):
+        b.add(0, **ASK | {"price_ticks": 50})
+    cheap = b.add(0, **ASK | {"price_ticks": 1, "reserve_units": 550})
+    b.claim(cheap, 7, 2)
+    assert b.remove(dear[10])
+    assert b.state(cheap) == (1_000, 1_000, 993, 8, 7, 2, 0)
+    assert b.match(query(cost=(2**61, 1, 0)))[0] == cheap
+    assert b.match(query(cost=(2**61, 1, 0), prompt=6, completion=4))[0] != cheap, "its reserve is kept"
+    b.claim(cheap, -17, -3)
+    assert b.state(cheap)[2:6] == (1_000, 10, 0, 0)

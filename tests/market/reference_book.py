@@ -177,7 +177,9 @@ class ReferenceBook:
 
     def front(self, rows: list[Row], bid: Bid) -> list[Row]:
         terms = [self.terms(row, bid) for row in rows]
-        return [row for row, own in zip(rows, terms, strict=True) if not any(dominates(other, own) for other in terms)]
+        distinct = set(terms)
+        on_front = {own for own in distinct if not any(dominates(other, own) for other in distinct)}
+        return [row for row, own in zip(rows, terms, strict=True) if own in on_front]
 
     def preference(self, row: Row, bid: Bid) -> tuple[int, ...]:
         """The least is the winner."""
@@ -211,4 +213,4 @@ def tokens(bid: Bid) -> int:
 
 
 def dominates(one: Terms, other: Terms) -> bool:
-    return one != other and all(a <= b for a, b in zip(one, other, strict=True))
+    return one != other and one[0] <= other[0] and one[1] <= other[1] and one[2] <= other[2]

@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from gollem.market import Catalogue, Report
+from gollem.market import Catalogue
 from gollem.market.types import Ask, Bid, Block, Policy, Weights
 
 CATALOGUE = Catalogue.parse(
@@ -22,8 +22,9 @@ CATALOGUE = Catalogue.parse(
     }
 )
 
-MODELS = st.sampled_from(["big", "small"])
-GPUS = st.sampled_from(["cpu", "a100", "h100"])
+# Mostly one model on one GPU type, so that asks share a partition.
+MODELS = st.sampled_from(["big", "big", "big", "small"])
+GPUS = st.sampled_from(["cpu", "cpu", "a100", "h100"])
 PROVIDERS = st.sampled_from([f"p{i}" for i in range(6)])
 # Few distinct values make ties; the great ones reach the bounds.
 PRICES = st.sampled_from([1, 2, 3, 4, 6, 9, 10, 20, 10**8])
@@ -73,6 +74,6 @@ BIDS = st.builds(
 BLOCKS = st.sampled_from(Block)
 
 
-def reports(keys: st.SearchStrategy[str]) -> st.SearchStrategy[list[Report]]:
-    """A batch of telemetry."""
-    return st.lists(st.builds(Report, keys, LATENCIES, TPOTS, st.booleans(), TOKENS, SLOTS), max_size=12)
+# Of a report, without its key: latency, time per token, whether measured, tokens, slots.
+Figures = tuple[int, int, bool, int, int]
+FIGURES = st.tuples(LATENCIES, TPOTS, st.booleans(), TOKENS, SLOTS)
