@@ -246,3 +246,32 @@ def test_an_ask_that_takes_the_place_of_another_is_found_there_with_its_claims()
     assert b.match(query(cost=(2**61, 1, 0), prompt=6, completion=4))[0] != cheap, "its reserve is kept"
     b.claim(cheap, -17, -3)
     assert b.state(cheap)[2:6] == (1_000, 10, 0, 0)
+
+
+def test_an_ask_that_becomes_available_is_found_at_once() -> None:
+    """By telemetry, by a release, by the end of a block, or by being new: its page looked too dear before."""
+    b = book()
+    cheap = b.add(0, **ASK | {"price_ticks": 2, "capacity_slots": 0})
+    for price in (100, 50, 100):
+        for _ in range(64):
+            b.add(0, **ASK | {"price_ticks": price})
+    best = query(cost=(2**61, 1, 0))
+
+    def found() -> int:
+        b.match(best)
+        return b.match(best)[0]
+
+    assert found() != cheap
+    b.update(column([cheap]), *map(column, ([1_000], [1_000], [1_000], [3])))
+    assert found() == cheap
+    b.claim(cheap, 10)
+    assert found() != cheap
+    b.claim(cheap, -30, -3)
+    assert found() == cheap
+    b.set_blocks(cheap, 4)
+    assert found() != cheap
+    b.set_blocks(cheap, 0)
+    b.claim(cheap, -30, -3)
+    assert found() == cheap
+    new = b.add(0, **ASK | {"price_ticks": 1})
+    assert found() == new

@@ -100,3 +100,12 @@ def test_the_same_as_sorting_under_churn() -> None:
     wanted = sorted(plain.values(), key=lambda r: (-(r.bid.max_price_ticks or 9), int(r.order_id)))
     assert order(bids) == [one.order_id for one in wanted]
     assert len(bids._deadlines) <= 2 * len(bids) + 64
+
+
+def test_bids_that_left_leave_nothing() -> None:
+    bids = RestingBids(10)
+    for number in range(1_000):
+        bids.add(resting(str(number), expires_at_ms=10**9))
+        bids.cancel(str(number))
+    assert len(bids._deadlines) <= 64
+    assert not bids._queues
