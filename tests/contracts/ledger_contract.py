@@ -397,6 +397,9 @@ class LedgerContract:
         with pytest.raises(InvariantBroken):
             await ledger.post(rules.void(hold_of(user="bob"), NOW_MS))
         assert await state(ledger, ("alice", "bob")) == before
+        await ledger.post(rules.settle(hold_of(), 1, 0, NOW_MS))
+        with pytest.raises(HoldClosed):
+            await ledger.post(rules.void(hold_of(user="bob"), NOW_MS))
 
     async def test_two_sweepers_void_each_hold_once(self, ledger: Ledger) -> None:
         await ledger.post(granting(1_000))
