@@ -145,6 +145,13 @@ def entry_of(transaction: Transaction, sequence: int) -> Entry:
     )
 
 
+def meets(hold: Hold | None, guard: HoldOpen) -> bool:
+    """Whether the hold, if there is one, is as its guard wants it."""
+    if hold is None or (hold.remaining_atoms, hold.fence) != (guard.amount_atoms, guard.fence):
+        return False
+    return guard.expired_by_ms is None or hold.expires_at_ms <= guard.expired_by_ms
+
+
 # --- answers, in the same words from every backend ------------------------------------------------------------------
 
 

@@ -98,10 +98,9 @@ class MemoryLedger:
                 available = self._accounts.get(user_account(user), _Account()).balance_atoms
                 if available < atoms:
                     raise checks.insufficient(atoms, available)
-            case HoldOpen(order_id, amount_atoms, fence, expired_by_ms):
+            case HoldOpen(order_id):
                 hold = self._holds.get(order_id)
-                in_time = hold is None or expired_by_ms is None or hold.expires_at_ms <= expired_by_ms
-                if hold is None or (hold.remaining_atoms, hold.fence) != (amount_atoms, fence) or not in_time:
+                if not checks.meets(hold, guard):
                     raise checks.hold_closed(order_id, hold)
 
     def _changed_accounts(self, transaction: Transaction) -> dict[str, _Account]:

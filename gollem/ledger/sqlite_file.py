@@ -54,7 +54,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
     try:
         if connection.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
             raise LedgerUnavailable(f"{path} is on a file system without write-ahead logging")
-        for setting in ("synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF", "cache_size = -65536"):
+        for setting in _WRITER_SETTINGS:
             connection.execute(f"PRAGMA {setting}")
             _create_or_check_schema(connection, path)
         # From here on a foreign lock is answered at once: the event loop must not wait for it.

@@ -134,7 +134,7 @@ def _close(cursor: sqlite3.Cursor, effect: CloseHold, guard: HoldOpen) -> None:
     if cursor.execute(_CLOSE_HOLD, (effect.state, *condition)).rowcount == 1:
         return
     hold = find_hold(cursor, effect.order_id)
-    if hold and hold.user != effect.user:
+    if checks.meets(hold, guard):
         raise InvariantBroken(f"the hold of order {effect.order_id} is of another user")
     raise checks.hold_closed(effect.order_id, hold)
 

@@ -247,7 +247,7 @@ class LedgerContract:
 
     async def test_frozen_account_opens_no_hold_but_closes_them(self, ledger: Ledger, freeze: Freeze) -> None:
         hold = hold_of()
-        await ledger.post(granting(100))
+        await ledger.post(granting(150))
         await ledger.post(opening(hold))
         await freeze("alice")
         with pytest.raises(AccountFrozen) as refused:
@@ -256,7 +256,7 @@ class LedgerContract:
         assert refused.value.figures == {"account": "alice"}
         assert not (await ledger.post(opening(hold))).applied
         await ledger.post(rules.settle(hold, 30, 1, NOW_MS))
-        assert await ledger.balance("alice") == Balance(70, 0, False)
+        assert await ledger.balance("alice") == Balance(120, 0, False)
 
     # --- what never reaches the store (faults 7 and 9) --------------------------------------------------------------
 
@@ -397,6 +397,9 @@ class LedgerContract:
         with pytest.raises(InvariantBroken):
             await ledger.post(rules.void(hold_of(user="bob"), NOW_MS))
         assert await state(ledger, ("alice", "bob")) == before
+        await ledger.post(rules.settle(hold_of(), 1, 0, NOW_MS))
+        with pytest.raises(HoldClosed):
+            await ledger.post(rules.void(hold_of(user="bob"), NOW_MS))
 
     async def test_two_sweepers_void_each_hold_once(self, ledger: Ledger) -> None:
         await ledger.post(granting(1_000))

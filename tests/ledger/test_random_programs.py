@@ -109,6 +109,7 @@ class Programs(RuleBasedStateMachine):
     def time_passes_or_jumps(self, by_ms: int) -> None:
         self.now_ms += by_ms
 
+    @precondition(lambda self: len(self.posted) % 7 == 6)
     @rule()
     def reopen(self) -> None:
         self.run(self.store.close())
@@ -158,7 +159,7 @@ class Programs(RuleBasedStateMachine):
 
 TestPrograms = Programs.TestCase
 TestPrograms.settings = settings(
-    max_examples=40,
+    max_examples=30,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
