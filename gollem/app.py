@@ -75,7 +75,7 @@ class App:
         registry = Registry(config.providers)
         floor = Floor(MemoryBook(catalogue), registry, clock)
         links = AgentLinks(registry, clock)
-        waiting = WaitingRoom(floor, clock, config.market.max_resting_bids)
+        waiting = WaitingRoom(floor, config.market.max_resting_bids)
         settlement = Settlement(floor, ledger, links, clock)
         orders = Orders(floor, ledger, catalogue, settlement, links, waiting, clock, config.market, config.exchange)
         restored = await restore_claims(ledger, floor)

@@ -3,11 +3,10 @@
 import asyncio
 from dataclasses import dataclass
 
-from gollem.clock import Clock
 from gollem.errors import GollemError, OrderCancelled, OrderMismatch
 from gollem.exchange.floor import Floor
 from gollem.exchange.refusals import refusal
-from gollem.market import Bid, Match, Resting, RestingBids
+from gollem.market import Bid, Match, RestingBids
 
 # Bids tried in one turn of the loop, so that a crowd of waiters does not hold up everybody else.
 _TRIED_A_TURN = 64
@@ -24,9 +23,8 @@ class _Waiter:
 class WaitingRoom:
     """Resting bids and their callers. Bounded: past `limit` a bid is refused."""
 
-    def __init__(self, floor: Floor, clock: Clock, limit: int) -> None:
+    def __init__(self, floor: Floor, limit: int) -> None:
         self._floor = floor
-        self._clock = clock
         self._bids = RestingBids(limit)
         self._waiters: dict[str, _Waiter] = {}
         self._models: dict[str, None] = {}
@@ -46,7 +44,7 @@ class WaitingRoom:
 
         Raises NoFeasibleAsk or CapacityExhausted when time is up, OrderCancelled, TooManyStreams, OrderMismatch.
         """
-        waiter = self._admit(user, order_id, bid, good_for_ms, alternates)
+        waiter = self._admit(user, order_id, bid, alternates)
         # There may be room since the caller last looked.
         self._room(bid.model)
         try:
@@ -81,10 +79,10 @@ class WaitingRoom:
             if not waiter.future.done():
                 waiter.future.set_exception(error)
 
-    def _admit(self, user: str, order_id: str, bid: Bid, good_for_ms: int, alternates: int) -> _Waiter:
+    def _admit(self, user: str, order_id: str, bid: Bid, alternates: int) -> _Waiter:
         if order_id in self._waiters:
             raise OrderMismatch(f"order {order_id} is resting already", order_id=order_id)
-        self._bids.add(Resting(order_id, bid, self._clock.monotonic_ms() + good_for_ms))
+        self._bids.add(order_id, bid)
         waiter = _Waiter(user, bid, alternates, asyncio.get_running_loop().create_future())
         self._waiters[order_id] = waiter
         return waiter
@@ -92,7 +90,7 @@ class WaitingRoom:
     def _leave(self, order_id: str, waiter: _Waiter) -> None:
         if self._waiters.get(order_id) is waiter:
             del self._waiters[order_id]
-            self._bids.cancel(order_id)
+            self._bids.remove(order_id)
 
     def _room(self, model: str) -> None:
         if self._bids.count(model):
@@ -105,10 +103,10 @@ class WaitingRoom:
         while self._models:
             model = next(iter(self._models))
             del self._models[model]
-            for tried, resting in enumerate(self._bids.candidates(model)):
+            for tried, order_id in enumerate(self._bids.candidates(model)):
                 if tried % _TRIED_A_TURN == _TRIED_A_TURN - 1:
                     await asyncio.sleep(0)
-                self._try(resting.order_id)
+                self._try(order_id)
 
     def _try(self, order_id: str) -> None:
         waiter = self._waiters.get(order_id)

@@ -78,7 +78,7 @@ async def bench() -> Bench:
     registry = Registry(PROVIDERS)
     floor = Floor(MemoryBook(catalogue), registry, clock)
     links = AgentLinks(registry, clock)
-    waiting = WaitingRoom(floor, clock, limit=8)
+    waiting = WaitingRoom(floor, limit=8)
     settlement = Settlement(floor, ledger, links, clock)
     return Bench(
         clock=clock,
