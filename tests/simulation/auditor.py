@@ -1,0 +1,322 @@
+"""Knows what was asked and what was answered, reckons what must follow, and compares it with what can be read.
+
+It takes nothing from the ledger's rules. A call whose answer never came may have happened or not; a final read tells
+which, and then it must have happened exactly as asked.
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from gollem.errors import Forbidden, HoldClosed, KeyReused, OrderMismatch, UnknownOrder
+from gollem.exchange import Cancelled, CancelState, Matched, Outcome, Receipt, Usage
+from gollem.market import Ask, Bid
+from tests.simulation.arithmetic import Parts, cost, parts
+from tests.simulation.loop import Process
+from tests.simulation.node import Node
+from tests.simulation.world import EPOCH_MS, World, run_now
+
+UNSURE, REFUSED, DONE = "unsure", "refused", "done"
+
+
+@dataclass
+class Command:
+    """One call, and what its caller knows of it."""
+
+    order_id: str
+    asked: Any
+    state: str = UNSURE
+
+
+@dataclass
+class Order:
+    user: str
+    matches: list[Command] = field(default_factory=list)
+    settles: list[Command] = field(default_factory=list)
+    first: Matched | None = None
+    fresh: int = 0
+    cancelling: bool = False
+
+
+@dataclass
+class Grant:
+    user: str
+    atoms: int
+    certain: bool = False
+
+
+class Auditor:
+    def __init__(self, world: World, ledger: Any) -> None:
+        self._world = world
+        self._ledger = ledger
+        self.nodes: list[Node] = []
+        self.users: list[str] = []
+        self.providers: list[str] = []
+        self.orders: dict[str, Order] = {}
+        self.grants: dict[str, Grant] = {}
+        self._prices: dict[str, set[tuple[int, int]]] = {}
+        self._claimed: list[tuple[Process, Node, str]] = []
+
+    def read(self, name: str, *args: Any) -> Any:
+        """A read of the shared ledger, past every fault."""
+        return run_now(getattr(self._ledger, name)(*args))
+
+    # --- what was asked and answered --------------------------------------------------------------------------------
+
+    def priced(self, ask: Ask) -> None:
+        self._prices.setdefault(ask.key, set()).add((ask.price_ticks, ask.completion_price_ticks))
+
+    def grant_sent(self, grant_id: str, user: str, atoms: int) -> None:
+        self.grants[grant_id] = Grant(user, atoms)
+
+    def granted(self, grant_id: str) -> None:
+        self.grants[grant_id].certain = True
+
+    def match_sent(self, order_id: str, user: str, bid: Bid) -> Command:
+        command = Command(order_id, bid)
+        self.orders.setdefault(order_id, Order(user)).matches.append(command)
+        return command
+
+    def match_refused(self, command: Command, why: Exception) -> None:
+        command.state = REFUSED
+        if isinstance(why, OrderMismatch):
+            bids = {repr(other.asked) for other in self.orders[command.order_id].matches}
+            # The same bid may also be resting already.
+            self._expect(len(bids) > 1 or "resting" in str(why), command.order_id, "was refused as another bid")
+
+    def matched(self, command: Command, matched: Matched) -> None:
+        command.state = DONE
+        order, order_id = self.orders[command.order_id], command.order_id
+        self._check_terms(order_id, command.asked, matched)
+        first = order.first = order.first or matched
+        same = (matched.terms, matched.held_atoms, matched.hold_expires_at_ms)
+        self._expect(same == (first.terms, first.held_atoms, first.hold_expires_at_ms), order_id, "matched twice")
+        order.fresh += not matched.replayed
+        self._expect(order.fresh <= 1, order_id, "was told twice to be new")
+        hold = self.read("find_hold", order_id)
+        self._expect(hold is not None, order_id, "was matched, and there is no hold")
+        told = (order.user, matched.terms.provider_id, matched.held_atoms)
+        self._expect((hold.user, hold.provider, hold.amount_atoms) == told, order_id, "is held otherwise than told")
+
+    def settle_sent(self, order_id: str, provider: str, usage: Usage, outcome: Outcome) -> Command:
+        command = Command(order_id, (provider, usage, outcome))
+        if order_id in self.orders:
+            self.orders[order_id].settles.append(command)
+        return command
+
+    def settled(self, command: Command, receipt: Receipt) -> None:
+        command.state = DONE
+        order_id = command.order_id
+        self._expect(command.asked[0] == self._terms(order_id)["provider_id"], order_id, "was settled by a stranger")
+        self._check_receipt(order_id, receipt)
+        expected = self._parts(command)
+        self._expect(receipt.charged_atoms == expected.charge, order_id, "charged", receipt, "not", expected)
+
+    def settle_refused(self, command: Command, why: Exception) -> None:
+        command.state = REFUSED
+        hold = self.read("find_hold", command.order_id)
+        known = hold is not None
+        match why:
+            case HoldClosed():
+                right = known and hold.state in ("VOIDED", "EXPIRED")
+            case KeyReused():
+                right = known and hold.state == "SETTLED" and self._settled_parts(command.order_id)
+                right = right != self._parts(command) if right else False
+            case Forbidden():
+                right = known and hold.provider != command.asked[0]
+            case UnknownOrder():
+                right = self.orders[command.order_id].first is None
+            case _:
+                right = False
+        self._expect(bool(right), command.order_id, "settlement refused:", repr(why))
+
+    def cancel_sent(self, order_id: str) -> None:
+        self.orders[order_id].cancelling = True
+
+    def cancelled(self, order_id: str, answer: Cancelled) -> None:
+        if answer.state is CancelState.PENDING or not answer.refunded_atoms:
+            return
+        hold = self.read("find_hold", order_id)
+        if answer.state is CancelState.CANCELLED:
+            right = hold.state in ("VOIDED", "EXPIRED") and answer.refunded_atoms == hold.amount_atoms
+        else:
+            charge = self._settled_parts(order_id).charge
+            right = hold.state == "SETTLED" and answer.refunded_atoms == hold.amount_atoms - charge
+        self._expect(right, order_id, "cancelled:", answer, hold)
+
+    def told(self, order_id: str, receipt: Receipt | None) -> None:
+        if receipt is not None:
+            self._check_receipt(order_id, receipt)
+
+    def any_usage(self) -> tuple[Usage, Outcome]:
+        return Usage(self._world.dice.randrange(0, 100), self._world.dice.randrange(0, 100)), Outcome.COMPLETED
+
+    def must_claim(self, process: Process, node: Node, order_id: str) -> None:
+        """This process knows of the order: while it is open, it takes its capacity."""
+        self._claimed.append((process, node, order_id))
+
+    # --- at any moment ----------------------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """What must hold between any two steps."""
+        open_atoms = dict.fromkeys(self.users, 0)
+        for hold in self.read("open_holds"):
+            open_atoms[hold.user] += hold.amount_atoms
+        for user in self.users:
+            balance = self.read("balance", user)
+            self._expect(balance.available_atoms >= 0, user, "is below zero:", balance)
+            self._expect(balance.held_atoms == open_atoms[user], user, "held", balance, "open", open_atoms[user])
+        self._look_at_claims()
+        for node in self.nodes:
+            if node.is_up and not node.busy:
+                self.look_at_capacity(node)
+
+    def _look_at_claims(self) -> None:
+        live = []
+        for process, node, order_id in self._claimed:
+            if process.alive and self.read("find_hold", order_id).state == "OPEN":
+                live.append((process, node, order_id))
+                claim = node.exchange.floor.claim(order_id)
+                self._expect(claim is not None, order_id, "is open, and", process.name, "keeps no room for it")
+        self._claimed = live
+
+    def look_at_capacity(self, node: Node) -> None:
+        """While no match is under way, what the book has claimed is what the claims sum to."""
+        floor = node.exchange.floor
+        for key, entry in floor._book._entries.items():  # type: ignore[attr-defined]
+            *_, tokens, slots, _ = floor._book._core.state(entry.handle)  # type: ignore[attr-defined]
+            claims = floor._claims_of.get(key, {}).values()
+            expected = (sum(claim.tokens for claim in claims), len(claims))
+            self._expect((tokens, slots) == expected, node.process.name, key, (tokens, slots), "claims", expected)
+
+    # --- at the end -------------------------------------------------------------------------------------------------
+
+    def is_quiet(self) -> bool:
+        """Whether nothing is left to finish."""
+        return not self.read("open_holds") and all(
+            node.is_up and not node.exchange.floor.claims() and not node.exchange.links._cancelled
+            for node in self.nodes
+        )
+
+    def verdict(self) -> None:
+        """Every balance, every order's end, every statement."""
+        self.look()
+        spent = dict.fromkeys(self.users, 0)
+        earned = dict.fromkeys(self.providers, 0)
+        lines: dict[str, dict[str, int]] = {user: {} for user in self.users}
+        for grant_id, grant in self.grants.items():
+            self._end_of_grant(grant_id, grant, lines[grant.user])
+        for order_id, order in self.orders.items():
+            end = self._end_of_order(order_id, order, lines[order.user])
+            if end is not None:
+                spent[order.user] += end.charge
+                earned[self._terms(order_id)["provider_id"]] += end.share
+        for user in self.users:
+            self._check_user(user, lines[user])
+        for provider in self.providers:
+            has = self.read("earned_atoms", provider)
+            self._expect(has == earned[provider], provider, "earned", earned[provider], "and has", has)
+        report = self.read("audit")
+        self._expect(report.ok, *report.findings)
+
+    def _end_of_grant(self, grant_id: str, grant: Grant, lines: dict[str, int]) -> None:
+        there = self.read("find_entry", f"grant:{grant_id}") is not None
+        self._expect(there or not grant.certain, grant_id, "was acknowledged and is not there")
+        if there:
+            lines[f"grant:{grant_id}"] = grant.atoms
+
+    def _end_of_order(self, order_id: str, order: Order, lines: dict[str, int]) -> Parts | None:
+        """Its statement lines; its parts if it was settled."""
+        hold = self.read("find_hold", order_id)
+        if hold is None:
+            self._expect(order.first is None, order_id, "was acknowledged and is not there")
+            return None
+        bids = [command.asked for command in order.matches if command.state != REFUSED]
+        terms = self._terms(order_id)
+        amounts = {cost(terms, bid.prompt_tokens, bid.max_tokens) for bid in bids}
+        self._expect(hold.amount_atoms in amounts, order_id, "holds", hold.amount_atoms, "asked for was", amounts)
+        lines[f"hold:{order_id}"] = -hold.amount_atoms
+        settled = self.read("find_entry", f"settle:{order_id}")
+        voided = self.read("find_entry", f"void:{order_id}")
+        self._expect((settled is None) != (voided is None), order_id, "ended otherwise than once:", settled, voided)
+        if voided is not None:
+            self._check_void(order_id, order, hold, voided)
+            lines[f"void:{order_id}"] = hold.amount_atoms
+            return None
+        end = self._settled_parts(order_id)
+        possible = [self._parts(command) for command in order.settles if command.state != REFUSED]
+        self._expect(hold.state == "SETTLED" and end in possible, order_id, hold.state, end, "of", possible)
+        if hold.amount_atoms > end.charge:
+            lines[f"settle:{order_id}"] = hold.amount_atoms - end.charge
+        return end
+
+    def _check_void(self, order_id: str, order: Order, hold: Any, entry: Any) -> None:
+        self._expect(not any(command.state == DONE for command in order.settles), order_id, "settled, then voided")
+        if hold.state == "EXPIRED":
+            latest_ms = EPOCH_MS + int(self._world.loop.time() * 1_000) + max(n.clock.ahead_ms for n in self.nodes)
+            self._expect(hold.expires_at_ms <= entry.at_ms <= latest_ms, order_id, "expired too early", hold, entry)
+        else:
+            self._expect(hold.state == "VOIDED" and order.cancelling, order_id, "voided, and nobody cancelled")
+
+    def _check_user(self, user: str, lines: dict[str, int]) -> None:
+        balance = self.read("balance", user)
+        expected = sum(lines.values())
+        self._expect(
+            (balance.available_atoms, balance.held_atoms) == (expected, 0), user, "has", balance, "not", expected
+        )
+        shown = self.statement(user)
+        self._expect(len(shown) == len(set(shown)), user, "has a line twice")
+        self._expect(dict(shown) == lines, user, "statement differs:", sorted(set(shown) ^ set(lines.items())))
+
+    def statement(self, user: str) -> list[tuple[str, int]]:
+        """All of it, by pages of any size."""
+        shown: list[tuple[str, int]] = []
+        before = None
+        while page := self.read("user_statement", user, before, self._world.dice.randrange(1, 20)):
+            shown += [(line.key, line.amount_atoms) for line in page]
+            before = page[-1].cursor
+        return shown
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _expect(self, holds: bool, *words: object) -> None:
+        self._world.expect(holds, *words)
+
+    def _terms(self, order_id: str) -> dict[str, Any]:
+        terms: dict[str, Any] = json.loads(self.read("find_hold", order_id).terms)
+        return terms
+
+    def _parts(self, command: Command) -> Parts:
+        _, usage, outcome = command.asked
+        terms = self._terms(command.order_id)
+        return parts(terms, usage.prompt_tokens, usage.completion_tokens, outcome is Outcome.COMPLETED)
+
+    def _settled_parts(self, order_id: str) -> Parts:
+        """As the journal has them."""
+        entry = self.read("find_entry", f"settle:{order_id}")
+        self._expect(entry is not None, order_id, "is settled without an entry")
+        fee = share = 0
+        for leg in entry.legs:
+            if leg.account.startswith("R:"):
+                fee += leg.amount_atoms
+            elif leg.account.startswith("PM:"):
+                share += leg.amount_atoms
+        return Parts(fee + share, fee)
+
+    def _check_receipt(self, order_id: str, receipt: Receipt) -> None:
+        end = self._settled_parts(order_id)
+        hold = self.read("find_hold", order_id)
+        told = (receipt.charged_atoms, receipt.fee_atoms, receipt.held_atoms)
+        self._expect(told == (end.charge, end.fee, hold.amount_atoms), order_id, "receipt", receipt, "journal", end)
+
+    def _check_terms(self, order_id: str, bid: Bid, matched: Matched) -> None:
+        """The match is within every limit of the bid, at a price that the provider asked at some time."""
+        terms = matched.terms
+        self._expect(
+            (terms.price_ticks, terms.completion_price_ticks) in self._prices[terms.ask_key], order_id, "price"
+        )
+        amount = cost(self._terms(order_id), bid.prompt_tokens, bid.max_tokens)
+        self._expect(matched.held_atoms == amount, order_id, "held", matched.held_atoms, "not", amount)
+        self._expect(terms.provider_id not in bid.exclude_providers, order_id, "excluded provider")
+        self._expect(bid.max_cost_atoms is None or amount <= bid.max_cost_atoms, order_id, "dearer than its limit")
+        self._expect(bid.model == terms.model, order_id, "another model")

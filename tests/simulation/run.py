@@ -1,0 +1,151 @@
+"""One seed, from the first grant to the verdict: first with faults, then healed, when everything must finish."""
+
+import asyncio
+from dataclasses import dataclass
+
+from gollem.ledger.memory import MemoryLedger
+from tests.simulation.agent import Agent
+from tests.simulation.auditor import Auditor
+from tests.simulation.consumer import Consumer
+from tests.simulation.loop import Stuck
+from tests.simulation.network import Network
+from tests.simulation.node import Node
+from tests.simulation.store import SharedStore
+from tests.simulation.world import CALM, HOUR_MS, World, silence_logs
+
+_CALLBACKS_A_STEP = 4_000
+_HEALS_WITHIN_S = 120
+
+
+@dataclass(frozen=True)
+class Result:
+    """`error` is empty if every promise was kept."""
+
+    seed: int
+    steps: int
+    digest: str
+    error: str
+    last: tuple[str, ...]
+
+    def __str__(self) -> str:
+        if not self.error:
+            return f"seed {self.seed}: {self.steps} steps, digest {self.digest}"
+        events = "\n".join(f"  {line}" for line in self.last)
+        return f"seed {self.seed} failed at step {self.steps}: {self.error}\nthe last events:\n{events}"
+
+
+def simulate(seed: int, steps: int) -> Result:
+    """The same seed and steps give the same run, in any process."""
+    silence_logs()
+    return Simulation(seed, steps).run()
+
+
+class Simulation:
+    def __init__(self, seed: int, steps: int) -> None:
+        self.world = world = World(seed, steps)
+        ledger = MemoryLedger()
+        self.auditor = auditor = Auditor(world, ledger)
+        self.store = SharedStore(world, ledger)
+        self.nodes = auditor.nodes = [
+            Node(world, self.store, auditor, f"n{number}") for number in range(1, world.dice.randrange(2, 5))
+        ]
+        network = Network(world, self.nodes)
+        auditor.providers = [f"p{number}" for number in range(1, world.dice.randrange(2, 6))]
+        auditor.users = [f"u{number}" for number in range(1, world.dice.randrange(3, 8))]
+        self.agents = {name: Agent(world, network, auditor, name) for name in auditor.providers}
+        self.consumers = [Consumer(world, network, auditor, self.agents, user) for user in auditor.users]
+
+    def run(self) -> Result:
+        world, error = self.world, ""
+        story = self._story()
+        try:
+            task = world.loop.create_task(story)
+            world.loop.run(task.done, _CALLBACKS_A_STEP * (world.steps + 100))
+            task.result()
+        except Exception as broken:
+            error = f"{type(broken).__name__}: {broken}"
+        steps, last, digest = world.steps - world.steps_left, tuple(world.last), world.digest()
+        world.loop.bury()
+        return Result(world.seed, steps, digest, error, last)
+
+    async def _story(self) -> None:
+        world = self.world
+        for node in self.nodes:
+            node.start()
+        for agent in self.agents.values():
+            world.loop.create_task(agent.run())
+        chaos = world.loop.create_task(self._chaos())
+        await asyncio.gather(*(consumer.run() for consumer in self.consumers))
+        chaos.cancel()
+        self._heal()
+        await self._until(self._is_done, "calls under way")
+        # Holds that were opened under a clock an hour ahead are overdue now, too.
+        for node in self.nodes:
+            node.clock.jump(2 * HOUR_MS)
+        await self._until(self.auditor.is_quiet, "orders open or room claimed")
+        self.auditor.verdict()
+
+    def _heal(self) -> None:
+        world = self.world
+        world.note("healing")
+        world.weather = CALM
+        self.store.out = False
+        for node in self.nodes:
+            node.clock.jump(0)
+            if not node.process.alive:
+                node.start()
+
+    async def _until(self, holds: object, what: str) -> None:
+        ends_s = self.world.loop.time() + _HEALS_WITHIN_S
+        while not holds():  # type: ignore[operator]
+            if self.world.loop.time() > ends_s:
+                raise Stuck(f"{what} after {_HEALS_WITHIN_S} s without faults: {self._left()}")
+            await asyncio.sleep(0.5)
+
+    def _is_done(self) -> bool:
+        busy = any(consumer.under_way for consumer in self.consumers) or any(
+            agent.unsettled for agent in self.agents.values()
+        )
+        return not busy and not self.store.under_way
+
+    def _left(self) -> str:
+        return "; ".join(
+            [f"open {hold.order_id}" for hold in self.auditor.read("open_holds")]
+            + [
+                f"{node.name} claims {sorted(node.exchange.floor._claims)} cancels {sorted(node.exchange.links._ask_of)}"
+                for node in self.nodes
+            ]
+        )
+
+    # --- faults -----------------------------------------------------------------------------------------------------
+
+    async def _chaos(self) -> None:
+        """Until healed: crashes, wrong clocks, a store that is away."""
+        world = self.world
+        events = [self._crash, self._jump, self._outage, self._nothing]
+        weights = [world.dice.choice((0, 1, 3)) for _ in events]
+        weights[-1] += 1
+        while True:
+            await asyncio.sleep(world.dice.expovariate(1.0))
+            await world.dice.choices(events, weights)[0]()
+
+    async def _crash(self) -> None:
+        node = self.world.dice.choice(self.nodes)
+        if node.is_up:
+            node.crash()
+            await asyncio.sleep(self.world.dice.uniform(0, 1.5))
+            node.start()
+
+    async def _jump(self) -> None:
+        world, node = self.world, self.world.dice.choice(self.nodes)
+        node.clock.jump(world.dice.choice((0, world.dice.randrange(-5_000, 5_000), -HOUR_MS, HOUR_MS)))
+        world.note(node.name, "clock off by", node.clock.skew_ms, "ms")
+
+    async def _outage(self) -> None:
+        self.world.note("the store is away")
+        self.store.out = True
+        await asyncio.sleep(self.world.dice.uniform(0, 1))
+        self.store.out = False
+
+    async def _nothing(self) -> None:
+        """A quiet second."""
