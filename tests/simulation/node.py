@@ -129,7 +129,7 @@ class Node:
             process.spawn(_repeat(EXCHANGE.sweep_interval_ms / 1_000, chore))
 
     def chores(self, exchange: Exchange) -> list[Callable[[], Awaitable[object]]]:
-        return [exchange.settlement.expire_overdue]
+        return [exchange.settlement.expire_overdue, exchange.settlement.release_ended]
 
     def _build(self, ledger: object) -> Exchange:
         clock = self.clock
