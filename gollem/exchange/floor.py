@@ -153,7 +153,8 @@ class Floor:
         return result
 
     def confirm(self, claim: Claim) -> None:
-        """The order is committed: its claim stays until `release`."""
+        """The order is committed, or may be: its claim stays until `release`, and replaces an earlier one."""
+        self.release(claim.order_id)
         self._claims[claim.order_id] = claim
         self._claims_of.setdefault(claim.ask_key, {})[claim.order_id] = claim
 

@@ -82,7 +82,8 @@ class Orders:
             task.exception()
 
     async def _commit(self, user: str, order_id: str, bid: Bid, match: Match) -> Matched:
-        hold = self._hold(user, order_id, bid, match)
+        hold, ask = self._hold(user, order_id, bid, match), match.offer.ask
+        claim = Claim(order_id, user, ask.provider_id, ask.key, match.claimed_tokens)
         fingerprint = bid_fingerprint(user, bid)
         try:
             posted = await self._ledger.post(rules.hold(hold, fingerprint, self._clock.now_ms()))
@@ -91,6 +92,10 @@ class Orders:
             raise OrderMismatch(
                 f"order {order_id} was another bid before: use a new order_id", order_id=order_id
             ) from error
+        except OutcomeUnknown:
+            # The hold may be there. `Settlement.release_ended` looks, and gives the room back if it is not.
+            self._floor.confirm(claim)
+            raise
         except BaseException:
             self._floor.undo(match)
             raise
@@ -100,8 +105,7 @@ class Orders:
             if replay is None:
                 raise InvariantBroken(f"hold:{order_id} is in the journal but its hold is not there")
             return replay
-        ask = match.offer.ask
-        self._floor.confirm(Claim(order_id, user, ask.provider_id, ask.key, match.claimed_tokens))
+        self._floor.confirm(claim)
         terms = Terms.from_text(hold.terms)
         return Matched(
             order_id,

@@ -87,13 +87,13 @@ class Settlement:
         return expired
 
     async def release_ended(self, limit: int = 64) -> int:
-        """Give back what is kept here for orders that ended without this process learning of it: on another node, or by
-        a call whose answer was lost. Looks at `limit` claims and `limit` cancellations, the next ones each time.
-        Returns how many orders had ended."""
+        """Give back what is kept here for orders that ended without this process learning of it, on another node or by
+        a call whose answer was lost, and for orders of which it was unknown whether they were committed. Looks at `limit` claims and `limit` cancellations, the next ones each time.
+        Returns how many orders are not open."""
         ended = 0
         for order_id in dict.fromkeys(self._floor.next_claims(limit) + self._links.next_cancelled(limit)):
             hold = await self._ledger.find_hold(order_id)
-            if hold is not None and hold.state is not HoldState.OPEN:
+            if hold is None or hold.state is not HoldState.OPEN:
                 self._release(order_id)
                 ended += 1
         return ended

@@ -14,6 +14,7 @@ from gollem.market import Ask, Bid
 from tests.simulation.arithmetic import Parts, cost, parts
 from tests.simulation.loop import Process
 from tests.simulation.node import Node
+from tests.simulation.store import SharedStore
 from tests.simulation.world import EPOCH_MS, World, run_now
 
 UNSURE, REFUSED, DONE = "unsure", "refused", "done"
@@ -46,9 +47,9 @@ class Grant:
 
 
 class Auditor:
-    def __init__(self, world: World, ledger: Any) -> None:
+    def __init__(self, world: World, store: SharedStore) -> None:
         self._world = world
-        self._ledger = ledger
+        self._store = store
         self.nodes: list[Node] = []
         self.users: list[str] = []
         self.providers: list[str] = []
@@ -59,7 +60,7 @@ class Auditor:
 
     def read(self, name: str, *args: Any) -> Any:
         """A read of the shared ledger, past every fault."""
-        return run_now(getattr(self._ledger, name)(*args))
+        return run_now(getattr(self._store.ledger, name)(*args))
 
     # --- what was asked and answered --------------------------------------------------------------------------------
 
@@ -150,6 +151,11 @@ class Auditor:
 
     def any_usage(self) -> tuple[Usage, Outcome]:
         return Usage(self._world.dice.randrange(0, 100), self._world.dice.randrange(0, 100)), Outcome.COMPLETED
+
+    def match_left(self, process: Process, node: Node, order_id: str) -> None:
+        """A call of `match` has returned, or raised. If its process opened the hold, it must keep room for it."""
+        if self._store.written_by.get(f"hold:{order_id}") is process:
+            self.must_claim(process, node, order_id)
 
     def must_claim(self, process: Process, node: Node, order_id: str) -> None:
         """This process knows of the order: while it is open, it takes its capacity."""

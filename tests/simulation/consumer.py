@@ -133,10 +133,10 @@ class Consumer:
 
         async def work(node: Node) -> Matched:
             process = node.process
-            matched = await node.exchange.orders.match(user, order_id, bid, good_for_ms)
-            if not matched.replayed:
-                auditor.must_claim(process, node, order_id)
-            return matched
+            try:
+                return await node.exchange.orders.match(user, order_id, bid, good_for_ms)
+            finally:
+                auditor.match_left(process, node, order_id)
 
         try:
             matched: Matched = await self._network.call(self._network.any_node(), f"match {order_id}", work)

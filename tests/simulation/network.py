@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from gollem.errors import GollemError, InvariantBroken
+from gollem.errors import GollemError, InvariantBroken, OutcomeUnknown
 from tests.simulation.node import Node
 from tests.simulation.world import World
 
@@ -44,7 +44,7 @@ class Network:
 
 
 class _Call:
-    """One call, however often it is delivered: any success is its answer, a refusal only if it is everybody's."""
+    """One call, however often it is delivered: any success is its answer, else the least sure refusal."""
 
     def __init__(
         self, world: World, node: Node, label: str, work: Callable[[Node], Awaitable[Any]], copies: int
@@ -55,6 +55,7 @@ class _Call:
         self._label = label
         self._work = work
         self._open = copies
+        self._unsure: Exception | None = None
 
     def deliver(self) -> None:
         if self._node.is_up:
@@ -82,7 +83,9 @@ class _Call:
         self._open -= 1
         if self.answer.done():
             return
+        if isinstance(error, OutcomeUnknown):
+            self._unsure = error
         if error is None:
             self.answer.set_result(value)
         elif self._open == 0:
-            self.answer.set_exception(error)
+            self.answer.set_exception(self._unsure or error)

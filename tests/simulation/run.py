@@ -43,9 +43,8 @@ def simulate(seed: int, steps: int) -> Result:
 class Simulation:
     def __init__(self, seed: int, steps: int) -> None:
         self.world = world = World(seed, steps)
-        ledger = MemoryLedger()
-        self.auditor = auditor = Auditor(world, ledger)
-        self.store = SharedStore(world, ledger)
+        self.store = SharedStore(world, MemoryLedger())
+        self.auditor = auditor = Auditor(world, self.store)
         self.nodes = auditor.nodes = [
             Node(world, self.store, auditor, f"n{number}") for number in range(1, world.dice.randrange(2, 5))
         ]

@@ -18,6 +18,7 @@ class SharedStore:
         self.ledger = ledger
         self.out = False
         self.under_way = 0
+        self.written_by: dict[str, Process] = {}
 
     def seen_by(self, process: Process) -> Ledger:
         """The ledger as this process reaches it."""
@@ -40,7 +41,7 @@ class SharedStore:
             world.loop.outside(world.hop_s(), self._give, answer, None, _unknown(), label)
             return await answer
         self.under_way += 1
-        world.loop.outside(world.hop_s(), self._carry_out, answer, name, args, kwargs, label, forgotten)
+        world.loop.outside(world.hop_s(), self._carry_out, answer, process, name, args, kwargs, label, forgotten)
         if forgotten and world.chance(0.5):
             # The sender gives up; the write may land long afterwards.
             world.loop.outside(world.hop_s(), self._give, answer, None, _unknown(), label)
@@ -49,6 +50,7 @@ class SharedStore:
     def _carry_out(
         self,
         answer: asyncio.Future[Any],
+        process: Process,
         name: str,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
@@ -65,6 +67,8 @@ class SharedStore:
             error = refusal
         if name == "post":
             self.world.note("store", label, error.reason if error else f"applied={value.applied}")
+            if value and value.applied:
+                self.written_by[args[0].key] = process
         if forgotten:
             value, error = None, _unknown()
         self.world.loop.outside(self.world.hop_s(), self._give, answer, value, error, label)
