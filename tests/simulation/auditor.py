@@ -5,6 +5,7 @@ which, and then it must have happened exactly as asked.
 """
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,6 +57,7 @@ class Auditor:
         self.orders: dict[str, Order] = {}
         self.grants: dict[str, Grant] = {}
         self._prices: dict[str, set[tuple[int, int]]] = {}
+        self._matching: Counter[tuple[str, str]] = Counter()
         self._claimed: list[tuple[Process, Node, str]] = []
 
     def read(self, name: str, *args: Any) -> Any:
@@ -152,9 +154,14 @@ class Auditor:
     def any_usage(self) -> tuple[Usage, Outcome]:
         return Usage(self._world.dice.randrange(0, 100), self._world.dice.randrange(0, 100)), Outcome.COMPLETED
 
+    def match_entered(self, process: Process, order_id: str) -> None:
+        self._matching[process.name, order_id] += 1
+
     def match_left(self, process: Process, node: Node, order_id: str) -> None:
-        """A call of `match` has returned, or raised. If its process opened the hold, it must keep room for it."""
-        if self._store.written_by.get(f"hold:{order_id}") is process:
+        """A call of `match` has returned, or raised. If its process opened the hold, it must keep room for it once all
+        its calls for this order have come to an end."""
+        self._matching[process.name, order_id] -= 1
+        if not self._matching[process.name, order_id] and self._store.written_by.get(f"hold:{order_id}") is process:
             self.must_claim(process, node, order_id)
 
     def must_claim(self, process: Process, node: Node, order_id: str) -> None:

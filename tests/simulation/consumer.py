@@ -133,6 +133,7 @@ class Consumer:
 
         async def work(node: Node) -> Matched:
             process = node.process
+            auditor.match_entered(process, order_id)
             try:
                 return await node.exchange.orders.match(user, order_id, bid, good_for_ms)
             finally:
