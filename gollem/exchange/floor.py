@@ -165,7 +165,7 @@ class Floor:
         self._give_back(key, match.claimed_tokens)
 
     def restore(self, claim: Claim) -> None:
-        """An order that was open when this process started."""
+        """An order that is open, and not by a match of this process as far as it knows."""
         self.confirm(claim)
         self._book.claim(claim.ask_key, claim.tokens)
 

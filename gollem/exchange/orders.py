@@ -163,9 +163,13 @@ class Orders:
         hold = await self._ledger.find_hold(order_id)
         if hold is None or entry.fingerprint != fingerprint:
             raise OrderMismatch(f"order {order_id} was another bid before: use a new order_id", order_id=order_id)
+        terms = Terms.from_text(hold.terms)
+        if hold.state is HoldState.OPEN and self._floor.claim(order_id) is None:
+            # Its hold was written after this process had given up on it, or through another node.
+            self._floor.restore(Claim(order_id, user, hold.provider, terms.ask_key, terms.tokens))
         return Matched(
             order_id,
-            Terms.from_text(hold.terms),
+            terms,
             hold.amount_atoms,
             await self._available_atoms(user),
             hold.expires_at_ms,
