@@ -9,16 +9,22 @@ INSTALL := $(PIP) --no-build-isolation
 CORE := setup.py $(wildcard gollem/_core.*px*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check proto bench replay venv clean
+.PHONY: help demo test simulate simulate-long check proto bench replay venv clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.core $(VENV)/.demo ## exchange, three providers with a real model, one streamed answer; KEEP=1 leaves it running
 	@$(BIN)/python -m gollem demo $(if $(KEEP),--keep)
 
 test: $(VENV)/.core $(VENV)/.demo $(VENV)/.dev ## the whole default suite; ARGS="-k book" for less
 	$(BIN)/python -m pytest $(ARGS)
+
+simulate: $(VENV)/.core $(VENV)/.dev ## one run of the simulated exchange, faults and all; SEED=7 STEPS=2000
+	@$(BIN)/python -m tests.simulation --seed $(or $(SEED),7) --steps $(or $(STEPS),2000)
+
+simulate-long: $(VENV)/.core $(VENV)/.dev ## 10,000 seeds over all cores; SEEDS=1-10000 STEPS=200
+	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1-10000) --steps $(or $(STEPS),200)
 
 check: $(VENV)/.core $(VENV)/.dev ## format, lint, strict types, generated code current
 	$(BIN)/ruff format --check .

@@ -87,9 +87,10 @@ class Settlement:
         return expired
 
     async def release_ended(self, limit: int = 64) -> int:
-        """Give back what is kept here for orders that ended without this process learning of it, on another node or by
-        a call whose answer was lost, and for orders of which it was unknown whether they were committed. Looks at `limit` claims and `limit` cancellations, the next ones each time.
-        Returns how many orders are not open."""
+        """Give back what is kept here for orders that are not open, and that this process did not see end: another node
+        closed them, an answer was lost, or it was unknown whether they were committed.
+
+        Looks at `limit` claims and `limit` cancellations, the next ones each time. Returns how many were not open."""
         ended = 0
         for order_id in dict.fromkeys(self._floor.next_claims(limit) + self._links.next_cancelled(limit)):
             hold = await self._ledger.find_hold(order_id)

@@ -1,6 +1,7 @@
 """A provider: sells two models, reports to whichever node it has a line to, serves grants once, and settles."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from gollem.errors import CallerError, GollemError
@@ -8,9 +9,9 @@ from gollem.exchange import Matched, Outcome, Receipt, Usage
 from gollem.exchange.asks import Answer, Status
 from gollem.market import Ask
 from tests.simulation.auditor import Auditor
-from tests.simulation.network import Lost, Network, NotDelivered
+from tests.simulation.network import Network
 from tests.simulation.node import EXCHANGE, PROVIDERS, Node
-from tests.simulation.world import World
+from tests.simulation.world import Unheard, World
 
 MODELS = (("gpt-4", "h100"), ("gpt-3", "a100"))
 
@@ -35,7 +36,7 @@ class Agent:
         self._sequence = 0
         self._seen: set[str] = set()
         self._refused: dict[str, str] = {}
-        self._stopped: set[str] = set()
+        self._stops: dict[str, asyncio.Event] = {}
         self._events: dict[str, dict[str, str]] = {ask_id: {} for ask_id in self._asks}
         self.unsettled = 0
 
@@ -50,7 +51,7 @@ class Agent:
                     await asyncio.sleep(PROVIDERS.telemetry_interval_ms / 1_000)
                     if not self._world.healing and self._world.chance(0.02):
                         break
-            except (Lost, NotDelivered, GollemError):
+            except (Unheard, GollemError):
                 pass
             if not self._world.healing and self._world.chance(0.3):
                 await asyncio.sleep(self._world.dice.uniform(0, 4))
@@ -61,6 +62,7 @@ class Agent:
         if order_id in self._seen or order_id in self._refused:
             return
         self._seen.add(order_id)
+        self._stops[order_id] = asyncio.Event()
         self._events[matched.terms.ask_id][order_id] = "started"
         self._world.note(self.provider_id, "starts", order_id)
         self._world.loop.create_task(self._serve(matched))
@@ -126,7 +128,7 @@ class Agent:
     def _cancelled(self, ask_id: str, order_id: str) -> None:
         """An order that has started is stopped and settled; one that has not never will."""
         if order_id in self._seen:
-            self._stopped.add(order_id)
+            self._stops[order_id].set()
         else:
             self._refused[order_id] = ask_id
             self._events[ask_id][order_id] = "refused"
@@ -136,13 +138,14 @@ class Agent:
     async def _serve(self, matched: Matched) -> None:
         world, dice, terms = self._world, self._world.dice, matched.terms
         late = world.chance(0.05)
-        ends_s = world.loop.time() + (EXCHANGE.max_order_ms / 1_000 + 1 if late else dice.uniform(0.01, 1.5))
-        while world.loop.time() < ends_s and matched.order_id not in self._stopped:
-            await asyncio.sleep(0.2)
+        lasts_s = EXCHANGE.max_order_ms / 1_000 + 1 if late else dice.uniform(0.01, 1.5)
+        stop = self._stops[matched.order_id]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(lasts_s):
+                await stop.wait()
         if world.chance(0.05):
             return  # it dies, and nobody settles
-        stopped = matched.order_id in self._stopped
-        outcome = Outcome.CANCELLED if stopped else dice.choice((Outcome.COMPLETED,) * 4 + (Outcome.FAILED,))
+        outcome = Outcome.CANCELLED if stop.is_set() else dice.choice((Outcome.COMPLETED,) * 4 + (Outcome.FAILED,))
         # Some claim more than was granted.
         usage = Usage(
             dice.choice((terms.prompt_tokens, dice.randrange(0, terms.prompt_tokens + 1), terms.prompt_tokens + 50)),
@@ -155,8 +158,10 @@ class Agent:
     async def settle_until_told(self, order_id: str, usage: Usage, outcome: Outcome) -> None:
         """Settle, and again on another node, until the answer is certain."""
         self.unsettled += 1
-        while not await self.settle(order_id, usage, outcome):
+        told = await self.settle(order_id, usage, outcome)
+        while not told:
             await asyncio.sleep(self._world.dice.uniform(0.05, 1.0))
+            told = await self.settle(order_id, usage, outcome)
         if self._world.chance(0.1):
             await self.settle(order_id, usage, outcome)
         self.unsettled -= 1
@@ -173,7 +178,7 @@ class Agent:
         except CallerError as refused:
             self._auditor.settle_refused(command, refused)
             return True
-        except (Lost, NotDelivered, GollemError):
+        except (Unheard, GollemError):
             return False
         self._auditor.settled(command, receipt)
         return True

@@ -18,6 +18,8 @@ from tests.simulation.node import Node
 from tests.simulation.store import SharedStore
 from tests.simulation.world import EPOCH_MS, World, run_now
 
+# The sign of what leaves a user.
+TAKEN = -1
 UNSURE, REFUSED, DONE = "unsure", "refused", "done"
 
 
@@ -28,6 +30,7 @@ class Command:
     order_id: str
     asked: Any
     state: str = UNSURE
+    after_match: bool = False
 
 
 @dataclass
@@ -102,9 +105,9 @@ class Auditor:
         self._expect((hold.user, hold.provider, hold.amount_atoms) == told, order_id, "is held otherwise than told")
 
     def settle_sent(self, order_id: str, provider: str, usage: Usage, outcome: Outcome) -> Command:
-        command = Command(order_id, (provider, usage, outcome))
-        if order_id in self.orders:
-            self.orders[order_id].settles.append(command)
+        order = self.orders[order_id]
+        command = Command(order_id, (provider, usage, outcome), after_match=order.first is not None)
+        order.settles.append(command)
         return command
 
     def settled(self, command: Command, receipt: Receipt) -> None:
@@ -128,7 +131,7 @@ class Auditor:
             case Forbidden():
                 right = known and hold.provider != command.asked[0]
             case UnknownOrder():
-                right = self.orders[command.order_id].first is None
+                right = not command.after_match
             case _:
                 right = False
         self._expect(bool(right), command.order_id, "settlement refused:", repr(why))
@@ -174,7 +177,7 @@ class Auditor:
         """What must hold between any two steps."""
         open_atoms = dict.fromkeys(self.users, 0)
         for hold in self.read("open_holds"):
-            open_atoms[hold.user] += hold.amount_atoms
+            open_atoms[hold.user] += hold.amount_atoms - hold.settled_atoms
         for user in self.users:
             balance = self.read("balance", user)
             self._expect(balance.available_atoms >= 0, user, "is below zero:", balance)
@@ -227,7 +230,7 @@ class Auditor:
         for user in self.users:
             self._check_user(user, lines[user])
         for provider in self.providers:
-            has = self.read("earned_atoms", provider)
+            has = self.read("provider_balance", provider).earned_atoms
             self._expect(has == earned[provider], provider, "earned", earned[provider], "and has", has)
         report = self.read("audit")
         self._expect(report.ok, *report.findings)
@@ -248,7 +251,7 @@ class Auditor:
         terms = self._terms(order_id)
         amounts = {cost(terms, bid.prompt_tokens, bid.max_tokens) for bid in bids}
         self._expect(hold.amount_atoms in amounts, order_id, "holds", hold.amount_atoms, "asked for was", amounts)
-        lines[f"hold:{order_id}"] = -hold.amount_atoms
+        lines[f"hold:{order_id}"] = TAKEN * hold.amount_atoms
         settled = self.read("find_entry", f"settle:{order_id}")
         voided = self.read("find_entry", f"void:{order_id}")
         self._expect((settled is None) != (voided is None), order_id, "ended otherwise than once:", settled, voided)
@@ -284,10 +287,10 @@ class Auditor:
     def statement(self, user: str) -> list[tuple[str, int]]:
         """All of it, by pages of any size."""
         shown: list[tuple[str, int]] = []
-        before = None
-        while page := self.read("user_statement", user, before, self._world.dice.randrange(1, 20)):
+        cursor = ""
+        while page := self.read("user_statement", user, cursor, self._world.dice.randrange(1, 20)):
             shown += [(line.key, line.amount_atoms) for line in page]
-            before = page[-1].cursor
+            cursor = page[-1].cursor
         return shown
 
     # --- inside -----------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from tests.simulation.agent import MODELS, Agent
 from tests.simulation.auditor import Auditor
 from tests.simulation.network import Lost, Network, NotDelivered
 from tests.simulation.node import Node
-from tests.simulation.world import World
+from tests.simulation.world import Unheard, World
 
 _KEPT = 40
 # The promise of these is that nothing was written, so the order may be left.
@@ -61,7 +61,7 @@ class Consumer:
         for _ in range(self._world.dice.randrange(1, 5)):
             try:
                 await self._network.call(self._network.any_node(), f"grant {grant_id} {atoms}", work)
-            except (Lost, NotDelivered, GollemError):
+            except (Unheard, GollemError):
                 continue
             self._auditor.granted(grant_id)
             if self._world.chance(0.8):
@@ -114,7 +114,7 @@ class Consumer:
                 await agent.settle(dice.choice(self._orders)[0], usage, outcome)
             else:
                 await agent.deregister()
-        except (Lost, NotDelivered, GollemError):
+        except (Unheard, GollemError):
             pass
 
     # --- calls ------------------------------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ class Consumer:
 
         try:
             cancelled = await self._network.call(self._network.any_node(), f"cancel {order_id}", work)
-        except (Lost, NotDelivered, GollemError):
+        except (Unheard, GollemError):
             return
         self._auditor.cancelled(order_id, cancelled)
 
@@ -171,7 +171,7 @@ class Consumer:
 
         try:
             receipt = await self._network.call(self._network.any_node(), f"tell {order_id}", work)
-        except (Lost, NotDelivered, GollemError):
+        except (Unheard, GollemError):
             return
         self._auditor.told(order_id, receipt)
 

@@ -39,7 +39,9 @@ class Process:
 class VirtualLoop(asyncio.AbstractEventLoop):
     """As much of a loop as asyncio's own primitives use."""
 
-    def __init__(self, dice: Random) -> None:
+    def __init__(self, dice: Random, tolerates: Callable[[BaseException], bool]) -> None:
+        """`tolerates` says which failures of tasks are part of the play; any other ends the run."""
+        self._tolerates = tolerates
         self._dice = dice
         self._now_s = 0.0
         self._numbers = count()
@@ -88,6 +90,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self, coro: Any, *, name: str | None = None, context: contextvars.Context | None = None
     ) -> asyncio.Task[Any]:
         task = asyncio.Task(coro, loop=self, name=name, context=context)
+        task.add_done_callback(self._review, context=_OUTSIDE)
         self._tasks.append(task)
         if len(self._tasks) > 4_096:
             self._tasks = [task for task in self._tasks if not task.done()]
@@ -133,6 +136,12 @@ class VirtualLoop(asyncio.AbstractEventLoop):
                     return
         finally:
             asyncio._set_running_loop(None)
+
+    def _review(self, task: asyncio.Task[Any]) -> None:
+        """Nobody may await a task that failed, and still it must be known."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self._tolerates(error) and not self._burying:
+            self.errors.append(error)
 
     def _enter(self) -> None:
         asyncio._set_running_loop(self)

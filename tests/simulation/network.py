@@ -6,16 +6,16 @@ from typing import Any
 
 from gollem.errors import GollemError, InvariantBroken, OutcomeUnknown
 from tests.simulation.node import Node
-from tests.simulation.world import World
+from tests.simulation.world import Unheard, World
 
 _PATIENCE_S = 6.0
 
 
-class Lost(Exception):
+class Lost(Unheard):
     """No answer came: it may or may not have happened."""
 
 
-class NotDelivered(Exception):
+class NotDelivered(Unheard):
     """The node was not there: nothing happened."""
 
 

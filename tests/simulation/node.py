@@ -1,4 +1,4 @@
-"""A matcher node: the real exchange, built as `gollem.app` builds it, over the shared store and a clock that is wrong."""
+"""A matcher node: the real exchange, built as `gollem.app` builds it, over the shared store and a wrong clock."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

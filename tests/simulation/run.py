@@ -1,6 +1,7 @@
 """One seed, from the first grant to the verdict: first with faults, then healed, when everything must finish."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gollem.ledger.memory import MemoryLedger
@@ -94,9 +95,9 @@ class Simulation:
             if not node.process.alive:
                 node.start()
 
-    async def _until(self, holds: object, what: str) -> None:
+    async def _until(self, holds: Callable[[], bool], what: str) -> None:
         ends_s = self.world.loop.time() + _HEALS_WITHIN_S
-        while not holds():  # type: ignore[operator]
+        while not holds():
             if self.world.loop.time() > ends_s:
                 raise Stuck(f"{what} after {_HEALS_WITHIN_S} s without faults: {self._left()}")
             await asyncio.sleep(0.5)
@@ -108,13 +109,14 @@ class Simulation:
         return not busy and not self.store.under_way
 
     def _left(self) -> str:
-        return "; ".join(
-            [f"open {hold.order_id}" for hold in self.auditor.read("open_holds")]
-            + [
-                f"{node.name} claims {sorted(node.exchange.floor._claims)} cancels {sorted(node.exchange.links._ask_of)}"
-                for node in self.nodes
-            ]
-        )
+        """What is not finished."""
+        left = [f"open {hold.order_id}" for hold in self.auditor.read("open_holds")]
+        for node in self.nodes:
+            exchange = node.exchange
+            left.append(
+                f"{node.name} claims {exchange.floor.next_claims(9)} cancels {exchange.links.next_cancelled(9)}"
+            )
+        return "; ".join(left)
 
     # --- faults -----------------------------------------------------------------------------------------------------
 

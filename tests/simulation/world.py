@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from gollem.errors import GollemError, InvariantBroken
 from tests.simulation.loop import VirtualLoop
 
 EPOCH_MS = 1_700_000_000_000
@@ -15,6 +16,10 @@ HOUR_MS = 3_600_000
 
 class Found(Exception):
     """A promise was broken."""
+
+
+class Unheard(Exception):
+    """No answer came from a node."""
 
 
 @dataclass
@@ -38,7 +43,7 @@ class World:
     def __init__(self, seed: int, steps: int) -> None:
         self.seed = seed
         self.dice = Random(seed)
-        self.loop = VirtualLoop(self.dice)
+        self.loop = VirtualLoop(self.dice, _is_expected)
         self.weather = _weather(self.dice)
         self.steps = steps
         self.steps_left = steps
@@ -86,6 +91,11 @@ class World:
         """Raises Found unless it holds."""
         if not holds:
             raise Found(" ".join(map(str, words)))
+
+
+def _is_expected(error: BaseException) -> bool:
+    """Refusals and lost messages are; a broken invariant never is."""
+    return isinstance(error, GollemError | Unheard) and not isinstance(error, InvariantBroken)
 
 
 def _weather(dice: Random) -> Weather:

@@ -1,0 +1,191 @@
+"""Bugs that a hand might make, each planted in a running simulation to prove that the auditor finds it."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any
+
+from gollem.errors import OutcomeUnknown
+from gollem.exchange import Accounts, Orders, Settlement, Usage, orders, settlement
+from gollem.exchange.floor import Floor
+from gollem.ledger import refusals, rules
+from gollem.ledger.memory import MemoryLedger
+from gollem.ledger.types import Posted
+from tests.simulation import auditor, node
+
+_Swap = tuple[Any, str, Any]
+_MEETS = refusals._meets
+_CONFIRM, _UNDO = Floor.confirm, Floor.undo
+_SETTLE, _POST = Settlement.settle, MemoryLedger.post
+
+
+@contextmanager
+def _swapped(*swaps: _Swap) -> Iterator[None]:
+    with ExitStack() as stack:
+        for owner, name, value in swaps:
+            stack.callback(setattr, owner, name, getattr(owner, name))
+            setattr(owner, name, value)
+        yield
+
+
+def planted(name: str) -> AbstractContextManager[None]:
+    """While it is entered, simulations of this process have the bug of this name."""
+    return _swapped(*PLANTS[name]())
+
+
+# --- in the ledger --------------------------------------------------------------------------------------------------
+
+
+def fingerprints_are_not_compared() -> list[_Swap]:
+    return [(refusals, "replayed", lambda first, transaction: Posted(applied=False, entry=first))]
+
+
+def users_may_overdraw() -> list[_Swap]:
+    return [(refusals, "_require_available", lambda needed_atoms, available_atoms: None)]
+
+
+def a_hold_is_closed_whatever_its_state() -> list[_Swap]:
+    return [(refusals, "_meets", lambda hold, guard: hold is not None)]
+
+
+def the_sweeper_ignores_the_state() -> list[_Swap]:
+    async def overdue(self: MemoryLedger, now_ms: int, limit: int = 256) -> Any:
+        return [hold for hold in self._holds.values() if hold.expires_at_ms <= now_ms][:limit]
+
+    def meets(hold: Any, guard: Any) -> bool:
+        return guard.expired_by_ms is not None or _MEETS(hold, guard)
+
+    return [(MemoryLedger, "expired_holds", overdue), (refusals, "_meets", meets)]
+
+
+def the_sweeper_ignores_the_deadline() -> list[_Swap]:
+    async def every_open_one(self: MemoryLedger, now_ms: int, limit: int = 256) -> Any:
+        return (await self.open_holds())[:limit]
+
+    def meets(hold: Any, guard: Any) -> bool:
+        return _MEETS(hold, replace(guard, expired_by_ms=None))
+
+    return [(MemoryLedger, "expired_holds", every_open_one), (refusals, "_meets", meets)]
+
+
+def some_answers_come_before_the_write() -> list[_Swap]:
+    async def forgetful(self: MemoryLedger, transaction: Any) -> Any:
+        if transaction.key.endswith("7"):
+            other = MemoryLedger()
+            vars(other).update({name: value.copy() for name, value in vars(self).items()})
+            return await _POST(other, transaction)
+        return await _POST(self, transaction)
+
+    return [(MemoryLedger, "post", forgetful)]
+
+
+# --- in the exchange ------------------------------------------------------------------------------------------------
+
+
+def an_unknown_grant_is_retried_under_a_new_key() -> list[_Swap]:
+    async def grant(self: Accounts, grant_id: str, account: str, atoms: int) -> bool:
+        try:
+            posted = await self._ledger.post(rules.grant(grant_id, account, atoms, self._clock.now_ms()))
+        except OutcomeUnknown:
+            posted = await self._ledger.post(rules.grant(f"{grant_id}-b", account, atoms, self._clock.now_ms()))
+        return posted.applied
+
+    return [(Accounts, "grant", grant)]
+
+
+def room_is_released_before_the_settlement_commits() -> list[_Swap]:
+    async def settle(self: Settlement, provider_id: str, order_id: str, *rest: Any) -> Any:
+        self._floor.release(order_id)
+        return await _SETTLE(self, provider_id, order_id, *rest)
+
+    return [(Settlement, "settle", settle)]
+
+
+def a_retry_claims_twice() -> list[_Swap]:
+    def confirm(self: Floor, claim: Any) -> None:
+        self._claims.pop(claim.order_id, None)
+        _CONFIRM(self, claim)
+
+    return [(Floor, "confirm", confirm)]
+
+
+def a_claim_leaks_when_the_outcome_is_unknown() -> list[_Swap]:
+    def undo(self: Floor, match: Any) -> None:
+        if not isinstance(sys.exc_info()[1], OutcomeUnknown):
+            _UNDO(self, match)
+
+    return [*a_claim_is_dropped_when_the_outcome_is_unknown(), (Floor, "undo", undo)]
+
+
+def a_claim_is_dropped_when_the_outcome_is_unknown() -> list[_Swap]:
+    return [(orders, "OutcomeUnknown", type("Never", (Exception,), {}))]
+
+
+def orders_that_ended_elsewhere_keep_their_room() -> list[_Swap]:
+    async def nothing(self: Settlement, limit: int = 64) -> int:
+        return 0
+
+    return [(Settlement, "release_ended", nothing)]
+
+
+def a_start_forgets_the_open_orders() -> list[_Swap]:
+    async def nothing(ledger: Any, floor: Floor) -> int:
+        return 0
+
+    return [(node, "restore_claims", nothing)]
+
+
+def a_held_order_is_called_unwritten() -> list[_Swap]:
+    async def available(self: Orders, user: str) -> int:
+        return (await self._ledger.balance(user)).available_atoms
+
+    return [(Orders, "_available_atoms", available)]
+
+
+def what_was_not_delivered_is_charged() -> list[_Swap]:
+    def chargeable(usage: Usage, outcome: Any, terms: Any) -> Usage:
+        return Usage(min(usage.prompt_tokens, terms.prompt_tokens), min(usage.completion_tokens, terms.max_tokens))
+
+    return [(settlement, "_chargeable", chargeable)]
+
+
+def the_fee_is_rounded_up() -> list[_Swap]:
+    share = settlement.share
+
+    def dear(charge_atoms: int, fee_bps: int) -> Any:
+        shares = share(charge_atoms, fee_bps)
+        return shares._replace(fee_atoms=min(charge_atoms, shares.fee_atoms + 1))
+
+    return [(settlement, "share", dear)]
+
+
+# --- in the auditor itself ------------------------------------------------------------------------------------------
+
+
+def the_auditor_has_a_sign_wrong() -> list[_Swap]:
+    return [(auditor, "TAKEN", 1)]
+
+
+PLANTS: Mapping[str, Callable[[], list[_Swap]]] = {
+    plant.__name__: plant
+    for plant in (
+        fingerprints_are_not_compared,
+        users_may_overdraw,
+        a_hold_is_closed_whatever_its_state,
+        the_sweeper_ignores_the_state,
+        the_sweeper_ignores_the_deadline,
+        some_answers_come_before_the_write,
+        an_unknown_grant_is_retried_under_a_new_key,
+        room_is_released_before_the_settlement_commits,
+        a_retry_claims_twice,
+        a_claim_leaks_when_the_outcome_is_unknown,
+        a_claim_is_dropped_when_the_outcome_is_unknown,
+        orders_that_ended_elsewhere_keep_their_room,
+        a_start_forgets_the_open_orders,
+        a_held_order_is_called_unwritten,
+        what_was_not_delivered_is_charged,
+        the_fee_is_rounded_up,
+        the_auditor_has_a_sign_wrong,
+    )
+}
