@@ -13,13 +13,12 @@ from gollem.errors import Forbidden, HoldClosed, KeyReused, OrderMismatch, Unkno
 from gollem.exchange import Cancelled, CancelState, Matched, Outcome, Receipt, Usage
 from gollem.market import Ask, Bid
 from tests.simulation.arithmetic import Parts, cost, parts
+from tests.simulation.books import Books, Deed
 from tests.simulation.loop import Process
 from tests.simulation.node import Node
 from tests.simulation.store import SharedStore
 from tests.simulation.world import EPOCH_MS, World, run_now
 
-# The sign of what leaves a user.
-TAKEN = -1
 UNSURE, REFUSED, DONE = "unsure", "refused", "done"
 
 
@@ -43,13 +42,6 @@ class Order:
     cancelling: bool = False
 
 
-@dataclass
-class Grant:
-    user: str
-    atoms: int
-    certain: bool = False
-
-
 class Auditor:
     def __init__(self, world: World, store: SharedStore) -> None:
         self._world = world
@@ -58,7 +50,7 @@ class Auditor:
         self.users: list[str] = []
         self.providers: list[str] = []
         self.orders: dict[str, Order] = {}
-        self.grants: dict[str, Grant] = {}
+        self.deeds: dict[str, Deed] = {}
         self._prices: dict[str, set[tuple[int, int]]] = {}
         self._matching: Counter[tuple[str, str]] = Counter()
         self._claimed: list[tuple[Process, Node, str]] = []
@@ -72,11 +64,13 @@ class Auditor:
     def priced(self, ask: Ask) -> None:
         self._prices.setdefault(ask.key, set()).add((ask.price_ticks, ask.completion_price_ticks))
 
-    def grant_sent(self, grant_id: str, user: str, atoms: int) -> None:
-        self.grants[grant_id] = Grant(user, atoms)
+    def deed(self, key: str, kind: str, figures: dict[str, Any]) -> Deed:
+        """Something is asked for, perhaps again; whoever hears that it was done marks it certain."""
+        return self.deeds.setdefault(key, Deed(key, kind, figures))
 
-    def granted(self, grant_id: str) -> None:
-        self.grants[grant_id].certain = True
+    def now_ms(self) -> int:
+        """What a clock would show that is right."""
+        return EPOCH_MS + int(self._world.loop.time() * 1_000)
 
     def match_sent(self, order_id: str, user: str, bid: Bid) -> Command:
         command = Command(order_id, bid)
@@ -208,90 +202,109 @@ class Auditor:
     # --- at the end -------------------------------------------------------------------------------------------------
 
     def is_quiet(self) -> bool:
-        """Whether nothing is left to finish."""
+        """Whether nothing is left to finish: no order, no room, no payout, refund or dispute, and all earnings due."""
+        under_way = any(
+            self.read("records", kind, state)
+            for kind, state in (
+                ("payout", "INITIATED"),
+                ("payout", "TRANSFERRED"),
+                ("payout", "FAILED"),
+                ("refund", "INITIATED"),
+                ("dispute", "WITHDRAWN"),
+            )
+        )
+        earning = any(self.read("provider_balance", provider).maturing_atoms for provider in self.providers)
+        return not under_way and not earning and self.is_settled()
+
+    def is_settled(self) -> bool:
+        """Whether no order is open, and no node keeps room for one."""
         return not self.read("open_holds") and all(
             node.is_up and not node.exchange.floor.claims() and not node.exchange.links._cancelled
             for node in self.nodes
         )
 
     def verdict(self) -> None:
-        """Every balance, every order's end, every statement."""
+        """Every deed booked in the journal's order, then every balance and every statement."""
         self.look()
-        spent = dict.fromkeys(self.users, 0)
-        earned = dict.fromkeys(self.providers, 0)
-        lines: dict[str, dict[str, int]] = {user: {} for user in self.users}
-        for grant_id, grant in self.grants.items():
-            self._end_of_grant(grant_id, grant, lines[grant.user])
         for order_id, order in self.orders.items():
-            end = self._end_of_order(order_id, order, lines[order.user])
-            if end is not None:
-                spent[order.user] += end.charge
-                earned[self._terms(order_id)["provider_id"]] += end.share
+            self._end_of_order(order_id, order)
+        done = [(entry.sequence, deed) for deed in self.deeds.values() if (entry := self._entry_of(deed))]
+        books = Books(self._world.expect)
+        for _, deed in sorted(done, key=lambda each: each[0]):
+            books.book(deed)
+        self._check_balances(books)
         for user in self.users:
-            self._check_user(user, lines[user])
+            balance = self.read("balance", user)
+            self._expect(balance.active == (user not in books.frozen), user, "frozen", user in books.frozen, balance)
+            self._check_statement("user_statement", user, books.lines[f"U:{user}"])
         for provider in self.providers:
-            has = self.read("provider_balance", provider).earned_atoms
-            self._expect(has == earned[provider], provider, "earned", earned[provider], "and has", has)
+            self._check_statement("provider_statement", provider, books.lines[f"P:{provider}"])
         report = self.read("audit")
-        self._expect(report.ok, *report.findings)
+        self._expect(report.ok and report.transactions == len(done), len(done), report)
 
-    def _end_of_grant(self, grant_id: str, grant: Grant, lines: dict[str, int]) -> None:
-        there = self.read("find_entry", f"grant:{grant_id}") is not None
-        self._expect(there or not grant.certain, grant_id, "was acknowledged and is not there")
-        if there:
-            lines[f"grant:{grant_id}"] = grant.atoms
+    def _entry_of(self, deed: Deed) -> Any:
+        """What the journal has of it. How much matured is for the journal to say: other nodes settle meanwhile."""
+        entry = self.read("find_entry", deed.key)
+        self._expect(entry is not None or not deed.certain, deed.key, "was acknowledged and is not there")
+        if entry is not None and deed.kind == "mature":
+            earned = -sum(leg.amount_atoms for leg in entry.legs if leg.account.startswith("PM:"))
+            deed.figures = {**deed.figures, "atoms": earned}
+        return entry
 
-    def _end_of_order(self, order_id: str, order: Order, lines: dict[str, int]) -> Parts | None:
-        """Its statement lines; its parts if it was settled."""
+    def _check_balances(self, books: Books) -> None:
+        for account, expected in books.balances.items():
+            prefix, _, owner = account.partition(":")
+            if prefix == "PM":
+                has = self.read("provider_balance", owner).maturing_atoms
+            elif account == "R:fee":
+                has = sum(self.read("account_atoms", f"R:fee:{shard}") for shard in range(16))
+            elif not owner or prefix == "H":
+                self._expect(prefix != "H" or expected == 0, account, "still holds", expected)
+                continue
+            else:
+                has = self.read("account_atoms", account)
+            self._expect(has == expected, account, "has", has, "not", expected)
+
+    def _check_statement(self, name: str, owner: str, expected: Counter[tuple[str, int]]) -> None:
+        shown: Counter[tuple[str, int]] = Counter()
+        cursor = ""
+        while page := self.read(name, owner, cursor, self._world.dice.randrange(1, 20)):
+            shown.update((line.key, line.amount_atoms) for line in page)
+            cursor = page[-1].cursor
+        self._expect(shown == expected, owner, name, "has", shown - expected, "and lacks", expected - shown)
+
+    def _end_of_order(self, order_id: str, order: Order) -> None:
+        """Held as asked for, and closed once, by what was asked for: its deeds go to the books."""
         hold = self.read("find_hold", order_id)
         if hold is None:
             self._expect(order.first is None, order_id, "was acknowledged and is not there")
-            return None
+            return
         bids = [command.asked for command in order.matches if command.state != REFUSED]
         terms = self._terms(order_id)
         amounts = {cost(terms, bid.prompt_tokens, bid.max_tokens) for bid in bids}
         self._expect(hold.amount_atoms in amounts, order_id, "holds", hold.amount_atoms, "asked for was", amounts)
-        lines[f"hold:{order_id}"] = TAKEN * hold.amount_atoms
+        figures = {"user": order.user, "order_id": order_id, "atoms": hold.amount_atoms}
+        self.deed(f"hold:{order_id}", "hold", figures)
         settled = self.read("find_entry", f"settle:{order_id}")
         voided = self.read("find_entry", f"void:{order_id}")
         self._expect((settled is None) != (voided is None), order_id, "ended otherwise than once:", settled, voided)
         if voided is not None:
             self._check_void(order_id, order, hold, voided)
-            lines[f"void:{order_id}"] = hold.amount_atoms
-            return None
+            self.deed(f"void:{order_id}", "void", figures)
+            return
         end = self._settled_parts(order_id)
         possible = [self._parts(command) for command in order.settles if command.state != REFUSED]
         self._expect(hold.state == "SETTLED" and end in possible, order_id, hold.state, end, "of", possible)
-        if hold.amount_atoms > end.charge:
-            lines[f"settle:{order_id}"] = hold.amount_atoms - end.charge
-        return end
+        more = {"provider": terms["provider_id"], "charge": end.charge, "fee": end.fee, "parts": 0}
+        self.deed(f"settle:{order_id}", "settle", figures | more)
 
     def _check_void(self, order_id: str, order: Order, hold: Any, entry: Any) -> None:
         self._expect(not any(command.state == DONE for command in order.settles), order_id, "settled, then voided")
         if hold.state == "EXPIRED":
-            latest_ms = EPOCH_MS + int(self._world.loop.time() * 1_000) + max(n.clock.ahead_ms for n in self.nodes)
+            latest_ms = self.now_ms() + max(node.clock.ahead_ms for node in self.nodes)
             self._expect(hold.expires_at_ms <= entry.at_ms <= latest_ms, order_id, "expired too early", hold, entry)
         else:
             self._expect(hold.state == "VOIDED" and order.cancelling, order_id, "voided, and nobody cancelled")
-
-    def _check_user(self, user: str, lines: dict[str, int]) -> None:
-        balance = self.read("balance", user)
-        expected = sum(lines.values())
-        self._expect(
-            (balance.available_atoms, balance.held_atoms) == (expected, 0), user, "has", balance, "not", expected
-        )
-        shown = self.statement(user)
-        self._expect(len(shown) == len(set(shown)), user, "has a line twice")
-        self._expect(dict(shown) == lines, user, "statement differs:", sorted(set(shown) ^ set(lines.items())))
-
-    def statement(self, user: str) -> list[tuple[str, int]]:
-        """All of it, by pages of any size."""
-        shown: list[tuple[str, int]] = []
-        cursor = ""
-        while page := self.read("user_statement", user, cursor, self._world.dice.randrange(1, 20)):
-            shown += [(line.key, line.amount_atoms) for line in page]
-            cursor = page[-1].cursor
-        return shown
 
     # --- inside -----------------------------------------------------------------------------------------------------
 

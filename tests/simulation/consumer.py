@@ -53,7 +53,7 @@ class Consumer:
     async def grant(self) -> None:
         """Credits, asked for until the answer is certain, sometimes once more."""
         grant_id, atoms = self._world.new_id("g"), self._world.dice.randrange(1, 800 * 10**8)
-        self._auditor.grant_sent(grant_id, self.user, atoms)
+        deed = self._auditor.deed(f"grant:{grant_id}", "grant", {"user": self.user, "atoms": atoms})
 
         async def work(node: Node) -> bool:
             return await node.exchange.accounts.grant(grant_id, self.user, atoms)
@@ -63,7 +63,7 @@ class Consumer:
                 await self._network.call(self._network.any_node(), f"grant {grant_id} {atoms}", work)
             except (Unheard, GollemError):
                 continue
-            self._auditor.granted(grant_id)
+            deed.certain = True
             if self._world.chance(0.8):
                 return
 

@@ -110,7 +110,7 @@ class Node:
         self.process.alive = self._ready = False
 
     async def _run(self, process: Process) -> None:
-        ledger = self._store.seen_by(process)
+        self.ledger = ledger = self._store.seen_by(process)
         self.exchange = exchange = self._build(ledger)
         while True:
             # A real start that fails is tried again by whoever supervises it, with empty memory.

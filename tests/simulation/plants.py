@@ -12,7 +12,7 @@ from gollem.exchange.floor import Floor
 from gollem.ledger import refusals, rules
 from gollem.ledger.memory import MemoryLedger
 from gollem.ledger.types import Posted
-from tests.simulation import auditor, node
+from tests.simulation import books, node
 
 _Swap = tuple[Any, str, Any]
 _MEETS = refusals._meets
@@ -164,7 +164,7 @@ def the_fee_is_rounded_up() -> list[_Swap]:
 
 
 def the_auditor_has_a_sign_wrong() -> list[_Swap]:
-    return [(auditor, "TAKEN", 1)]
+    return [(books, "TAKEN", 1)]
 
 
 PLANTS: Mapping[str, Callable[[], list[_Swap]]] = {

@@ -12,10 +12,12 @@ from tests.simulation.loop import Stuck
 from tests.simulation.network import Network
 from tests.simulation.node import Node
 from tests.simulation.store import SharedStore
+from tests.simulation.treasury import Treasury
 from tests.simulation.world import CALM, HOUR_MS, World, silence_logs
 
 _CALLBACKS_A_STEP = 4_000
 _HEALS_WITHIN_S = 120
+_FINISHED_WITHIN = 5  # rounds
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Simulation:
         auditor.providers = [f"p{number}" for number in range(1, world.dice.randrange(2, 6))]
         auditor.users = [f"u{number}" for number in range(1, world.dice.randrange(3, 8))]
         self.agents = {name: Agent(world, network, auditor, name) for name in auditor.providers}
+        self.treasury = Treasury(world, network, auditor, auditor.users, auditor.providers)
         self.consumers = [Consumer(world, network, auditor, self.agents, user) for user in auditor.users]
 
     def run(self) -> Result:
@@ -75,14 +78,19 @@ class Simulation:
         for agent in self.agents.values():
             world.loop.create_task(agent.run())
         chaos = world.loop.create_task(self._chaos())
-        await asyncio.gather(*(consumer.run() for consumer in self.consumers))
+        await asyncio.gather(self.treasury.run(), *(consumer.run() for consumer in self.consumers))
         chaos.cancel()
         self._heal()
         await self._until(self._is_done, "calls under way")
         # Holds that were opened under a clock an hour ahead are overdue now, too.
         for node in self.nodes:
             node.clock.jump(2 * HOUR_MS)
-        await self._until(self.auditor.is_quiet, "orders open or room claimed")
+        await self._until(self.auditor.is_settled, "orders open or room claimed")
+        for _ in range(_FINISHED_WITHIN):
+            if self.auditor.is_quiet():
+                break
+            await self.treasury.finish()
+        self.world.expect(self.auditor.is_quiet(), "money is still on its way")
         self.auditor.verdict()
 
     def _heal(self) -> None:
@@ -106,7 +114,7 @@ class Simulation:
         busy = any(consumer.under_way for consumer in self.consumers) or any(
             agent.unsettled for agent in self.agents.values()
         )
-        return not busy and not self.store.under_way
+        return not busy and not self.treasury.under_way and not self.store.under_way
 
     def _left(self) -> str:
         """What is not finished."""
