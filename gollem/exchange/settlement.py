@@ -93,7 +93,10 @@ class Settlement:
         Looks at `limit` claims and `limit` cancellations, the next ones each time. Returns how many were not open."""
         ended = 0
         for order_id in dict.fromkeys(self._floor.next_claims(limit) + self._links.next_cancelled(limit)):
+            claim = self._floor.claim(order_id)
             hold = await self._ledger.find_hold(order_id)
+            if hold is None and self._floor.claim(order_id) is not claim:
+                continue  # claimed again while this was read: the hold may have come since
             if hold is None or hold.state is not HoldState.OPEN:
                 self._release(order_id)
                 ended += 1
