@@ -103,7 +103,11 @@ class Treasury:
             return
         world = self._world
         _, user, cents = world.dice.choice(self._bought)
-        dispute, atoms, fee = world.new_id("dp"), cents * CENT * world.dice.choice((1, 1, 4)), world.dice.choice((0, 1_500)) * CENT
+        dispute, atoms, fee = (
+            world.new_id("dp"),
+            cents * CENT * world.dice.choice((1, 1, 4)),
+            world.dice.choice((0, 1_500)) * CENT,
+        )
 
         async def withdrawn(ledger: Ledger, now_ms: int) -> Transaction:
             available = await ledger.account_atoms(f"U:{user}")
