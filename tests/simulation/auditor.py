@@ -53,6 +53,7 @@ class Auditor:
         self.deeds: dict[str, Deed] = {}
         self._prices: dict[str, set[tuple[int, int]]] = {}
         self._matching: Counter[tuple[str, str]] = Counter()
+        self._late: set[tuple[str, str]] = set()
         self._claimed: list[tuple[Process, Node, str]] = []
 
     def read(self, name: str, *args: Any) -> Any:
@@ -154,11 +155,17 @@ class Auditor:
     def match_entered(self, process: Process, order_id: str) -> None:
         self._matching[process.name, order_id] += 1
 
-    def match_left(self, process: Process, node: Node, order_id: str) -> None:
+    def match_left(self, process: Process, node: Node, order_id: str, *, answered: bool) -> None:
         """A call of `match` has returned, or raised. If its process opened the hold, it must keep room for it once all
-        its calls for this order have come to an end."""
-        self._matching[process.name, order_id] -= 1
-        if not self._matching[process.name, order_id] and self._store.written_by.get(f"hold:{order_id}") is process:
+        its calls for this order have come to an end.
+
+        Not of a hold that may have been written after its call had ended: only an answer is sure to notice it."""
+        place = process.name, order_id
+        self._matching[place] -= 1
+        if self._store.written_by.get(f"hold:{order_id}") is not process:
+            if not answered:
+                self._late.add(place)
+        elif not self._matching[place] and (answered or place not in self._late):
             self.must_claim(process, node, order_id)
 
     def must_claim(self, process: Process, node: Node, order_id: str) -> None:

@@ -135,9 +135,12 @@ class Consumer:
             process = node.process
             auditor.match_entered(process, order_id)
             try:
-                return await node.exchange.orders.match(user, order_id, bid, good_for_ms)
-            finally:
-                auditor.match_left(process, node, order_id)
+                matched = await node.exchange.orders.match(user, order_id, bid, good_for_ms)
+            except GollemError:
+                auditor.match_left(process, node, order_id, answered=False)
+                raise
+            auditor.match_left(process, node, order_id, answered=True)
+            return matched
 
         try:
             matched: Matched = await self._network.call(self._network.any_node(), f"match {order_id}", work)
