@@ -3,13 +3,15 @@
 import asyncio
 from typing import Any
 
+from grpclib.const import Status
 from grpclib.events import RecvRequest
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 
 from gollem.errors import RateLimited, ShuttingDown, Unauthenticated
 from gollem.identity import Authenticator, RateLimiter
 from gollem.rpc import context
-from gollem.rpc.errors import to_grpc
+from gollem.rpc.errors import DOMAIN, to_grpc
+from grpclib_guard import fault
 
 Call = Any  # grpclib's type of a handler cannot be written down
 
@@ -71,12 +73,21 @@ class Middleware:
                 context.set_caller(await self._authenticator.authenticate(_key(authorization)))
                 self.spend()
                 await call(stream)
-            except (GRPCError, StreamTerminatedError, TimeoutError):
+            except GRPCError as error:
+                raise _with_reason(error) from error
+            except (StreamTerminatedError, TimeoutError):
                 raise
             except Exception as error:
                 raise to_grpc(error) from error
 
         return guarded
+
+
+def _with_reason(error: GRPCError) -> GRPCError:
+    """The guard's refusal of a message that is missing or cannot be read, with a reason as all our errors have."""
+    if error.details or error.status is not Status.INVALID_ARGUMENT:
+        return error
+    return fault(error.status, "INVALID_MESSAGE", error.message or "", domain=DOMAIN)
 
 
 def _stopping() -> ShuttingDown:
