@@ -129,7 +129,7 @@ class MarketService(MarketServiceBase):
     async def _outcome(self, request: market_pb2.MatchRequest) -> market_pb2.MatchStreamResponse:
         """What a unary Match would answer, errors included."""
         try:
-            self._middleware.spend()
+            await self._middleware.admit()
             return market_pb2.MatchStreamResponse(order_id=request.order_id, match=await self._match(request))
         except Exception as error:
             return market_pb2.MatchStreamResponse(order_id=request.order_id, refusal=_refusal(public(error)))

@@ -38,8 +38,13 @@ class Middleware:
         """Refuse every call from now on, and end the streams that would not end."""
         self._draining.set()
 
-    def spend(self) -> None:
-        """One message of a stream counts like a call. Raises RateLimited."""
+    async def admit(self) -> None:
+        """One message of a stream, which counts like a call: a key revoked meanwhile is good for no more of them.
+        Raises RateLimited, Unauthenticated."""
+        await self._authenticator.confirm(context.caller())
+        self._spend()
+
+    def _spend(self) -> None:
         account = context.caller().account
         wait_ms = self._limiter.spend(account)
         if wait_ms:
@@ -71,7 +76,7 @@ class Middleware:
                 if self._draining.is_set():
                     raise _stopping()
                 context.set_caller(await self._authenticator.authenticate(_key(authorization)))
-                self.spend()
+                self._spend()
                 await call(stream)
             except GRPCError as error:
                 raise _with_reason(error) from error
