@@ -1,6 +1,7 @@
 """The exchange's word to agents: which orders their consumers have cancelled. Delivered on the telemetry stream."""
 
 import asyncio
+from itertools import islice
 
 from gollem.clock import Clock
 from gollem.providers import Registry
@@ -65,6 +66,13 @@ class AgentLinks:
         orders.pop(order_id).set()
         if not orders:
             del self._cancelled[ask_key]
+
+    def next_cancelled(self, limit: int) -> list[str]:
+        """Cancelled orders of every ask, at most `limit`, in turn: those not named for longest first."""
+        order_ids = list(islice(self._ask_of, limit))
+        for order_id in order_ids:
+            self._ask_of[order_id] = self._ask_of.pop(order_id)
+        return order_ids
 
     def listen(self, ask_key: str, waker: asyncio.Event) -> None:
         """`waker` is set whenever there is something new for this ask, until `unlisten`."""
