@@ -5,7 +5,7 @@ from pathlib import Path
 from gollem.errors import LedgerUnavailable
 from gollem.ledger import rules
 from gollem.ledger.interface import Ledger
-from gollem.ledger.types import AuditReport, Balance, Entry, Hold, HoldState, Kind, Posted, StatementLine
+from gollem.ledger.types import AuditReport, Balance, Entry, Hold, HoldState, Kind, Posted, StatementLine, Transaction
 
 __all__ = [
     "AuditReport",
@@ -17,6 +17,7 @@ __all__ = [
     "Ledger",
     "Posted",
     "StatementLine",
+    "Transaction",
     "open_ledger",
     "rules",
 ]
