@@ -83,7 +83,7 @@ class App:
         orders = Orders(
             floor, ledger, catalogue, settlement, links, waiting, commits, clock, config.market, config.exchange
         )
-        reports = Reports(floor, ledger, settlement, links, clock, config.providers, config.exchange.cancel_wait_ms)
+        reports = Reports(floor, ledger, settlement, links, clock, config.providers)
         restored = await restore_claims(ledger, floor)
         if restored:
             _log.info("%d orders were under way and keep their capacity", restored)

@@ -32,6 +32,7 @@ from gollem.units import format_fixed
 class _Flight:
     """A match under way, and how many callers wait for it. Once it is committing it runs to its end."""
 
+    user: str
     fingerprint: str
     task: asyncio.Task[Matched]
     callers: int = 0
@@ -80,7 +81,7 @@ class Orders:
         joined = flight is not None
         if flight is None:
             work = self._match(user, order_id, bid, fingerprint, good_for_ms, alternates)
-            flight = self._flights[order_id] = _Flight(fingerprint, self._commits.start(work))
+            flight = self._flights[order_id] = _Flight(user, fingerprint, self._commits.start(work))
             flight.task.add_done_callback(lambda _: self._flights.pop(order_id, None))
         elif flight.fingerprint != fingerprint:
             raise _mismatch(order_id)
@@ -222,8 +223,11 @@ class Orders:
         """Undo a resting bid, or an order that its provider has not started. Raises UnknownOrder."""
         if self._waiting.cancel(user, order_id):
             return Cancelled(CancelState.CANCELLED, 0)
-        if flight := self._flights.get(order_id):
-            await asyncio.wait({flight.task})
+        flight = self._flights.get(order_id)
+        if flight is not None and flight.user == user:
+            await asyncio.wait({flight.task}, timeout=self._config.cancel_wait_ms / 1_000)
+            if self._waiting.cancel(user, order_id):
+                return Cancelled(CancelState.CANCELLED, 0)
         hold = await self._own_hold(user, order_id)
         if hold.state is not HoldState.OPEN:
             return await self._closed(hold)

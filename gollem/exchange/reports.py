@@ -1,9 +1,8 @@
 """What clients saw: measured figures for the book, failures for the circuit breaker, the receipt in return.
 
 A report costs its consumer nothing, so it is believed only as far as the order itself bears it out. Figures count once
-the order is settled with tokens delivered, and only if they fit into the time since the match. A failure counts in full
-if the provider says so too, cannot be reached, or lets the order expire. If the provider was there and says otherwise,
-one consumer's word counts once within the breaker's window.
+the order is settled with tokens delivered. A failure counts at once, and the agent is asked. If it answers and tells
+another story, one consumer's word counts once within the breaker's window: more than that is retracted.
 """
 
 from collections import OrderedDict
@@ -17,7 +16,7 @@ from gollem.errors import UnknownOrder
 from gollem.exchange.floor import Floor
 from gollem.exchange.links import AgentLinks
 from gollem.exchange.settlement import REFUSED_BY_PROVIDER, Settlement
-from gollem.exchange.types import ClientOutcome, Receipt, Terms
+from gollem.exchange.types import ClientOutcome, Outcome, Receipt, Terms
 from gollem.ledger import Hold, HoldState, Ledger
 
 Key = TypeVar("Key")
@@ -38,11 +37,10 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class _Report:
-    """What a client said, until its order bears it out or not. Times are monotonic."""
+    """What a client said, until its order bears it out or not."""
 
     outcome: ClientOutcome
     measurement: Measurement
-    at_ms: int
 
 
 class Reports:
@@ -56,7 +54,6 @@ class Reports:
         links: AgentLinks,
         clock: Clock,
         config: ProvidersConfig,
-        answer_within_ms: int,
     ) -> None:
         self._floor = floor
         self._ledger = ledger
@@ -64,7 +61,6 @@ class Reports:
         self._links = links
         self._clock = clock
         self._window_ms = config.circuit_window_ms
-        self._answer_within_ms = answer_within_ms
         self._reported: OrderedDict[str, None] = OrderedDict()
         self._waiting: OrderedDict[str, _Report] = OrderedDict()
         self._counted: OrderedDict[tuple[str, str], int] = OrderedDict()
@@ -80,10 +76,9 @@ class Reports:
         receipt = await self._settlement.receipt(hold)
         if order_id not in self._reported:
             _remember(self._reported, order_id, None)
-            possible = _possible(measurement, self._clock.now_ms() - hold.opened_at_ms)
-            report = _Report(outcome, possible, self._clock.monotonic_ms())
-            if outcome is not ClientOutcome.COMPLETED and hold.state is HoldState.OPEN:
-                self._links.ask_to_cancel(Terms.from_text(hold.terms).ask_key, order_id)
+            report = _Report(outcome, measurement)
+            if outcome is not ClientOutcome.COMPLETED:
+                self._blame(hold)
             if not await self._conclude(hold, report):
                 _remember(self._waiting, order_id, report)
         return receipt
@@ -104,58 +99,46 @@ class Reports:
                 self._waiting[order_id] = report
         return concluded
 
+    def _blame(self, hold: Hold) -> None:
+        """Count the failure, and let the agent hear that its client does not want the order any more."""
+        self._floor.order_failed(hold.provider, hold.order_id)
+        if hold.state is HoldState.OPEN:
+            self._links.ask_to_cancel(Terms.from_text(hold.terms).ask_key, hold.order_id)
+
     async def _conclude(self, hold: Hold, report: _Report) -> bool:
         """Let the report count as far as its order bears it out. False: it is too early to tell."""
-        if report.outcome is not ClientOutcome.COMPLETED:
-            return await self._conclude_failure(hold, report)
         if hold.state is HoldState.OPEN:
             return False
-        receipt = await self._settlement.receipt(hold)
-        latency_us = report.measurement.latency_us
-        if receipt is not None and receipt.usage.completion_tokens and latency_us is not None:
-            self._floor.sampled(Terms.from_text(hold.terms).ask_key, latency_us, report.measurement.tpot_ns)
-        return True
-
-    async def _conclude_failure(self, hold: Hold, report: _Report) -> bool:
-        if hold.state is HoldState.OPEN:
-            claim = self._floor.claim(hold.order_id)
-            silent_ms = self._clock.monotonic_ms() - report.at_ms
-            if (claim is not None and claim.started) or silent_ms < self._answer_within_ms:
-                return False
-            self._floor.order_failed(hold.provider, hold.order_id)
-        elif await self._is_contested(hold):
-            self._count_once(hold)
-        else:
-            self._floor.order_failed(hold.provider, hold.order_id)
+        if report.outcome is ClientOutcome.COMPLETED:
+            receipt = await self._settlement.receipt(hold)
+            latency_us = report.measurement.latency_us
+            if receipt is not None and receipt.usage.completion_tokens and latency_us is not None:
+                self._floor.sampled(Terms.from_text(hold.terms).ask_key, latency_us, report.measurement.tpot_ns)
+        elif await self._is_contested(hold) and not self._may_count(hold):
+            self._floor.retract_failure(hold.provider, hold.order_id)
         return True
 
     async def _is_contested(self, hold: Hold) -> bool:
         """Whether the provider was there at the order's end, and tells another story than its consumer."""
         if hold.state is HoldState.SETTLED:
-            return True  # one that it settled as failed has counted by that
+            return await self._settlement.outcome(hold) is not Outcome.FAILED
         entry = await self._ledger.find_entry(f"void:{hold.order_id}")
         return entry is not None and entry.detail == REFUSED_BY_PROVIDER
 
-    def _count_once(self, hold: Hold) -> None:
+    def _may_count(self, hold: Hold) -> bool:
         """One consumer's word against its provider's: once within the window."""
         who, now_ms = (hold.user, hold.provider), self._clock.monotonic_ms()
         last_ms = self._counted.get(who)
-        if last_ms is None or now_ms - last_ms >= self._window_ms:
-            _remember(self._counted, who, now_ms)
-            self._floor.order_failed(hold.provider, hold.order_id)
+        if last_ms is not None and now_ms - last_ms < self._window_ms:
+            return False
+        _remember(self._counted, who, now_ms)
+        return True
 
     async def _own_hold(self, user: str, order_id: str) -> Hold:
         hold = await self._ledger.find_hold(order_id)
         if hold is None or hold.user != user:
             raise UnknownOrder(f"you have no order {order_id}", order_id=order_id)
         return hold
-
-
-def _possible(measurement: Measurement, elapsed_ms: int) -> Measurement:
-    """The measurement, or none if it is of more time than has passed since the match."""
-    if measurement.latency_us is None or measurement.latency_us > elapsed_ms * 1_000 + 1_000:
-        return Measurement(None, None)
-    return measurement
 
 
 def _remember(memory: OrderedDict[Key, Value], key: Key, value: Value) -> None:

@@ -111,6 +111,11 @@ class Settlement:
         entry = await self._ledger.find_entry(f"settle:{hold.order_id}")
         return _receipt(hold, entry, replayed=True) if entry else None
 
+    async def outcome(self, hold: Hold) -> Outcome | None:
+        """How the order ended by its provider's word; None unless it is settled."""
+        entry = await self._ledger.find_entry(f"settle:{hold.order_id}")
+        return Outcome(json.loads(entry.detail)["outcome"]) if entry else None
+
     async def _release_if_closed(self, order_id: str) -> bool:
         hold = await self._ledger.find_hold(order_id)
         closed = hold is not None and hold.state is not HoldState.OPEN

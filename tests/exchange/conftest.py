@@ -92,6 +92,6 @@ async def bench() -> Bench:
             floor, ledger, catalogue, settlement, links, waiting, commits, clock, MarketConfig(fee_bps=500), EXCHANGE
         ),
         asks=Asks(floor, registry, links, settlement, PROVIDERS),
-        reports=Reports(floor, ledger, settlement, links, clock, PROVIDERS, EXCHANGE.cancel_wait_ms),
+        reports=Reports(floor, ledger, settlement, links, clock, PROVIDERS),
         accounts=Accounts(ledger, clock),
     )

@@ -177,17 +177,17 @@ async def test_a_resting_bid_can_be_cancelled_by_its_owner_only(bench: Bench) ->
 
 
 async def test_a_waiter_who_leaves_as_the_match_comes_gives_it_back(bench: Bench) -> None:
-    await bench.fund()
-    task = asyncio.create_task(bench.orders.match("alice", "o1", BID, good_for_ms=60_000))
+    task = asyncio.create_task(bench.waiting.wait("alice", "o1", BID, 60_000, alternates=0))
     await until(lambda: len(bench.waiting))
     waiter = bench.waiting._waiters["o1"]
     bench.sell()
-    await until(waiter.future.done)
+    bench.waiting._try("o1")
+    assert waiter.future.done()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert bench.floor.depth("gpt-4").free_slots == 4
-    assert await bench.held() == 0
+    assert len(bench.waiting) == 0
 
 
 async def test_without_credits_no_bid_rests(bench: Bench) -> None:
