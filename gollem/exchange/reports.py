@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from gollem.clock import Clock
 from gollem.config import ProvidersConfig
-from gollem.errors import UnknownOrder
+from gollem.errors import UnknownOrder, WorldError
 from gollem.exchange.floor import Floor
 from gollem.exchange.links import AgentLinks
 from gollem.exchange.settlement import REFUSED_BY_PROVIDER, Settlement
@@ -92,12 +92,18 @@ class Reports:
         concluded = 0
         for order_id in list(islice(self._waiting, _REVIEWED_A_TURN)):
             report = self._waiting.pop(order_id)
-            hold = await self._ledger.find_hold(order_id)
-            if hold is None or await self._conclude(hold, report):
+            if await self._review(order_id, report):
                 concluded += 1
             else:
                 self._waiting[order_id] = report
         return concluded
+
+    async def _review(self, order_id: str, report: _Report) -> bool:
+        try:
+            hold = await self._ledger.find_hold(order_id)
+        except WorldError:
+            return False
+        return hold is None or await self._conclude(hold, report)
 
     def _blame(self, hold: Hold) -> None:
         """Count the failure, and let the agent hear that its client does not want the order any more."""
@@ -106,9 +112,16 @@ class Reports:
             self._links.ask_to_cancel(Terms.from_text(hold.terms).ask_key, hold.order_id)
 
     async def _conclude(self, hold: Hold, report: _Report) -> bool:
-        """Let the report count as far as its order bears it out. False: it is too early to tell."""
+        """Let the report count as far as its order bears it out. False: it is too early to tell, or cannot be read."""
         if hold.state is HoldState.OPEN:
             return False
+        try:
+            await self._count(hold, report)
+        except WorldError:
+            return False
+        return True
+
+    async def _count(self, hold: Hold, report: _Report) -> None:
         if report.outcome is ClientOutcome.COMPLETED:
             receipt = await self._settlement.receipt(hold)
             latency_us = report.measurement.latency_us
@@ -116,7 +129,6 @@ class Reports:
                 self._floor.sampled(Terms.from_text(hold.terms).ask_key, latency_us, report.measurement.tpot_ns)
         elif await self._is_contested(hold) and not self._may_count(hold):
             self._floor.retract_failure(hold.provider, hold.order_id)
-        return True
 
     async def _is_contested(self, hold: Hold) -> bool:
         """Whether the provider was there at the order's end, and tells another story than its consumer."""
