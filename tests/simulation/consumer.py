@@ -169,6 +169,10 @@ class Consumer:
         outcome = dice.choice(list(ClientOutcome))
         measurement = Measurement(dice.randrange(1_000, 900_000), dice.choice((None, dice.randrange(10**6, 10**8))))
 
+        if outcome is not ClientOutcome.COMPLETED:
+            # Whoever says so does not want the order any more.
+            self._auditor.cancel_sent(order_id)
+
         async def work(node: Node) -> Receipt | None:
             return await node.exchange.reports.report(self.user, order_id, outcome, measurement)
 

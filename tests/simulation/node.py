@@ -11,6 +11,7 @@ from gollem.exchange import (
     Accounts,
     AgentLinks,
     Asks,
+    Commits,
     Floor,
     Orders,
     Reports,
@@ -129,24 +130,25 @@ class Node:
             process.spawn(_repeat(EXCHANGE.sweep_interval_ms / 1_000, chore))
 
     def chores(self, exchange: Exchange) -> list[Callable[[], Awaitable[object]]]:
-        return [exchange.settlement.expire_overdue, exchange.settlement.release_ended]
+        return [exchange.settlement.expire_overdue, exchange.settlement.release_ended, exchange.reports.review]
 
     def _build(self, ledger: object) -> Exchange:
         clock = self.clock
         registry = Registry(PROVIDERS)
         floor = Floor(MemoryBook(CATALOGUE), registry, clock)
         links = AgentLinks(registry, clock)
-        waiting = WaitingRoom(floor, limit=16)
-        settlement = Settlement(floor, ledger, links, clock)
+        waiting = WaitingRoom(floor, limit=16, limit_per_user=4)
+        commits = Commits()
+        settlement = Settlement(floor, ledger, links, commits, clock)
         market = MarketConfig(fee_bps=FEE_BPS)
         return Exchange(
             floor,
             links,
             waiting,
             settlement,
-            Orders(floor, ledger, CATALOGUE, settlement, links, waiting, clock, market, EXCHANGE),
+            Orders(floor, ledger, CATALOGUE, settlement, links, waiting, commits, clock, market, EXCHANGE),
             Asks(floor, registry, links, settlement, PROVIDERS),
-            Reports(floor, ledger, settlement),
+            Reports(floor, ledger, settlement, links, clock, PROVIDERS),
             Accounts(ledger, clock),
         )
 
