@@ -51,6 +51,7 @@ class Auditor:
         self.providers: list[str] = []
         self.orders: dict[str, Order] = {}
         self.deeds: dict[str, Deed] = {}
+        self._told: dict[str, list[tuple[str, float]]] = {}
         self._prices: dict[str, set[tuple[int, int]]] = {}
         self._matching: Counter[tuple[str, str]] = Counter()
         self._late: set[tuple[str, str]] = set()
@@ -149,6 +150,17 @@ class Auditor:
         if receipt is not None:
             self._check_receipt(order_id, receipt)
 
+    def paged(self, user: str, asked_s: float, shown: list[tuple[str, int]]) -> None:
+        """A statement read page by page while lines came in: nothing twice, and nothing lacks that was there before."""
+        self._expect(len(shown) == len(set(shown)), user, "was shown a line twice:", shown)
+        for key, told_s in self._told.get(user, []):
+            known = told_s > asked_s or key in {line for line, _ in shown}
+            self._expect(known, user, "was told of", key, "and is not shown it")
+
+    def grant_told(self, deed: Deed) -> None:
+        deed.certain = True
+        self._told.setdefault(deed.figures["user"], []).append((deed.key, self._world.loop.time()))
+
     def any_usage(self) -> tuple[Usage, Outcome]:
         return Usage(self._world.dice.randrange(0, 100), self._world.dice.randrange(0, 100)), Outcome.COMPLETED
 
@@ -235,6 +247,9 @@ class Auditor:
         self.look()
         for order_id, order in self.orders.items():
             self._end_of_order(order_id, order)
+        for deed in [deed for deed in self.deeds.values() if deed.kind == "hold"]:
+            # Of those that nobody settles, the sweepers make an end.
+            self.deed(f"void:{deed.figures['order_id']}", "void", deed.figures)
         done = [(entry.sequence, deed) for deed in self.deeds.values() if (entry := self._entry_of(deed))]
         books = Books(self._world.expect)
         for _, deed in sorted(done, key=lambda each: each[0]):
@@ -297,12 +312,11 @@ class Auditor:
         self._expect((settled is None) != (voided is None), order_id, "ended otherwise than once:", settled, voided)
         if voided is not None:
             self._check_void(order_id, order, hold, voided)
-            self.deed(f"void:{order_id}", "void", figures)
             return
         end = self._settled_parts(order_id)
         possible = [self._parts(command) for command in order.settles if command.state != REFUSED]
         self._expect(hold.state == "SETTLED" and end in possible, order_id, hold.state, end, "of", possible)
-        more = {"provider": terms["provider_id"], "charge": end.charge, "fee": end.fee, "parts": 0}
+        more = {"provider": terms["provider_id"], "charge": end.charge, "fee": end.fee}
         self.deed(f"settle:{order_id}", "settle", figures | more)
 
     def _check_void(self, order_id: str, order: Order, hold: Any, entry: Any) -> None:
@@ -319,7 +333,9 @@ class Auditor:
         self._world.expect(holds, *words)
 
     def _terms(self, order_id: str) -> dict[str, Any]:
-        terms: dict[str, Any] = json.loads(self.read("find_hold", order_id).terms)
+        hold = self.read("find_hold", order_id)
+        self._expect(hold is not None, order_id, "was acknowledged, and there is no hold")
+        terms: dict[str, Any] = json.loads(hold.terms)
         return terms
 
     def _parts(self, command: Command) -> Parts:

@@ -50,15 +50,18 @@ class Books:
 
     def _void(self, key: str, user: str, order_id: str, atoms: int) -> None:
         self._close(key, order_id)
-        self._move(key, {f"H:{order_id}": -atoms, f"U:{user}": atoms})
+        rest = self.balances[f"H:{order_id}"]
+        self._move(key, {f"H:{order_id}": -rest, f"U:{user}": rest})
 
-    def _settle(
-        self, key: str, user: str, order_id: str, atoms: int, provider: str, charge: int, fee: int, parts: int
-    ) -> None:
-        """`parts` is what was settled of it before."""
+    def _settle(self, key: str, user: str, order_id: str, atoms: int, provider: str, charge: int, fee: int) -> None:
         self._close(key, order_id)
-        legs = {f"PM:{provider}": charge - fee, "R:fee": fee, f"U:{user}": atoms - parts - charge}
-        self._move(key, {f"H:{order_id}": parts - atoms, **legs})
+        rest = self.balances[f"H:{order_id}"]
+        legs = {f"PM:{provider}": charge - fee, "R:fee": fee, f"U:{user}": rest - charge}
+        self._move(key, {f"H:{order_id}": -rest, **legs})
+
+    def _part(self, key: str, order_id: str, provider: str, charge: int, fee: int) -> None:
+        self.expect(order_id not in self.states, key, "of an order that is closed")
+        self._move(key, {f"H:{order_id}": -charge, f"PM:{provider}": charge - fee, "R:fee": fee})
 
     def _close(self, key: str, order_id: str) -> None:
         self.expect(self.states.setdefault(order_id, key) == key, order_id, "was closed before by", self.states)

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 from gollem.errors import GollemError, LedgerUnavailable, OutcomeUnknown
 from gollem.exchange import Cancelled, ClientOutcome, Matched, Measurement, Receipt
+from gollem.ledger import StatementLine
+from gollem.ledger.types import EVERYTHING
 from gollem.market import Bid, Policy
 from tests.simulation.agent import MODELS, Agent
 from tests.simulation.auditor import Auditor
@@ -35,8 +37,8 @@ class Consumer:
         while self._world.take_step():
             self._auditor.look()
             action = self._world.dice.choices(
-                (self.order, self.repeat, self.mistype, self.cancel, self.report, self.grant, self.disturb),
-                (55, 12, 3, 12, 8, 4, 3),
+                (self.order, self.repeat, self.mistype, self.cancel, self.report, self.grant, self.disturb, self.read),
+                (55, 12, 3, 12, 8, 4, 3, 3),
             )[0]
             self.under_way += 1
             self._world.loop.create_task(self._finish(action()))
@@ -63,7 +65,7 @@ class Consumer:
                 await self._network.call(self._network.any_node(), f"grant {grant_id} {atoms}", work)
             except (Unheard, GollemError):
                 continue
-            deed.certain = True
+            self._auditor.grant_told(deed)
             if self._world.chance(0.8):
                 return
 
@@ -116,6 +118,25 @@ class Consumer:
                 await agent.deregister()
         except (Unheard, GollemError):
             pass
+
+    async def read(self) -> None:
+        """The whole statement, by pages from any node, while it grows."""
+        asked_s, limit, cursor = self._world.loop.time(), self._world.dice.randrange(3, 30), ""
+        shown: list[tuple[str, int]] = []
+
+        async def work(node: Node) -> list[StatementLine]:
+            return await node.exchange.accounts.statement(self.user, False, cursor, limit, EVERYTHING)
+
+        while True:
+            try:
+                page = await self._network.call(self._network.any_node(), f"statement {self.user} {cursor}", work)
+            except (Unheard, GollemError):
+                return
+            if not page:
+                break
+            shown += [(line.key, line.amount_atoms) for line in page]
+            cursor = page[-1].cursor
+        self._auditor.paged(self.user, asked_s, shown)
 
     # --- calls ------------------------------------------------------------------------------------------------------
 

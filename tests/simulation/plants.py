@@ -11,11 +11,12 @@ from gollem.exchange import Accounts, Orders, Settlement, Usage, orders, settlem
 from gollem.exchange.floor import Floor
 from gollem.ledger import refusals, rules
 from gollem.ledger.memory import MemoryLedger
-from gollem.ledger.types import Posted
+from gollem.ledger.rules import disputes, purchases
+from gollem.ledger.types import BalanceIs, Leg, Posted, UserActive
 from tests.simulation import books, node
 
 _Swap = tuple[Any, str, Any]
-_MEETS = refusals._meets
+_MEETS, _REQUIRE = refusals._meets, refusals._require_guard
 _CONFIRM, _UNDO = Floor.confirm, Floor.undo
 _SETTLE, _POST = Settlement.settle, MemoryLedger.post
 
@@ -78,6 +79,33 @@ def some_answers_come_before_the_write() -> list[_Swap]:
         return await _POST(self, transaction)
 
     return [(MemoryLedger, "post", forgetful)]
+
+
+def records_may_be_in_any_state() -> list[_Swap]:
+    return [(refusals, "_require_record", lambda guard, record: None)]
+
+
+def stale_reads_are_trusted() -> list[_Swap]:
+    return [(refusals, "_require_guard", _all_but(BalanceIs))]
+
+
+def the_frozen_may_hold() -> list[_Swap]:
+    return [(refusals, "_require_guard", _all_but(UserActive))]
+
+
+def debt_is_forgotten() -> list[_Swap]:
+    def all_given(account: str, debt_account: str, debt_atoms: int, amount_atoms: int) -> list[Leg]:
+        return [Leg(account, amount_atoms)]
+
+    return [(purchases, "debt_first", all_given), (disputes, "debt_first", all_given)]
+
+
+def _all_but(kind: type) -> Any:
+    def require(guard: Any, view: Any) -> None:
+        if not isinstance(guard, kind):
+            _REQUIRE(guard, view)
+
+    return require
 
 
 # --- in the exchange ------------------------------------------------------------------------------------------------
@@ -176,6 +204,10 @@ PLANTS: Mapping[str, Callable[[], list[_Swap]]] = {
         the_sweeper_ignores_the_state,
         the_sweeper_ignores_the_deadline,
         some_answers_come_before_the_write,
+        records_may_be_in_any_state,
+        stale_reads_are_trusted,
+        the_frozen_may_hold,
+        debt_is_forgotten,
         an_unknown_grant_is_retried_under_a_new_key,
         room_is_released_before_the_settlement_commits,
         a_retry_claims_twice,

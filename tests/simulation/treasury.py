@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from gollem.errors import CallerError, Forbidden, GollemError, StaleRead, WrongState
-from gollem.ledger import Ledger, records, rules
+from gollem.exchange import Terms
+from gollem.ledger import Hold, HoldState, Ledger, records, rules
 from gollem.ledger.rules.earnings import last_due_day
 from gollem.ledger.types import Record, Transaction
 from tests.simulation.auditor import Auditor
@@ -37,10 +38,19 @@ class Treasury:
 
     async def run(self) -> None:
         """Act as long as users do."""
-        flows = (self.buy, self.refund, self.dispute, self.pay_out, self.correct, self.claw_back, self.freeze)
+        flows = (
+            self.buy,
+            self.refund,
+            self.dispute,
+            self.pay_out,
+            self.correct,
+            self.claw_back,
+            self.freeze,
+            self.meter,
+        )
         await asyncio.gather(*(self._register(provider) for provider in self._providers))
         while self._world.steps_left > 0:
-            flow = self._world.dice.choices(flows, (6, 4, 2, 6, 3, 1, 1))[0]
+            flow = self._world.dice.choices(flows, (6, 4, 2, 6, 3, 1, 1, 4))[0]
             self._world.loop.create_task(self._counted(flow()))
             await asyncio.sleep(self._world.dice.expovariate(4.0))
 
@@ -165,7 +175,49 @@ class Treasury:
         await asyncio.sleep(self._world.dice.uniform(0, 2))
         await self._unfreeze(user)
 
+    async def meter(self) -> None:
+        """A long order that is settled by parts: then closed, twice over, or left to the sweepers."""
+        world, user = self._world, self._world.dice.choice(self._users)
+        order_id, provider = world.new_id("m"), world.dice.choice(self._providers)
+        atoms = world.dice.randrange(1_000, 10**10)
+        charge = atoms // 4
+
+        async def held(ledger: Ledger, now_ms: int) -> Transaction:
+            hold = Hold(order_id, user, provider, atoms, now_ms, now_ms + 3_000, _terms(provider))
+            return rules.hold(hold, "metered", now_ms)
+
+        figures = {"user": user, "order_id": order_id, "atoms": atoms}
+        if not await self._do(f"hold:{order_id}", "hold", figures, held):
+            return
+        for number in range(world.dice.randrange(3)):
+            await self._part(order_id, provider, charge, number)
+        ends = world.dice.choice(((self._settle,), (self._void,), (self._settle, self._void), ()))
+        await asyncio.gather(*(end(figures, provider, charge) for end in ends))
+
     # --- deeds ------------------------------------------------------------------------------------------------------
+
+    async def _part(self, order_id: str, provider: str, charge: int, number: int) -> None:
+        async def part(ledger: Ledger, now_ms: int) -> Transaction:
+            hold = await _open_hold(ledger, order_id)
+            if hold.sequence != number:
+                raise StaleRead("another part")
+            return rules.partial_settle(hold, charge, charge * 5 // 100, now_ms)
+
+        figures = {"order_id": order_id, "provider": provider, "charge": charge, "fee": charge * 5 // 100}
+        await self._do(f"psettle:{order_id}:{number + 1}", "part", figures, part)
+
+    async def _settle(self, order: dict[str, Any], provider: str, charge: int) -> None:
+        async def settled(ledger: Ledger, now_ms: int) -> Transaction:
+            return rules.settle(await _open_hold(ledger, order["order_id"]), charge, charge * 5 // 100, now_ms)
+
+        figures = {**order, "provider": provider, "charge": charge, "fee": charge * 5 // 100}
+        await self._do(f"settle:{order['order_id']}", "settle", figures, settled)
+
+    async def _void(self, order: dict[str, Any], provider: str, charge: int) -> None:
+        async def voided(ledger: Ledger, now_ms: int) -> Transaction:
+            return rules.void(await _open_hold(ledger, order["order_id"]), now_ms)
+
+        await self._do(f"void:{order['order_id']}", "void", order, voided)
 
     async def _register(self, provider: str) -> None:
         async def registered(ledger: Ledger, now_ms: int) -> Transaction:
@@ -352,6 +404,20 @@ async def _record(ledger: Ledger, kind: str, record_id: str) -> Record:
     if found is None:
         raise WrongState(f"{kind} {record_id} is not there")
     return found
+
+
+async def _open_hold(ledger: Ledger, order_id: str) -> Hold:
+    hold = await ledger.find_hold(order_id)
+    if hold is None or hold.state is not HoldState.OPEN:
+        raise WrongState(f"{order_id} is not open")
+    return hold
+
+
+def _terms(provider: str) -> str:
+    """Of an ask that no book has."""
+    figures = dict.fromkeys(Terms.__slots__, 1)
+    names = {"provider_id": provider, "ask_id": "metered", "model": "gpt-4", "gpu_type": "h100", "endpoint": ""}
+    return Terms(**{**figures, **names}).to_text()  # type: ignore[arg-type]
 
 
 async def _debt(ledger: Ledger, user: str) -> int:
