@@ -24,6 +24,9 @@ _log = logging.getLogger(__name__)
 _HOUSEKEEPING_S = 1.0
 _PARTING_S = 0.2
 _SETTLE_AT_EXIT_MS = 5_000
+_DEREGISTER_AT_EXIT_S = 5.0
+# Orders that the exchange is reminded of when it comes back.
+_MOST_BEGUN = 10_000
 
 
 class Agent:
@@ -56,6 +59,7 @@ class Agent:
             self._ask,
             self._events,
             self._measure,
+            lambda: self._journal.begun(_MOST_BEGUN),
             lambda order_id: self._service.cancelled(order_id),
             self._clock,
         )
@@ -107,12 +111,11 @@ class Agent:
         await self._link.run()
 
     async def _leave(self) -> None:
-        """New orders go elsewhere, running ones end, earnings are settled. The link stays up until all is told."""
-        if self.ready.is_set():
-            try:
-                await self._link.deregister()
-            except GollemError as error:
-                _log.warning("not deregistered, the exchange will notice by itself: %s", error.message)
+        """New orders go elsewhere, running ones end, earnings are settled; then the ask leaves the book.
+
+        Not before: an exchange that cannot ask this agent gives the money of a cancelled order back, served or not.
+        """
+        self._link.leave()
         await self._running.drain(self._options.drain_ms)
         # Some clients drop what they have not read yet when they are told that the connection closes.
         await asyncio.sleep(_PARTING_S if self._server.connections else 0)
@@ -120,6 +123,15 @@ class Agent:
         await self._service.ended()
         if not await self._settler.drained(_SETTLE_AT_EXIT_MS):
             _log.warning("some orders are not settled yet; start the agent again with the same state to settle them")
+        if self.ready.is_set():
+            await self._deregister()
+
+    async def _deregister(self) -> None:
+        try:
+            async with asyncio.timeout(_DEREGISTER_AT_EXIT_S):
+                await self._link.deregister()
+        except (GollemError, TimeoutError) as error:
+            _log.warning("not deregistered, the exchange will notice by itself: %s", error or "no answer in time")
 
     async def _listen(self) -> None:
         host, port = self._options.listen_address
@@ -136,7 +148,8 @@ class Agent:
             await asyncio.sleep(_HOUSEKEEPING_S)
 
     async def _measure(self) -> TelemetryRequest:
-        return TelemetryRequest(running=len(self._running), queued=0, gpus=self._gpus)
+        slots = 0 if self._stop.is_set() else self._options.slots
+        return TelemetryRequest(running=len(self._running), queued=0, capacity_slots=slots, gpus=self._gpus)
 
 
 def _ask(options: Options) -> RegisterRequest:
