@@ -63,8 +63,16 @@ class Agent:
             lambda order_id: self._service.cancelled(order_id),
             self._clock,
         )
+        limits = limits or Limits()
         self._service = InferenceService(
-            self._link, self._upstream, self._running, self._journal, self._settler, self._events, self._clock
+            self._link,
+            self._upstream,
+            self._running,
+            self._journal,
+            self._settler,
+            self._events,
+            self._clock,
+            limits.stall_timeout_ms,
         )
         self._server = GuardedServer([self._service], limits=limits)
         self._stop = asyncio.Event()
