@@ -145,7 +145,9 @@ class Agent:
         host, port = self._options.listen_address
         await self._server.start(host, port, ssl=_tls(self._options))
         self._ask.endpoint = self._options.endpoint_at(self._server.port)
-        _log.info("listening; consumers are told %s", self._ask.endpoint)
+        _log.info("listening at port %d; consumers are told %s", self._server.port, self._ask.endpoint)
+        if self._options.told_port not in (None, self._server.port):
+            _log.warning("the ports differ: does something pass %s on to here?", self._ask.endpoint)
 
     async def _keep_house(self) -> None:
         """Each second: note progress for the case of a crash, look at the GPUs, forget what is long over."""

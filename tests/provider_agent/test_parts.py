@@ -226,3 +226,21 @@ def test_options_show_no_secret_and_say_where_consumers_come() -> None:
     assert Options(**common, listen="0.0.0.0:9", endpoint="gpu.example:9").endpoint_at(9) == "gpu.example:9"
     with pytest.raises(BadOption):
         Options(**common, listen="0.0.0.0:9")
+
+
+@pytest.mark.parametrize(
+    ("listen", "endpoint", "address", "told"),
+    [
+        ("", "", ("127.0.0.1", 0), None),
+        ("", "gpu.example:7000", ("0.0.0.0", 7_000), 7_000),
+        ("", "[2001:db8::7]:7000", ("::", 7_000), 7_000),
+        ("", "https://gpu.example:7443", ("127.0.0.1", 0), 7_443),
+        ("", "https://gpu.example", ("127.0.0.1", 0), None),
+        ("127.0.0.1:9", "gpu.example:7000", ("127.0.0.1", 9), 7_000),
+    ],
+)
+def test_it_listens_where_the_endpoint_says_unless_told_otherwise(
+    listen: str, endpoint: str, address: tuple[str, int], told: int | None
+) -> None:
+    options = Options("p1", "m", "1", 1, 1.0, "key", listen=listen, endpoint=endpoint)
+    assert (options.listen_address, options.told_port) == (address, told)
