@@ -14,6 +14,7 @@ from provider_agent.exchange_link import ExchangeLink
 from provider_agent.gpu import GpuReader
 from provider_agent.inference_service import InferenceService
 from provider_agent.journal import Journal
+from provider_agent.model_watch import ModelWatch
 from provider_agent.options import Options
 from provider_agent.running import Running
 from provider_agent.settler import Settler
@@ -46,6 +47,7 @@ class Agent:
         self._pool = ChannelPool(timeouts.connect_ms)
         exchange = Exchange(options.exchange, options.api_key, self._pool, timeouts)
         upstream_model = options.upstream_model or options.model
+        upstream_timeouts = upstream_timeouts or UpstreamTimeouts()
         self._upstream = Upstream(options.upstream, upstream_model, upstream_timeouts, options.upstream_api_key)
         self._gpu_reader = GpuReader()
         self._gpus: list[GpuStatus] = []
@@ -53,6 +55,7 @@ class Agent:
         self._journal = Journal(options.folder)
         self._settler = Settler(self._journal, exchange, options.provider_id)
         self._events = OrderEvents()
+        self._model = ModelWatch(self._upstream, upstream_timeouts.watch_ms, self._events.wake.set)
         self._ask = _ask(options)
         self._link = ExchangeLink(
             exchange,
@@ -105,7 +108,8 @@ class Agent:
         """Everything that runs at once; ends when told to stop."""
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(work) for work in (self._settler.run(), self._keep_house(), self._sell())]
+                works = self._settler.run(), self._keep_house(), self._model.run(), self._sell()
+                tasks = [group.create_task(work) for work in works]
                 await self._stop.wait()
                 await self._leave()
                 for task in tasks:
@@ -114,6 +118,7 @@ class Agent:
             raise failures.exceptions[0] from None
 
     async def _sell(self) -> None:
+        await self._model.ready.wait()
         await self._link.register_at_last()
         self.ready.set()
         await self._link.run()
@@ -158,7 +163,8 @@ class Agent:
             await asyncio.sleep(_HOUSEKEEPING_S)
 
     async def _measure(self) -> TelemetryRequest:
-        slots = 0 if self._stop.is_set() else self._options.slots
+        open_for_orders = self._model.ready.is_set() and not self._stop.is_set()
+        slots = self._options.slots if open_for_orders else 0
         return TelemetryRequest(running=len(self._running), queued=0, capacity_slots=slots, gpus=self._gpus)
 
 

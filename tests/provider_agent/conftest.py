@@ -53,7 +53,7 @@ def options(exchange: FakeExchange, upstream: FakeUpstream, tmp_path: Path) -> O
 def make_agent(options: Options, idle_ms: int = 400) -> Agent:
     """Impatient, so that a test of a time-out is quick; `idle_ms` is how long the model may say nothing."""
     timeouts = Timeouts(connect_ms=500, call_ms=500)
-    upstream_timeouts = UpstreamTimeouts(connect_ms=500, first_byte_ms=400, idle_ms=idle_ms, count_ms=400)
+    upstream_timeouts = UpstreamTimeouts(connect_ms=500, first_byte_ms=400, idle_ms=idle_ms, count_ms=400, watch_ms=20)
     return Agent(options, timeouts=timeouts, upstream_timeouts=upstream_timeouts, limits=Limits(stall_timeout_ms=400))
 
 
