@@ -1,6 +1,7 @@
 """The ledger on SQLite keeps the contract; and what only files and a writer can be asked."""
 
 import asyncio
+import logging
 import os
 import sqlite3
 import stat
@@ -42,6 +43,14 @@ class TestSqliteLedger(LedgerContract):
             write_raw(path, f"UPDATE account SET active = 0 WHERE account = 'U:{user}'")
 
         return freeze
+
+
+async def test_nothing_frightens_whoever_opens_a_sound_ledger(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        await (await open_ledger(f"sqlite://{path}")).close()
+    assert [record for record in caplog.records if record.levelno > logging.INFO] == []
+    assert len(caplog.records) <= 1
+    assert all(str(path) in record.message for record in caplog.records)
 
 
 # --- the files --------------------------------------------------------------------------------------------------------
