@@ -82,12 +82,7 @@ class MemoryLedger:
         )
 
     async def due_earnings(self, until_day: str, limit: int = 256) -> list[Earnings]:
-        shards: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
-        for name, account in sorted(self._accounts.items()):
-            if name.startswith("PM:") and account.balance_atoms:
-                shards[accounts.earnings_of(name)][name] = account.balance_atoms
-        due = [Earnings(provider, day, of_day) for (provider, day), of_day in shards.items() if day <= until_day]
-        return sorted(due, key=lambda earnings: earnings.day)[:limit]
+        return self.due(until_day)[:limit]
 
     async def find_hold(self, order_id: str) -> Hold | None:
         return self._holds.get(order_id)
@@ -141,6 +136,14 @@ class MemoryLedger:
 
     def record(self, kind: str, record_id: str) -> Record | None:
         return self._records.get((kind, record_id))
+
+    def due(self, until_day: str) -> list[Earnings]:
+        shards: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
+        for name, account in sorted(self._accounts.items()):
+            if name.startswith("PM:") and account.balance_atoms:
+                shards[accounts.earnings_of(name)][name] = account.balance_atoms
+        due = [Earnings(provider, day, of_day) for (provider, day), of_day in shards.items() if day <= until_day]
+        return sorted(due, key=lambda earnings: earnings.day)
 
     # --- what changes -----------------------------------------------------------------------------------------------
 

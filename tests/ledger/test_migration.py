@@ -61,10 +61,10 @@ async def test_migrated_file_is_as_a_new_one(old: Path, tmp_path: Path) -> None:
 
 
 async def test_reader_does_not_migrate(old: Path) -> None:
-    before = old.read_bytes()
+    before = schema_of(old)
     with pytest.raises(LedgerUnavailable, match="version 1; wanted"):
         await open_ledger(f"sqlite://{old}", read_only=True)
-    assert old.read_bytes() == before
+    assert schema_of(old) == before
 
 
 async def test_migration_that_fails_changes_nothing(old: Path) -> None:
