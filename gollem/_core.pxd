@@ -1,21 +1,22 @@
 """C types of the core: what the headers declare, and how a search goes."""
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 cdef extern from "_scan.h" nogil:
     int64_t NO_SCORE
+    int BLOCKED
     int LANES
     ctypedef struct node_t:
         int32_t price[64]
         int32_t completion[64]
         uint32_t latency[64]
         int32_t free_slots[64]
-        int32_t blocks[64]
         int32_t reserved
         int32_t at
         int32_t count
         int32_t height
         inner_t *parent
+        uint64_t loose
         int64_t tpot[64]
         int64_t free_tokens[64]
         int64_t reserve[64]
@@ -59,16 +60,16 @@ cdef extern from "_tree.h" nogil:
         node_t node
         int32_t provider[64]
         int32_t slot[64]
-        int32_t claimed_slots[64]
-        int64_t claimed_tokens[64]
     ctypedef struct inner_t:
         node_t node
         node_t *child[64]
-        uint8_t loose[64]
     ctypedef struct slot_t:
         page_t *page
-        int32_t lane
+        int64_t claimed_tokens
+        int32_t claimed_slots
         int32_t generation
+        int32_t lane
+        int32_t blocks
     ctypedef struct store_t:
         slot_t *slots
         int64_t bytes
@@ -76,6 +77,7 @@ cdef extern from "_tree.h" nogil:
     void free_tree(node_t *node) noexcept
     void free_spare(store_t *store) noexcept
     void cover(node_t *node, int lane) noexcept
+    void loosen(inner_t *inner, int at) noexcept
     void tighten(node_t *node) noexcept
     void report(const slot_t *slot, int64_t latency, int64_t tpot, int64_t tokens, int64_t slots) noexcept
     inner_t *new_root(store_t *store) noexcept

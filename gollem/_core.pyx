@@ -192,9 +192,7 @@ cdef class Book:
         slot.page, slot.lane = page, lane
         page.slot[lane] = <int32_t>index
         page.provider[lane] = <int32_t>provider
-        page.claimed_slots[lane] = 0
-        page.claimed_tokens[lane] = 0
-        page.node.blocks[lane] = 0
+        slot.claimed_tokens = slot.claimed_slots = slot.blocks = 0
         page.node.age[lane] = self.next_age
         self.next_age += 1
         self.live += 1
@@ -258,7 +256,8 @@ cdef class Book:
         _within(blocks, 0, ALL_BLOCKS, "blocks")
         if slot == NULL:
             return False
-        slot.page.node.blocks[slot.lane] = blocks
+        slot.page.node.free_slots[slot.lane] = <int32_t>(_free_slots(slot) - (BLOCKED if blocks else 0))
+        slot.blocks = blocks
         cover(&slot.page.node, slot.lane)
         return True
 
@@ -266,22 +265,19 @@ cdef class Book:
         """Take capacity, even below zero. Negative numbers give back, to no less than nothing claimed.
         False if the handle names nothing."""
         cdef slot_t *slot = self._find(handle)
-        cdef page_t *page
-        cdef int lane
         cdef int64_t claimed_tokens, claimed_slots
         _within(tokens, -_MAX_CLAIMED_TOKENS, _MAX_CLAIMED_TOKENS, "tokens")
         _within(slots, -_MAX_CLAIMED_SLOTS, _MAX_CLAIMED_SLOTS, "slots")
         if slot == NULL:
             return False
-        page, lane = slot.page, slot.lane
         claimed_tokens = _within(
-            max(page.claimed_tokens[lane] + tokens, 0), 0, _MAX_CLAIMED_TOKENS, "claimed tokens")
-        claimed_slots = _within(max(page.claimed_slots[lane] + slots, 0), 0, _MAX_CLAIMED_SLOTS, "claimed slots")
-        page.node.free_tokens[lane] -= claimed_tokens - page.claimed_tokens[lane]
-        page.node.free_slots[lane] -= <int32_t>(claimed_slots - page.claimed_slots[lane])
-        page.claimed_tokens[lane] = claimed_tokens
-        page.claimed_slots[lane] = <int32_t>claimed_slots
-        cover(&page.node, lane)
+            max(slot.claimed_tokens + tokens, 0), 0, _MAX_CLAIMED_TOKENS, "claimed tokens")
+        claimed_slots = _within(max(slot.claimed_slots + slots, 0), 0, _MAX_CLAIMED_SLOTS, "claimed slots")
+        slot.page.node.free_tokens[slot.lane] -= claimed_tokens - slot.claimed_tokens
+        slot.page.node.free_slots[slot.lane] -= <int32_t>(claimed_slots - slot.claimed_slots)
+        slot.claimed_tokens = claimed_tokens
+        slot.claimed_slots = <int32_t>claimed_slots
+        cover(&slot.page.node, slot.lane)
         return True
 
     def state(self, int64_t handle):
@@ -292,8 +288,7 @@ cdef class Book:
         cdef page_t *page = slot.page
         cdef int lane = slot.lane
         return (page.node.latency[lane], page.node.tpot[lane], page.node.free_tokens[lane],
-                page.node.free_slots[lane], page.claimed_tokens[lane], page.claimed_slots[lane],
-                page.node.blocks[lane])
+                _free_slots(slot), slot.claimed_tokens, slot.claimed_slots, slot.blocks)
 
     # --- bids -------------------------------------------------------------------------------------------------------
 
@@ -309,7 +304,7 @@ cdef class Book:
         self._search_all(query, &search)
         if search.page != NULL:
             if claim:
-                _take(search.page, search.lane, query.scan.need)
+                _take(&self.store.slots[search.page.slot[search.lane]], query.scan.need)
             found = (self._handle(search.page, search.lane), search.best.cost, search.best.latency, search.best.tpot)
         self._tidy(&search)
         return found
@@ -346,7 +341,7 @@ cdef class Book:
         for number in partitions:
             i = _within(number, 0, self.partition_count - 1, "partitions")
             _aim(query, &self.partitions[i])
-            _count(<node_t *>self.partitions[i].root, query,
+            _count(self.store.slots, <node_t *>self.partitions[i].root, query,
                    not _listed(query.partitions, query.partition_count, i), counts)
         return tuple([counts[i] for i in range(19)])
 
@@ -383,8 +378,6 @@ cdef class Book:
             if slot != NULL:
                 fetch(&slot.page.node.parent)
                 fetch_lane(&slot.page.node, slot.lane)
-                fetch(&slot.page.claimed_tokens[slot.lane])
-                fetch(&slot.page.claimed_slots[slot.lane])
         if i + 8 < n:
             slot = self._find(handles[i + 8])
             if slot != NULL:

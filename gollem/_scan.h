@@ -16,6 +16,7 @@
 
 #define LANES 64
 #define NO_SCORE INT64_MAX
+#define BLOCKED (1 << 30) /* more slots than any ask can have free */
 
 #if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__)
 #define VECTORISED __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
@@ -31,13 +32,13 @@ typedef struct {
     int32_t price[LANES];      /* ticks */
     int32_t completion[LANES]; /* ticks */
     uint32_t latency[LANES];   /* us */
-    int32_t free_slots[LANES];
-    int32_t blocks[LANES];     /* bits, 0: none; an empty lane has EMPTY_LANE */
+    int32_t free_slots[LANES]; /* less BLOCKED while an ask is blocked; none in an empty lane */
     int32_t reserved;          /* of an ask page: whether any reserve is set */
     int32_t at;                /* which child of its parent */
     int32_t count;             /* lanes in use, the first ones */
     int32_t height;            /* 0: a page of asks */
     struct inner *parent;
+    uint64_t loose;            /* of an inner node, a bit a lane: the box may be wider than it has to be */
     uint16_t cell_least[4];    /* of a page: the codes (_key.h) of the asks that were moved here */
     uint16_t cell_most[4];
     int64_t tpot[LANES] __attribute__((aligned(64))); /* ns */
@@ -85,7 +86,7 @@ score_lanes(const node_t *restrict lane, const scan_t *restrict bid, int64_t *re
         int64_t tpot = lane->tpot[i];
         int64_t wants = (q.blend_max - blend) | (q.latency_max - latency) | (q.tpot_max - tpot)
                       | (lane->free_tokens[i] - q.need)
-                      | (int64_t)((lane->free_slots[i] - 1) | -lane->blocks[i]);
+                      | (int64_t)(lane->free_slots[i] - 1);
         if (with_reserve)
             wants |= cost - lane->reserve[i] * q.tokens;
         int64_t score = scaled(cost, q.cost_scale) + scaled(latency, q.latency_scale) + scaled(tpot, q.tpot_scale);
@@ -146,7 +147,7 @@ least_of(const int64_t *scores)
 static inline int
 available(const node_t *lane, int i)
 {
-    return lane->free_slots[i] > 0 && lane->free_tokens[i] > 0 && !lane->blocks[i];
+    return lane->free_slots[i] > 0 && lane->free_tokens[i] > 0;
 }
 
 /* The box of a node: only what a bid could take counts. Without any it has no free slot. */
@@ -157,7 +158,7 @@ tighten_box(node_t *restrict lane, node_t *restrict box, int at)
     uint32_t latency = UINT32_MAX;
     int64_t tpot = INT64_MAX, free_tokens = 0, age = INT64_MAX, reserve = 0;
     for (int i = 0; i < LANES; i++) {
-        int64_t out = (int64_t)((lane->free_slots[i] - 1) | -lane->blocks[i]) | (lane->free_tokens[i] - 1);
+        int64_t out = (int64_t)(lane->free_slots[i] - 1) | (lane->free_tokens[i] - 1);
         out >>= 63; /* all ones: cannot be taken */
         int64_t e = lane->tpot[i] | (out & INT64_MAX), f = lane->free_tokens[i] & ~out;
         int64_t g = lane->age[i] | (out & INT64_MAX);
@@ -245,7 +246,6 @@ fetch_lane(const node_t *lane, int i)
 {
     __builtin_prefetch(&lane->latency[i], 1);
     __builtin_prefetch(&lane->free_slots[i], 1);
-    __builtin_prefetch(&lane->blocks[i]);
     __builtin_prefetch(&lane->tpot[i], 1);
     __builtin_prefetch(&lane->free_tokens[i], 1);
 }

@@ -55,14 +55,19 @@ cdef inline void _set_terms(node_t *page, int lane, int64_t price, int64_t compl
     page.reserved |= reserve != 0
 
 
+@cython.overflowcheck(False)
+cdef inline int64_t _free_slots(const slot_t *slot) noexcept:
+    return slot.page.node.free_slots[slot.lane] + (BLOCKED if slot.blocks else 0)
+
+
 @cython.overflowcheck(False)  # what is claimed had been free
-cdef void _take(page_t *page, int lane, int64_t tokens) noexcept:
+cdef void _take(slot_t *slot, int64_t tokens) noexcept:
     """Claim what a match needs. The box still covers the ask."""
-    page.node.free_tokens[lane] -= tokens
-    page.node.free_slots[lane] -= 1
-    page.claimed_tokens[lane] += tokens
-    page.claimed_slots[lane] += 1
-    page.node.parent.loose[page.node.at] = True
+    slot.page.node.free_tokens[slot.lane] -= tokens
+    slot.page.node.free_slots[slot.lane] -= 1
+    slot.claimed_tokens += tokens
+    slot.claimed_slots += 1
+    loosen(slot.page.node.parent, slot.page.node.at)
 
 
 # --- one scan -------------------------------------------------------------------------------------------------------
@@ -117,7 +122,7 @@ cdef void _search(node_t *node, Query query, search_t *search) noexcept:
             else:
                 search.best, search.page, search.lane = point, <page_t *>node, lane
         least = least_of(scores)
-    if node.parent != NULL and node.parent.loose[node.at]:
+    if node.parent != NULL and node.parent.node.loose >> node.at & 1:
         tighten(node)
         if node.height == 0 and search.untidy_count < 32:
             search.untidy[search.untidy_count] = <page_t *>node
@@ -136,20 +141,22 @@ cdef inline bint _listed(const int32_t *listed, int count, int64_t number) noexc
 
 
 @cython.overflowcheck(False)
-cdef void _count(const node_t *node, Query query, bint wrong_gpu, int64_t *counts) noexcept:
+cdef void _count(const slot_t *slots, const node_t *node, Query query, bint wrong_gpu, int64_t *counts) noexcept:
     """Add up what keeps the asks below a node from the bid; the order is that of Book.census."""
     cdef int lane
     if node == NULL:
         return
     for lane in range(node.count):
         if node.height:
-            _count((<inner_t *>node).child[lane], query, wrong_gpu, counts)
+            _count(slots, (<inner_t *>node).child[lane], query, wrong_gpu, counts)
         else:
-            _count_ask(<page_t *>node, lane, query, wrong_gpu, counts)
+            _count_ask(&slots[(<page_t *>node).slot[lane]], query, wrong_gpu, counts)
 
 
 @cython.overflowcheck(False)
-cdef void _count_ask(const page_t *page, int lane, Query query, bint wrong_gpu, int64_t *counts) noexcept:
+cdef void _count_ask(const slot_t *slot, Query query, bint wrong_gpu, int64_t *counts) noexcept:
+    cdef const page_t *page = slot.page
+    cdef int lane = slot.lane
     cdef bint fails[16]
     cdef bint refused = False, waits = False
     cdef int i
@@ -162,10 +169,10 @@ cdef void _count_ask(const page_t *page, int lane, Query query, bint wrong_gpu, 
     fails[4] = wrong_gpu
     fails[5] = (not query.any_provider and not _listed(query.only, query.only_count, page.provider[lane])
                 or _listed(query.exclude, query.exclude_count, page.provider[lane]))
-    fails[6] = page.node.free_tokens[lane] < query.scan.need or page.node.free_slots[lane] < 1
+    fails[6] = page.node.free_tokens[lane] < query.scan.need or _free_slots(slot) < 1
     fails[7] = point.cost < page.node.reserve[lane] * query.scan.tokens
     for i in range(8):
-        fails[8 + i] = page.node.blocks[lane] >> i & 1
+        fails[8 + i] = slot.blocks >> i & 1
     for i in range(16):
         counts[3 + i] += fails[i]
         refused |= fails[i] and i < 8 and i != 6

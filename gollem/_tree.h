@@ -15,28 +15,26 @@
 
 #include "_key.h"
 
-#define EMPTY_LANE (1 << 30)
-
 typedef struct {
     node_t node;
     int32_t provider[LANES];
     int32_t slot[LANES];
-    int32_t claimed_slots[LANES];
-    int64_t claimed_tokens[LANES];
 } page_t;
 
 typedef struct inner {
     node_t node;
     int64_t first[LANES];
     node_t *child[LANES];
-    uint8_t loose[LANES]; /* the box may be wider than it has to be */
 } inner_t;
 
-/* Where a handle leads. Without a page it is free, and `lane` is the next free one. */
+/* Where a handle leads, and what a scan need not know. Without a page it is free, and `lane` is the next free one. */
 typedef struct {
     page_t *page;
-    int32_t lane;
+    int64_t claimed_tokens;
+    int32_t claimed_slots;
     int32_t generation;
+    int32_t lane;
+    int32_t blocks; /* bits, 0: none */
 } slot_t;
 
 typedef struct {
@@ -50,7 +48,6 @@ typedef struct {
 
 static void empty_lane(node_t *node, int i)
 {
-    node->blocks[i] = EMPTY_LANE;
     node->free_slots[i] = 0;
     node->reserve[i] = 0;
 }
@@ -73,6 +70,7 @@ static node_t *take_node(store_t *store, int height)
     node->parent = NULL;
     node->count = 0;
     node->reserved = 0;
+    node->loose = 0;
     node->height = height;
     clear_cell(node);
     return node;
@@ -104,12 +102,18 @@ static void free_spare(store_t *store)
 
 /* --- boxes ------------------------------------------------------------------------------------------------------- */
 
+static inline void
+loosen(inner_t *inner, int at)
+{
+    inner->node.loose |= 1ull << at;
+}
+
 /* Have all boxes above cover a lane that is new or has changed. */
 static inline void
 cover(node_t *node, int lane)
 {
     for (inner_t *up = node->parent; up != NULL; up = node->parent) {
-        up->loose[node->at] = 1;
+        loosen(up, node->at);
         if (!widen_box(node, lane, &up->node, node->at))
             return;
         lane = node->at;
@@ -125,9 +129,9 @@ tighten(node_t *node)
     if (up == NULL)
         return;
     tighten_box(node, &up->node, node->at);
-    up->loose[node->at] = 0;
+    up->node.loose &= ~(1ull << node->at);
     if (up->node.parent != NULL)
-        up->node.parent->loose[up->node.at] = 1;
+        loosen(up->node.parent, up->node.at);
 }
 
 /* New figures of an ask whose capacity is `tokens` and `slots` in all. */
@@ -137,9 +141,9 @@ report(const slot_t *slot, int64_t latency, int64_t tpot, int64_t tokens, int64_
     page_t *page = slot->page;
     inner_t *up = page->node.parent;
     int lane = slot->lane, at = page->node.at;
-    up->loose[at] = 1;
+    loosen(up, at);
     if (report_lane(&page->node, lane, &up->node, at, latency, tpot,
-                    tokens - page->claimed_tokens[lane], slots - page->claimed_slots[lane]))
+                    tokens - slot->claimed_tokens, slots - slot->claimed_slots - (slot->blocks ? BLOCKED : 0)))
         cover(&up->node, at);
 }
 
@@ -151,7 +155,6 @@ static void copy_figures(node_t *into, int to, const node_t *node, int i)
     into->completion[to] = node->completion[i];
     into->latency[to] = node->latency[i];
     into->free_slots[to] = node->free_slots[i];
-    into->blocks[to] = node->blocks[i];
     into->tpot[to] = node->tpot[i];
     into->free_tokens[to] = node->free_tokens[i];
     into->reserve[to] = node->reserve[i];
@@ -162,7 +165,7 @@ static void copy_figures(node_t *into, int to, const node_t *node, int i)
 static void copy_child(inner_t *into, int to, const inner_t *inner, int i)
 {
     into->first[to] = inner->first[i];
-    into->loose[to] = inner->loose[i];
+    loosen(into, to);
     into->child[to] = inner->child[i];
     into->child[to]->parent = into;
     into->child[to]->at = to;
@@ -172,8 +175,6 @@ static void copy_ask(const store_t *store, page_t *into, int to, const page_t *p
 {
     into->provider[to] = page->provider[i];
     into->slot[to] = page->slot[i];
-    into->claimed_slots[to] = page->claimed_slots[i];
-    into->claimed_tokens[to] = page->claimed_tokens[i];
     store->slots[into->slot[to]].page = into;
     store->slots[into->slot[to]].lane = to;
 }
@@ -322,10 +323,8 @@ static void attach(inner_t *inner, node_t *child, int64_t first)
 {
     int at = inner->node.count++;
     empty_lane(&inner->node, at);
-    inner->node.blocks[at] = 0;
     inner->first[at] = first;
     inner->child[at] = child;
-    inner->loose[at] = 0;
     child->parent = inner;
     child->at = at;
 }
@@ -409,7 +408,7 @@ static void detach(store_t *store, node_t *node)
     drop_lane(store, &up->node, node->at);
     spare_node(store, node);
     if (up->node.parent != NULL)
-        up->node.parent->loose[up->node.at] = 1;
+        loosen(up->node.parent, up->node.at);
 }
 
 /* A root with one inner child takes over its children. */
@@ -477,7 +476,7 @@ static page_t *roomy_page_for(store_t *store, inner_t *root, int64_t key)
 static void remove_ask(store_t *store, page_t *page, int lane)
 {
     drop_lane(store, &page->node, lane);
-    page->node.parent->loose[page->node.at] = 1;
+    loosen(page->node.parent, page->node.at);
     merge(store, &page->node);
 }
 
