@@ -443,8 +443,9 @@ cdef class Book:
     cdef void _search_all(self, Query query, search_t *search) noexcept:
         """Search the query's partitions, the most promising first."""
         cdef int64_t bounds[64]
-        cdef int64_t scores[64]
-        cdef int i, count = query.partition_count
+        cdef int64_t scores[64][64]
+        cdef int64_t least
+        cdef int i, at, count = query.partition_count
         cdef partition_t *part
         for i in range(64):
             bounds[i] = NO_SCORE
@@ -452,7 +453,7 @@ cdef class Book:
             part = &self.partitions[query.partitions[i]]
             if part.root != NULL:
                 _aim(query, part)
-                bounds[i] = score_page(&part.root.node, &query.scan, scores)
+                bounds[i] = score_page(&part.root.node, &query.scan, scores[i])
         for i in range(count):
             least = least_of(bounds)
             if least == NO_SCORE or least > search.best.score:
@@ -461,7 +462,7 @@ cdef class Book:
             bounds[at] = NO_SCORE
             part = &self.partitions[query.partitions[at]]
             _aim(query, part)
-            _search(&part.root.node, query, search)
+            _search(&part.root.node, query, least, scores[at], search)
 
     cdef void _tidy(self, search_t *search) noexcept:
         """Where asks of the pages that were scanned belong elsewhere by now, move them."""

@@ -38,7 +38,7 @@ spread(int64_t x)
 static inline int64_t
 key_for(int64_t price_sum, int64_t latency, int64_t tpot, int64_t free_tokens)
 {
-    return spread(code_of(free_tokens) >> 2) << 3 | spread(code_of(price_sum) << 1) << 2 | spread(code_of(latency)) << 1
+    return spread(code_of(free_tokens) >> 5) << 3 | spread(code_of(price_sum) << 1) << 2 | spread(code_of(latency)) << 1
          | spread(code_of(tpot));
 }
 

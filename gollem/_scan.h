@@ -125,13 +125,15 @@ filter_providers(const int32_t *restrict provider, const int32_t *restrict liste
 }
 
 /* The lane of the least score, given what that is. */
-static inline int
+VECTORISED static int
 lane_of(const int64_t *scores, int64_t least)
 {
-    int lane = 0;
-    while (scores[lane] != least)
-        lane++;
-    return lane;
+    int64_t lane = LANES;
+    for (int64_t i = 0; i < LANES; i++) {
+        int64_t found = scores[i] == least ? i : LANES;
+        lane = found < lane ? found : lane;
+    }
+    return (int)lane;
 }
 
 VECTORISED static int64_t

@@ -105,11 +105,12 @@ cdef inline int64_t _score(const node_t *node, Query query, int64_t *scores) noe
 
 
 @cython.overflowcheck(False)
-cdef void _search(node_t *node, Query query, search_t *search) noexcept:
-    """Look through what lies below a node as long as it may hold something better, the most promising first."""
-    cdef int64_t scores[64]
-    cdef int64_t least = _score(node, query, scores)
+cdef void _search(node_t *node, Query query, int64_t least, int64_t *scores, search_t *search) noexcept:
+    """Look through what lies below a node as long as it may hold something better, the most promising first.
+    `scores` are those of its lanes; they are used up."""
+    cdef int64_t below[64]
     cdef point_t point
+    cdef node_t *child
     cdef int lane
     while least <= search.best.score and least != NO_SCORE:
         lane = lane_of(scores, least)
@@ -118,7 +119,8 @@ cdef void _search(node_t *node, Query query, search_t *search) noexcept:
         point.score = least
         if by_score(&point, &search.best) < 0:
             if node.height:
-                _search((<inner_t *>node).child[lane], query, search)
+                child = (<inner_t *>node).child[lane]
+                _search(child, query, _score(child, query, below), below, search)
             else:
                 search.best, search.page, search.lane = point, <page_t *>node, lane
         least = least_of(scores)

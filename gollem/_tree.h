@@ -444,7 +444,7 @@ static void merge(store_t *store, node_t *node)
         flatten(store, (inner_t *)node);
         return;
     }
-    if (node->count > store->limit / 4 || (node->count && up->node.count == 1))
+    if (node->count > store->limit / 2 || (node->count && up->node.count == 1))
         return;
     if (up->node.parent == NULL && up->node.count == 1)
         return; /* the last page of an empty tree */
