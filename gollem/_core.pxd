@@ -86,6 +86,10 @@ cdef extern from "_tree.h" nogil:
     void tidy_page(store_t *store, page_t *page) noexcept
 
 
+cdef extern from "_check.h" nogil:
+    const char *check_node(const store_t *store, const node_t *node) noexcept
+
+
 cdef extern from "_front.h" nogil:
     ctypedef struct point_t:
         int64_t cost
@@ -110,6 +114,7 @@ cdef struct search_t:
     point_t best
     page_t *page  # of the best; NULL: nothing was found
     int lane
+    int64_t scanned  # nodes
     int untidy_count
     page_t *untidy[32]  # scanned, and changed since they were last scanned
 

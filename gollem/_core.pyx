@@ -135,6 +135,7 @@ cdef class Book:
     cdef partition_t *partitions
     cdef int32_t partition_count
     cdef int64_t next_age
+    cdef int64_t scanned
 
     def __cinit__(self, int64_t lanes=64):
         self.free_slot = -1
@@ -154,6 +155,20 @@ cdef class Book:
     def memory_bytes(self):
         """Bytes allocated, spare pages included."""
         return self.store.bytes
+
+    def nodes_scanned(self):
+        """How many nodes all matches so far have looked at: what a match costs, without a clock."""
+        return self.scanned
+
+    def check(self):
+        """Raise AssertionError if any tree breaks a rule of its own. For tests: it reads everything."""
+        cdef int64_t i
+        cdef const char *broken
+        for i in range(self.partition_count):
+            if self.partitions[i].root != NULL:
+                broken = check_node(&self.store, &self.partitions[i].root.node)
+                if broken != NULL:
+                    raise AssertionError((<bytes>broken).decode())
 
     # --- asks -------------------------------------------------------------------------------------------------------
 
@@ -300,8 +315,9 @@ cdef class Book:
         self._check_partitions(query)
         search.page = NULL
         search.best.score = NO_SCORE
-        search.untidy_count = 0
+        search.scanned = search.untidy_count = 0
         self._search_all(query, &search)
+        self.scanned += search.scanned
         if search.page != NULL:
             if claim:
                 _take(&self.store.slots[search.page.slot[search.lane]], query.scan.need)
@@ -454,6 +470,7 @@ cdef class Book:
             if part.root != NULL:
                 _aim(query, part)
                 bounds[i] = score_page(&part.root.node, &query.scan, scores[i])
+                search.scanned += 1
         for i in range(count):
             least = least_of(bounds)
             if least == NO_SCORE or least > search.best.score:

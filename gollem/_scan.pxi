@@ -120,6 +120,7 @@ cdef void _search(node_t *node, Query query, int64_t least, int64_t *scores, sea
         if by_score(&point, &search.best) < 0:
             if node.height:
                 child = (<inner_t *>node).child[lane]
+                search.scanned += 1
                 _search(child, query, _score(child, query, below), below, search)
             else:
                 search.best, search.page, search.lane = point, <page_t *>node, lane

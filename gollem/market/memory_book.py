@@ -50,9 +50,10 @@ class _Entry:
 class MemoryBook:
     """An OrderBook of this process. Raises InvalidField or UnknownModel for what it cannot hold."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: Catalogue, lanes: int = 64) -> None:
+        """`lanes`: asks a page of the core, fewer than 64 only in tests, to have large trees of few asks."""
         self._catalogue = catalogue
-        self._core = _core.Book()
+        self._core = _core.Book(lanes)
         self._entries: dict[str, _Entry] = {}
         self._by_slot: dict[int, _Entry] = {}
         # By model, then GPU type. Bounded by the catalogue.
@@ -61,6 +62,10 @@ class MemoryBook:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def check(self) -> None:
+        """Raise AssertionError if the core breaks a rule of its own. For tests: it reads everything."""
+        self._core.check()
 
     # --- asks -------------------------------------------------------------------------------------------------------
 
