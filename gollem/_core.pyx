@@ -325,6 +325,20 @@ cdef class Book:
         self._tidy(&search)
         return found
 
+    def match_by_scan(self, Query query not None):
+        """What `match` would find, without a claim, by looking at every page: for tests and as a measure."""
+        cdef search_t search
+        cdef int i
+        self._check_partitions(query)
+        search.page = NULL
+        search.best.score = NO_SCORE
+        for i in range(query.partition_count):
+            _aim(query, &self.partitions[query.partitions[i]])
+            _scan_all(<node_t *>self.partitions[query.partitions[i]].root, query, &search)
+        if search.page == NULL:
+            return None
+        return (self._handle(search.page, search.lane), search.best.cost, search.best.latency, search.best.tpot)
+
     def front(self, Query query not None, bint policy_order, int64_t limit):
         """The Pareto front of the feasible asks in cost, latency and time per token: how many they are, and the first
         `limit` as (handle, cost_units, latency_us, tpot_ns), in the order of the policy or else of cost."""

@@ -132,6 +132,29 @@ cdef void _search(node_t *node, Query query, int64_t least, int64_t *scores, sea
             search.untidy_count += 1
 
 
+cdef void _scan_all(node_t *node, Query query, search_t *search) noexcept:
+    """The same without any thought: every page."""
+    cdef int64_t scores[64]
+    cdef int64_t least
+    cdef int lane
+    cdef point_t point
+    if node == NULL:
+        return
+    if node.height:
+        for lane in range(node.count):
+            _scan_all((<inner_t *>node).child[lane], query, search)
+        return
+    least = _score(node, query, scores)
+    if least == NO_SCORE or least > search.best.score:
+        return
+    for lane in range(node.count):
+        if scores[lane] == least:
+            _corner(node, lane, query, &point)
+            point.score = least
+            if by_score(&point, &search.best) < 0:
+                search.best, search.page, search.lane = point, <page_t *>node, lane
+
+
 # --- counting -------------------------------------------------------------------------------------------------------
 
 

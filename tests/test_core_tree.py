@@ -1,4 +1,4 @@
-"""The trees of the compiled core: a match reads few nodes, whatever happens to the asks. Nodes are counted, not seconds."""
+"""The trees of the compiled core: a match reads few nodes, whatever happens to the asks. Nodes are counted, not time."""
 
 import random
 from array import array
@@ -67,6 +67,7 @@ def test_figures_drawn_anew_at_every_report() -> None:
         market.report(market.random.sample(range(ASKS), 100))
         market.book.match(bid(), False)
     assert market.nodes_a_match() < FEW
+    assert market.book.match_by_scan(bid()) == market.book.match(bid())
     market.book.check()
 
 
@@ -80,12 +81,17 @@ def test_boxes_that_were_wide_for_a_moment() -> None:
     assert market.nodes_a_match() < FEW
 
 
-@pytest.mark.parametrize("drained", [{"slots": 0}, {"tokens": 0}])
-def test_a_depleted_front(drained: dict[str, int]) -> None:
-    """The best 95 % have nothing free."""
+@pytest.mark.parametrize("drained", [{"slots": 0}, {"tokens": 0}, None])
+def test_a_depleted_front(drained: dict[str, int] | None) -> None:
+    """The best 95 % have nothing free, or are blocked."""
     market = Market()
     by_score = sorted(range(ASKS), key=lambda i: 100 * market.rows[i][0] + market.rows[i][1] + market.rows[i][2])
-    market.report(by_score[: ASKS * 95 // 100], **drained)
+    best = by_score[: ASKS * 95 // 100]
+    if drained:
+        market.report(best, **drained)
+    else:
+        for i in best:
+            market.book.set_blocks(market.handles[i], 1)
     market.nodes_a_match(40)
     assert market.nodes_a_match() < FEW
 
