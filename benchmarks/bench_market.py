@@ -155,23 +155,28 @@ def telemetry_case(n: int, rounds: int, target: float) -> Iterator[Case]:
 def workload_cases(name: str, n: int, rounds: int, target: float | None = None) -> Iterator[Case]:
     """100 operations and one match: beside numpy's masked arg-min alone, and beside a scan of every page after the same
     operations."""
-    workload: Workload = WORKLOADS[name](n)
-    book, times, flat, peers = workload.world.book, [], [], []
-    for i in range(2 * rounds):
-        bid = workload.bid()
+    workload = WORKLOADS[name](n)
+    peers = [time_ns(lambda: workload.world.numpy_match(workload.bid())) for _ in range(max(5, rounds // 10))]
+    rounds_ns(workload, rounds, by_scan=False)
+    ours = rounds_ns(workload, rounds, by_scan=False)
+    flat = rounds_ns(workload, max(5, rounds // 4), by_scan=True)
+    yield against(f"{name}, {n:,} asks", ours, "ns", "numpy masked arg-min", median(peers), None)
+    yield against(f"{name}, {n:,} asks", ours, "ns", "flat scan", flat, target)
+
+
+def rounds_ns(workload: Workload, rounds: int, by_scan: bool) -> float:
+    """Median of the operations and the match after them."""
+    book, times = workload.world.book, []
+    for _ in range(rounds):
+        bid, change = workload.bid(), workload.change()
         query = workload.world.query(bid)
-        change, scanned = workload.change(), i % 10 == 9
         start = time.perf_counter_ns()
         change()
-        found = book.match_by_scan(query) if scanned else book.match(query)
-        (flat if scanned else times).append(time.perf_counter_ns() - start)
-        if found and not scanned:
+        found = book.match_by_scan(query) if by_scan else book.match(query)
+        times.append(time.perf_counter_ns() - start)
+        if found and not by_scan:
             book.claim(found[0], -bid.prompt_tokens - bid.max_tokens, -1)
-        if i % 20 == 0:
-            peers.append(time_ns(lambda bid=bid: workload.world.numpy_match(bid)))
-    ours = median(times[rounds:])
-    yield against(f"{name}, {n:,} asks", ours, "ns", "numpy masked arg-min", median(peers), None)
-    yield against(f"{name}, {n:,} asks", ours, "ns", "flat scan", median(flat), target)
+    return median(times)
 
 
 def front_case(n: int, rounds: int, anticorrelated: bool = False) -> Iterator[Case]:
