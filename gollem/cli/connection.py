@@ -11,7 +11,8 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from gollem.cli.failure import Failure
+from gollem.cli.advice import what_happened, what_to_do
+from gollem.cli.failure import Failure, interrupted
 from gollem.cli.output import Message
 from gollem_client import ChannelPool, Exchange, GollemClient, GollemError, Timeouts
 
@@ -19,20 +20,6 @@ T = TypeVar("T")
 Answer = TypeVar("Answer", bound=Message)
 F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_SERVER = "127.0.0.1:50051"
-# What to do about an error, by its reason.
-ADVICE = {
-    "UNAUTHENTICATED": "Make a key with `gollem keys create` and put it into GOLLEM_API_KEY.",
-    "FORBIDDEN": "This needs the key of another role or account.",
-    "UNKNOWN_MODEL": "`gollem book` lists the models.",
-    "INSUFFICIENT_CREDITS": "Lower --max-tokens, or ask the operator for `gollem credits grant`.",
-    "NO_FEASIBLE_ASK": "Loosen a limit; `gollem quote` shows what each one excludes.",
-    "CAPACITY_EXHAUSTED": "Try again in a moment.",
-    "RATE_LIMITED": "Try again in a moment.",
-    "LEDGER_UNAVAILABLE": "Repeat the command.",
-    "OUTCOME_UNKNOWN": "Repeat the command, with the same --order-id if it has one.",
-    "EXCHANGE_UNREACHABLE": "Start one with `gollem serve`, or name it with --server.",
-    "SHUTTING_DOWN": "Try again in a moment.",
-}
 
 
 @dataclass(frozen=True)
@@ -57,7 +44,7 @@ def own_failures() -> Iterator[None]:
     try:
         yield
     except GollemError as error:
-        raise Failure(error.message, ADVICE.get(error.reason, "")) from error
+        raise Failure(what_happened(error), what_to_do(error)) from error
 
 
 async def ask(server: Server, method: str, request: Message, answer_type: type[Answer]) -> Answer:
@@ -76,11 +63,11 @@ def call(server: Server, method: str, request: Message, answer_type: type[Answer
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run to the end; Ctrl-C, or a signal that cancels the work, ends it without a traceback."""
+    """Run to the end; Ctrl-C, or a signal that cancels the work, ends it in order, with exit status 130."""
     try:
         return asyncio.run(work)
     except (KeyboardInterrupt, asyncio.CancelledError):
-        raise click.Abort from None
+        raise interrupted() from None
 
 
 def server_options(command: F) -> F:

@@ -1,5 +1,6 @@
 """`gollem generate`: buys an answer, streams it to stdout, and shows what it cost."""
 
+import asyncio
 import json
 import sys
 from typing import Any
@@ -9,8 +10,12 @@ import click
 from gollem.cli import output
 from gollem.cli.bids import limit_options
 from gollem.cli.connection import Server, connect, run, server_options
-from gollem_client import GollemClient
-from gollem_client.stubs import Receipt
+from gollem.cli.failure import Failure
+from gollem_client import GollemClient, GollemError
+from gollem_client.stubs import CancelResponseState, Receipt
+
+_PAUSES_S = (0.05, 0.1, 0.2, 0.4)  # between looks at an order that is being cancelled
+_PENDING = CancelResponseState.from_string("PENDING")
 
 
 @click.command()
@@ -29,6 +34,8 @@ def generate(
 ) -> None:
     """Buy an answer to PROMPT ("-" reads it from stdin) and stream it."""
     prompt = sys.stdin.read() if prompt == "-" else prompt
+    if not prompt.strip():
+        raise Failure("the prompt is empty", 'Say something, or "-" to read it from stdin.')
     messages = [{"role": "system", "content": system}] if system else []
     messages.append({"role": "user", "content": prompt})
     run(_stream(server, relay, as_json, messages=messages, **limits, **options))
@@ -37,14 +44,38 @@ def generate(
 async def _stream(server: Server, relay: bool, as_json: bool, **request: Any) -> None:
     async with connect(server) as client:
         stream = (GollemClient.generate_via_exchange if relay else GollemClient.generate)(client, **request)
-        async for chunk in stream:
-            if not as_json:
-                click.echo(chunk.text, nl=False)
+        try:
+            async for chunk in stream:
+                if not as_json:
+                    click.echo(chunk.text, nl=False)
+        except asyncio.CancelledError:
+            click.echo("", nl=bool(stream.text) and not as_json)
+            click.echo(f"gollem: stopped; {await _end_of(client, stream)}", err=True)
+            raise
     if as_json:
         click.echo(json.dumps(_summary(stream), ensure_ascii=False))
     else:
         click.echo()
         show_receipt(stream)
+
+
+async def _end_of(client: GollemClient, stream: Any) -> str:
+    """What became of an order whose answer was left: to cancel it once more tells."""
+    if stream.match is None:
+        return "the bid is withdrawn, and nothing is charged"
+    try:
+        for pause_s in _PAUSES_S:
+            answer = await client.cancel(stream.match.order_id)
+            if answer.state != _PENDING:
+                break
+            await asyncio.sleep(pause_s)
+        else:
+            return "what was delivered will be charged: see `gollem transactions`"
+    except GollemError as error:
+        return f"whether it was charged is not known ({error.message}): see `gollem transactions`"
+    charged_atoms = output.atoms(stream.match.held) - output.atoms(answer.refunded)
+    charged = f"{output.money_atoms(charged_atoms)} charged" if charged_atoms else "nothing is charged"
+    return f"the order is cancelled, {charged}"
 
 
 def show_receipt(stream: Any) -> None:

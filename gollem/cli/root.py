@@ -13,6 +13,7 @@ COMMANDS = {
     "keys": ("gollem.cli.keys:keys", "make, list and revoke API keys"),
     "credits": ("gollem.cli.grants:credits_", "give an account credits"),
     "generate": ("gollem.cli.generate:generate", "buy an answer and stream it"),
+    "models": ("gollem.cli.models:models", "show what the catalogue has"),
     "match": ("gollem.cli.bids:match", "match a bid and hold its cost"),
     "quote": ("gollem.cli.bids:quote", "show the front for a bid; nothing is deducted"),
     "book": ("gollem.cli.book:book", "show the order book and draw its front"),

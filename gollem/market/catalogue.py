@@ -73,6 +73,10 @@ class Catalogue:
         """All, in the file's order."""
         return tuple(self._models.values())
 
+    def aliases(self, name: str) -> list[str]:
+        """Other names of the model of this name, in the file's order."""
+        return [alias for alias, model in self._aliases.items() if model == name]
+
     @property
     def gpus(self) -> Mapping[str, int]:
         """Multipliers in hundredths by GPU type."""

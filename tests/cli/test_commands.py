@@ -1,16 +1,21 @@
 """The commands' own errors: one line that says what is wrong and what to do, status 1; 2 for usage; no traceback."""
 
+import json
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner, Result
 
 from gollem.cli import main
+from gollem.cli.advice import what_happened, what_to_do
+from gollem.cli.failure import Failure
 from gollem.cli.keys import write_secret
 from gollem.cli.root import COMMANDS
+from gollem_client.errors import ProviderFailed
 
 NOBODY = "127.0.0.1:9"
 
@@ -94,6 +99,43 @@ def test_a_key_is_never_an_option() -> None:
         assert command is not None
         options = [option for parameter in command.params for option in parameter.opts]
         assert not {"--key", "--api-key"} & set(options)
+
+
+def test_models_shows_the_catalogue_and_asks_no_exchange(gollem) -> None:  # type: ignore[no-untyped-def]
+    shown = gollem("models").stdout
+    assert "meta-llama/Llama-3.1-8B-Instruct" in "".join(shown.split())
+    assert max(map(len, shown.splitlines())) <= 80
+    [gpt] = [row for row in json.loads(gollem("models", "--json").stdout) if row["model"] == "gpt-3"]
+    assert gpt == {
+        "model": "gpt-3",
+        "aliases": ["gpt3"],
+        "multiplier": "1",
+        "context_tokens": 4096,
+        "reference_usd_per_mtok": "250.00",
+        "reference_latency_ms": 500.0,
+        "reference_throughput_tps": 60.0,
+    }
+    assert gollem("models", "--set", "market.catalogue=/nowhere").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [("what", "what. Do."), ("what?", "what? Do."), ("what.", "what. Do."), ("log:\n  x\n", "log:\n  x\nDo.")],
+)
+def test_advice_follows_a_sentence(message: str, shown: str) -> None:
+    assert Failure(message, "Do.").message == shown
+
+
+def failed(**more: Any) -> ProviderFailed:
+    return ProviderFailed("provider c: it failed (Z)", tried=(("a", "X"), ("b", "Y"), ("c", "Z")), **more)
+
+
+def test_providers_that_failed_are_all_named_with_why() -> None:
+    assert what_happened(failed()) == "provider c: it failed (Z); tried a (X), b (Y), c (Z)"
+    one = ProviderFailed("provider a: it failed (X)", tried=(("a", "X"),))
+    assert what_happened(one) == "provider a: it failed (X)"
+    assert "Nothing is charged" in what_to_do(failed())
+    assert "is paid for" in what_to_do(failed(text="half an"))
 
 
 def test_config_shows_what_wins(gollem, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -1,8 +1,12 @@
-"""`gollem demo` as a newcomer runs it, with the real model; and that it leaves nothing behind."""
+"""`gollem demo` as a newcomer runs it, with the real model; that it leaves nothing behind, or all of it with --keep."""
 
 import json
+import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from decimal import Decimal
 from pathlib import Path
 
@@ -10,12 +14,23 @@ KEYS = [
     "text", "provider_id", "front_size", "prompt_tokens", "completion_tokens", "ttft_ms",
     "held", "charged", "refunded", "provider_share", "fee", "audit_ok",
 ]  # fmt: skip
+COMMAND = [sys.executable, "-m", "gollem", "demo"]
+TIMEOUT_S = 120
+
+
+def environment(folder: Path) -> dict[str, str]:
+    return {"TMPDIR": str(folder), "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "COLUMNS": "100"}
+
+
+def shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """As pasted into a shell."""
+    return subprocess.run(
+        ["/bin/sh", "-c", command], env=environment(folder), capture_output=True, text=True, timeout=TIMEOUT_S
+    )
 
 
 def test_the_demo_shows_it_all_and_leaves_nothing(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "gollem", "demo"]
-    environment = {"TMPDIR": str(tmp_path), "PATH": "/usr/bin:/bin"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(COMMAND, env=environment(tmp_path), capture_output=True, text=True, timeout=TIMEOUT_S)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 1
     figures = json.loads(done.stdout)
@@ -27,3 +42,51 @@ def test_the_demo_shows_it_all_and_leaves_nothing(tmp_path: Path) -> None:
     assert figures["audit_ok"] is True
     assert figures["front_size"] == 2
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_kept_runs_on_and_every_command_that_is_printed_works(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*COMMAND, "--keep"], env=environment(tmp_path), capture_output=True, text=True, timeout=TIMEOUT_S
+    )
+    assert done.returncode == 0, done.stderr
+    _, _, printed = done.stderr.partition("Still running, in ")
+    export, *commands, end = [line.strip() for line in printed.splitlines() if line.startswith("  ")]
+    pids = [int(pid) for pid in re.findall(r" (\d+)\b", end.partition("&&")[0])]
+    try:
+        assert len(pids) == 5
+        assert len(commands) == 7
+        for command in commands:
+            tried = shell(f"{export} && {command}", tmp_path)
+            assert tried.returncode == 0, f"{command}\n{tried.stderr}"
+            assert tried.stdout.strip()
+    finally:
+        ended = shell(end, tmp_path)
+        deadline = time.monotonic() + 20
+        while any(map(alive, pids)) and time.monotonic() < deadline:
+            pass
+    assert ended.returncode == 0, ended.stderr
+    assert not any(map(alive, pids))
+
+
+def test_ctrl_c_ends_it_all_in_one_line(tmp_path: Path) -> None:
+    with subprocess.Popen(COMMAND, env=environment(tmp_path), stderr=subprocess.PIPE, text=True) as demo:
+        assert demo.stderr is not None
+        line = next(line for line in demo.stderr if "front of" in line)  # everything has been started
+        assert line
+        demo.send_signal(signal.SIGINT)
+        rest = demo.stderr.read()
+        demo.wait(60)
+    assert demo.returncode == 130
+    assert rest.splitlines()[-1] == "stopped: everything has been ended, and nothing is left"
+    assert "Traceback" not in rest
+    assert "Aborted" not in rest
+    assert list(tmp_path.iterdir()) == []
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    # A child of nobody stays a zombie where nothing reaps: it has ended all the same.
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

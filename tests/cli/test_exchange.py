@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -126,9 +127,12 @@ def test_match_holds_and_a_replay_holds_nothing_more(shop: Shop) -> None:
     ("words", "said"),
     [
         (("match", *BID, "--max-latency", "1"), "`gollem quote` shows what each one excludes"),
-        (("match", *BID[2:], "--model", "gpt-5"), "gpt-5"),
+        (("match", *BID[2:], "--model", "gpt-5"), "? `gollem models` lists the catalogue."),
+        (("quote", *BID, "--max-price", "1e-3"), "max_price: must be a decimal"),
+        (("generate", " ", *BID[:2]), "the prompt is empty"),
+        (("match", *BID[2:], "--model", "gpt-4"), "no provider offers this model now. `gollem book` shows"),
         (("quote", *BID, "--max-price", "1.123456789"), "max_price"),
-        (("balance", "--account", "bob"), "another role or account"),
+        (("balance", "--account", "bob"), "own account only. Name the key of another role or account"),
         (("credits", "grant", "--account", "alice", "--amount", "1"), "another role or account"),
         (("generate", "hi", *BID[:2]), "provider"),
     ],
@@ -155,6 +159,26 @@ def test_a_revoked_key_is_good_for_nothing(shop: Shop) -> None:
     assert made["key"] not in listed
     assert "revoked" in shop.gollem("keys", "revoke", made["key_id"], "--data", shop.data)
     shop.gollem("balance", account="eve", status=1)
+
+
+def test_nobody_is_told_to_loosen_a_limit_where_nothing_is_offered(shop: Shop) -> None:
+    assert "oosen" not in shop.gollem("match", *BID[2:], "--model", "gpt-4", status=1)
+
+
+def test_a_book_that_is_watched_shows_what_changes_until_ctrl_c(shop: Shop) -> None:
+    command = [sys.executable, "-m", "gollem", "book", "--watch", "--json", "--server", f"127.0.0.1:{shop.port}"]
+    command += ["--key-file", str(shop.folder / "alice"), "--model", "smollm2"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        before = json.loads(watching.stdout.readline())["models"][0]
+        shop.gollem("match", *BID, "--order-id", "watched")
+        after = json.loads(watching.stdout.readline())["models"][0]
+        watching.send_signal(signal.SIGINT)
+        _, said = watching.communicate(timeout=10)
+    assert int(after["free_slots"]) == int(before["free_slots"]) - 1
+    assert watching.returncode == 130
+    assert "Traceback" not in said
+    assert "Aborted" not in said
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,25 @@ async def test_children_end_with_a_signal(tmp_path: Path, number: int) -> None:
     assert not any(map(alive, pids))
 
 
+async def test_a_second_ctrl_c_leaves_no_child_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gollem.cli.demo.processes.STOP_TIMEOUT_S", 0.3)
+    pids = []
+
+    async def wait_for_ever() -> None:
+        async with Processes(tmp_path) as processes:
+            await processes.start("deaf", DEAF)
+            await processes.wait_until("deaf", lambda: said_up(processes), 10)
+            pids.extend(processes.pids())
+            asyncio.get_running_loop().call_later(0.1, os.kill, os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.Event().wait()
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(wait_for_ever())
+    assert pids
+    assert not any(map(alive, pids))
+
+
 async def test_one_that_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gollem.cli.demo.processes.STOP_TIMEOUT_S", 0.2)
     async with Processes(tmp_path) as processes:

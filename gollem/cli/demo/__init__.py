@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from gollem.cli.connection import run
+from gollem.cli.failure import Failure
 
 
 @click.command()
@@ -20,6 +21,8 @@ def demo(keep: bool, prompt: str) -> None:
     """
     from gollem.cli.demo import story
 
+    if not prompt.strip():
+        raise Failure("the prompt is empty")
     folder = Path(tempfile.mkdtemp(prefix="gollem-demo-"))
     outcome = run(story.tell(folder, prompt, keep))
     click.echo(json.dumps(outcome.figures, ensure_ascii=False))

@@ -39,10 +39,13 @@ class Processes:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        loop = asyncio.get_running_loop()
+        for number in _ENDING:
+            loop.add_signal_handler(number, _ignore)  # a second Ctrl-C must leave no child behind; stopping is bounded
         if not self._kept or error:
             await asyncio.shield(self.stop())
         for number in _ENDING:
-            asyncio.get_running_loop().remove_signal_handler(number)
+            loop.remove_signal_handler(number)
 
     async def start(self, name: str, command: Sequence[str], environment: dict[str, str] | None = None) -> None:
         """Start a child. It gets a session of its own, so that a Ctrl-C reaches only us, and we end it in order."""
@@ -95,6 +98,10 @@ class Processes:
     def _tail(self, name: str) -> str:
         lines = self.log(name).read_text(errors="replace").splitlines()[-_LOG_LINES:]
         return "\n".join(f"    {line}" for line in lines) or "    (it wrote nothing)"
+
+
+def _ignore() -> None:
+    pass
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:

@@ -54,6 +54,7 @@ async def tell(folder: Path, prompt: str, keep: bool) -> Outcome:
                 farewell.say(stage, processes.pids(), screen)
     except asyncio.CancelledError:
         farewell.clear(folder)
+        screen.print("\nstopped: everything has been ended, and nothing is left", style="bold")
         raise
     if not keep:
         farewell.clear(folder)

@@ -1,0 +1,51 @@
+"""What to do about an error of the exchange or of a provider, by its reason and figures."""
+
+from gollem_client import GollemError
+from gollem_client.errors import NoFeasibleAsk, ProviderFailed
+
+_ADVICE = {
+    "UNAUTHENTICATED": "Make a key with `gollem keys create` and put it into GOLLEM_API_KEY.",
+    "FORBIDDEN": "Name the key of another role or account with --key-file.",
+    "UNKNOWN_MODEL": "`gollem models` lists the catalogue.",
+    "INSUFFICIENT_CREDITS": "Lower --max-tokens, or ask the operator for `gollem credits grant`.",
+    "CAPACITY_EXHAUSTED": "Try again in a moment.",
+    "RATE_LIMITED": "Try again in a moment.",
+    "LEDGER_UNAVAILABLE": "Repeat the command.",
+    "OUTCOME_UNKNOWN": "Repeat the command, with the same --order-id if it has one.",
+    "EXCHANGE_UNREACHABLE": "Start one with `gollem serve`, or name it with --server.",
+    "SHUTTING_DOWN": "Try again in a moment.",
+}
+
+
+def what_happened(error: GollemError) -> str:
+    """The error's own words; where several providers were tried, each of them and why it failed."""
+    if not isinstance(error, ProviderFailed):
+        return error.message
+    earlier = [f"{name} ({reason})" for name, reason in error.tried if f"{name} ({reason})" not in error.message]
+    if len(error.tried) < 2 or not earlier:
+        return error.message
+    tried = ", ".join(f"{name} ({reason})" for name, reason in error.tried)
+    return f"{error.message.removesuffix('.')}; tried {tried}"
+
+
+def what_to_do(error: GollemError) -> str:
+    """A sentence, or nothing."""
+    if isinstance(error, ProviderFailed):
+        return _after_failure(error)
+    if error.reason == "NO_FEASIBLE_ASK" and isinstance(error, NoFeasibleAsk):
+        return _without_ask(error)
+    return _ADVICE.get(error.reason, "")
+
+
+def _after_failure(error: ProviderFailed) -> str:
+    if error.text:
+        return "What had been received is paid for; `gollem transactions` shows it."
+    return "Nothing is charged. Try again in a moment, or name others with --only and --exclude."
+
+
+def _without_ask(error: NoFeasibleAsk) -> str:
+    """A limit can be loosened only where there is an ask that it excludes."""
+    if not any(error.excluded_by.values()):
+        return "`gollem book` shows what is offered."
+    loosen = "Loosen a limit; `gollem quote` shows what each one excludes."
+    return f"Try again in a moment. {loosen}" if error.may_change else loosen
