@@ -115,6 +115,18 @@ class HoldClosed(CallerError):
     reason = "HOLD_CLOSED"
 
 
+class WrongState(CallerError):
+    """What it is about is not in the state this needs; figures: kind, id, state (ABSENT if it is not there)."""
+
+    reason = "WRONG_STATE"
+
+
+class BalanceChanged(CallerError):
+    """A balance is not what this was computed from any more: read again; figures: account."""
+
+    reason = "BALANCE_CHANGED"
+
+
 class TooManyStreams(CallerError):
     """The caller has as many streams or resting bids as it may; figures: limit."""
 
