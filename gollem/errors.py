@@ -121,10 +121,10 @@ class WrongState(CallerError):
     reason = "WRONG_STATE"
 
 
-class BalanceChanged(CallerError):
-    """A balance is not what this was computed from any more: read again; figures: account."""
+class StaleRead(CallerError):
+    """What this was computed from is not so any more: read again; figures: what."""
 
-    reason = "BALANCE_CHANGED"
+    reason = "STALE_READ"
 
 
 class TooManyStreams(CallerError):

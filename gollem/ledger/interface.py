@@ -27,7 +27,7 @@ class Ledger(Protocol):
         """Write the transaction if every guard holds.
 
         The same key and fingerprint again: `Posted(applied=False, entry=<the first>)`, whatever the guards would say
-        now. Raises KeyReused (same key, other fingerprint); InsufficientCredits, BalanceChanged, AccountFrozen,
+        now. Raises KeyReused (same key, other fingerprint); InsufficientCredits, StaleRead, AccountFrozen,
         HoldClosed, WrongState (a guard); `InvariantBroken` for a transaction that does not sum to zero or leaves the
         range, before the store is touched.
         """

@@ -124,7 +124,7 @@ class AvailableAtLeast:
 
 @dataclass(frozen=True, slots=True)
 class BalanceIs:
-    """The account has exactly this: what the transaction was computed from. Refused: BalanceChanged, which asks the
+    """The account has exactly this: what the transaction was computed from. Refused: StaleRead, which asks the
     caller to read again. An account that was never used has 0."""
 
     account: str
@@ -152,7 +152,8 @@ class HoldOpen:
 
 @dataclass(frozen=True, slots=True)
 class RecordIs:
-    """The record is there, in one of these states, and each of these fields is this. Refused: WrongState."""
+    """The record is there in one of these states (else WrongState), and each of these fields is this (else StaleRead).
+    """
 
     kind: str
     id: str
