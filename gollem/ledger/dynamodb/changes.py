@@ -30,11 +30,12 @@ _LIMIT = MAX_ATOMS - 1
 @dataclass(frozen=True, slots=True)
 class Change:
     """Amounts are atoms. `least`, `most` and `exact` bound the balance before the change, `held_least` and `held_most`
-    the memo of what is held; `active` is what the account becomes (None: as it is)."""
+    the memo of what is held; `active` is what the account becomes (None: as it is). `entries` is how many transactions
+    move money of it: the account counts them, so that an audit knows which ones it has seen."""
 
     atoms: int = 0
     held: int = 0
-    legs: int = 0
+    entries: int = 0
     least: int = -_LIMIT
     most: int = _LIMIT
     exact: int | None = None
@@ -53,7 +54,7 @@ class Change:
         return Change(
             atoms=self.atoms + later.atoms,
             held=self.held + later.held,
-            legs=self.legs + later.legs,
+            entries=self.entries + later.entries,
             least=max(self.least, later.least - self.atoms),
             most=min(self.most, later.most - self.atoms),
             exact=exact,
@@ -94,17 +95,17 @@ def _moved(account: str, atoms: int) -> Change:
     """A leg, and the bounds that keep the account in its range."""
     if atoms < 0:
         floor = 0 if bounds(account) in (Bounds.FLOOR, Bounds.CREDIT_ONLY) else -_LIMIT
-        return Change(atoms=atoms, legs=1, least=floor - atoms)
+        return Change(atoms=atoms, entries=1, least=floor - atoms)
     ceiling = 0 if bounds(account) is Bounds.CEILING else _LIMIT
-    return Change(atoms=atoms, legs=1, most=ceiling - atoms)
+    return Change(atoms=atoms, entries=1, most=ceiling - atoms)
 
 
 def _effect(effect: Effect) -> tuple[str, Change]:
     match effect:
         case OpenHold(hold):
-            return hold.user, Change(held=hold.amount_atoms, held_most=_LIMIT - hold.amount_atoms)
+            return hold.user, Change(held=hold.amount_atoms, entries=1, held_most=_LIMIT - hold.amount_atoms)
         case CloseHold(_, user, atoms) | ReduceHold(_, user, atoms):
-            return user, Change(held=-atoms, held_least=atoms)
+            return user, Change(held=-atoms, entries=1, held_least=atoms)
         case SetUserActive(user, active):
             return user, Change(active=active)
     return "", Change()
@@ -129,7 +130,7 @@ def _beside(one: Change | None, other: Change) -> Change:
         one,
         atoms=one.atoms + other.atoms,
         held=one.held + other.held,
-        legs=one.legs + other.legs,
+        entries=max(one.entries, other.entries),
         least=max(one.least, other.least),
         most=min(one.most, other.most),
         exact=one.exact if other.exact is None else other.exact,
@@ -185,9 +186,9 @@ def _or_absent(condition: str, attribute: str, allowed: bool) -> str:
 
 def _update(account: str, change: Change, values: Item) -> str:
     sets, adds, removes = [], [], []
-    if change.legs:
-        adds += ["balance :atoms", "legs :legs"]
-        values |= {":atoms": number(change.atoms), ":legs": number(change.legs)}
+    if change.entries:
+        adds += ["balance :atoms", "entries :entries"]
+        values |= {":atoms": number(change.atoms), ":entries": number(change.entries)}
     if change.held:
         adds.append("held :held")
         values[":held"] = number(change.held)
@@ -195,7 +196,7 @@ def _update(account: str, change: Change, values: Item) -> str:
         removes += ["frozen"] if change.active else []
         sets += [] if change.active else ["frozen = :frozen"]
         values |= {} if change.active else {":frozen": {"BOOL": True}}
-    if change.legs and account.startswith("PM:"):
+    if change.entries and account.startswith("PM:"):
         _index_earnings(account, change, values, sets, removes)
     parts = (("SET", sets), ("REMOVE", removes), ("ADD", adds))
     return " ".join(f"{verb} {', '.join(clauses)}" for verb, clauses in parts if clauses)

@@ -10,7 +10,7 @@ import random
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 from uuid import uuid4
 
 import aioboto3
@@ -201,10 +201,7 @@ class Client:
         if code in _UNDER_WAY or error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500) >= 500:
             attempts.may_be_written = True
             return code
-        self._unavailable(error, attempts)
-
-    def _unavailable(self, error: ClientError, attempts: _Attempts) -> NoReturn:
-        if _code(error) == "ResourceNotFoundException":
+        if code == "ResourceNotFoundException":
             raise LedgerUnavailable(f"{self._address} is not there: `gollem ledger create` makes it") from error
         if attempts.may_be_written:
             raise OutcomeUnknown(f"the ledger refuses, and may have written before: {error}") from error

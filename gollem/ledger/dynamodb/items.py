@@ -1,16 +1,16 @@
 """The layout of the single table: what is an item, under which keys, and how it is written and read. Pure.
 
-| item             | pk                        | sk              | `dated` index (dated, dated_by)| `listed` index (listed, pk) |
-|------------------|---------------------------|-----------------|--------------------------------|-----------------------------|
-| entry, its key   | `T#{key}`                 | `TX`            | `J#{yyyymmdd}#{0..15}`, number |                             |
-| account          | `A#{account}`             | `ACCT`          |                                |                             |
-| earnings         | `PM#{provider}#{shard}`   | `{yyyymmdd}`    | `MAT`, day and provider        |                             |
-| hold             | `H#{order}`               | `HOLD`          | `HX#{0..15}`, deadline         | `HO#{0..15}`                |
-| record           | `R#{kind}#{id}`           | `REC`           |                                | `R#{kind}#{state}`          |
-| statement line   | `L#{owner}#{0..3}`        | its cursor      |                                |                             |
+| item           | pk                      | sk           | index `dated`: dated, dated_by    | index `listed`: listed |
+|----------------|-------------------------|--------------|-----------------------------------|------------------------|
+| entry          | `T#{key}`               | `TX`         | `J#{yyyymmdd}#{0..15}`, number    |                        |
+| account        | `A#{account}`           | `ACCT`       |                                   |                        |
+| earnings       | `PM#{provider}#{shard}` | `{yyyymmdd}` | `MAT`, day and provider           |                        |
+| hold           | `H#{order}`             | `HOLD`       | `HX#{0..15}`, deadline and order  | `HO#{0..15}`           |
+| record         | `R#{kind}#{id}`         | `REC`        |                                   | `R#{kind}#{state}`     |
+| statement line | `L#{owner}#{0..3}`      | its cursor   |                                   |                        |
 
-Both indexes are sparse: a hold leaves them when it is closed, earnings when they have matured, a record when it waits
-for nothing. They only find candidates; money is never read from one.
+The index `listed` is ordered by pk. Both are sparse: a hold leaves them when it is closed, earnings when they have
+matured, a record when it waits for nothing. They only find candidates; money is never read from one.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Transactions compiled to one TransactWriteItems: one item a key, entry, hold, record, account and statement line. Pure.
+"""Transactions compiled to one TransactWriteItems: an item a key, hold, record, account and statement line. Pure.
 
 What belongs to one transaction alone (its key, holds and records) says by its place in the answer which transaction was
 refused. Accounts are shared: several transactions change one item at once.

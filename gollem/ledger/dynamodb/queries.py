@@ -1,4 +1,4 @@
-"""Lists out of the table: pages of a query, the first of several shards merged, items by their keys. Nothing of money."""
+"""Lists out of the table: pages of a query, the first of several shards merged, items by their keys."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable

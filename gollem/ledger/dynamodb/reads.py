@@ -67,7 +67,7 @@ async def account_atoms(client: Client, account: str) -> int:
 
 async def provider_balance(client: Client, provider: str) -> ProviderBalance:
     """All its accounts at one moment, so that what matures meanwhile is neither missed nor counted twice."""
-    buckets = [name for name in await _earnings(client, provider)]
+    buckets = await _earnings(client, provider)
     payable, debt = payable_account(provider), provider_debt(provider)
     seen = await Snapshot.take(client, [items.account_key(name) for name in (payable, debt, *buckets[:_MAX_BUCKETS])])
     maturing_atoms = sum(seen.balance_atoms(name) for name in buckets[:_MAX_BUCKETS])

@@ -34,10 +34,6 @@ class Snapshot:
     def held_atoms(self, account: str) -> int:
         return items.integer(self._item(items.account_key(account)), "held")
 
-    def legs(self, account: str) -> int:
-        """How many legs the account has had."""
-        return items.integer(self._item(items.account_key(account)), "legs")
-
     def is_active(self, user: str) -> bool:
         return "frozen" not in self._item(items.account_key(user_account(user)))
 
