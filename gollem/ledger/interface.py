@@ -57,7 +57,7 @@ class Ledger(Protocol):
         """Records of a kind in a state that waits for something (`records.is_listed`), by id, those after `after`."""
 
     async def due_earnings(self, until_day: str, limit: int = 256) -> list[Earnings]:
-        """Earnings of days up to and with `until_day` (yyyymmdd) that have not matured, by day, then provider."""
+        """Earnings of days up to and with `until_day` (yyyymmdd) that have not matured, the oldest day first."""
 
     async def user_statement(
         self, user: str, cursor: str = "", limit: int = 50, only: StatementFilter = EVERYTHING

@@ -5,6 +5,8 @@ Only those can be listed, so that a store keeps an index of what is under way an
 
 from collections.abc import Mapping
 
+from gollem.errors import InvariantBroken
+
 PURCHASE = "purchase"
 REFUND = "refund"
 PROVIDER = "provider"
@@ -30,3 +32,9 @@ _LISTED: Mapping[str, frozenset[str]] = {
 def is_listed(kind: str, state: str) -> bool:
     """Whether `Ledger.records` lists records of the kind while they are in the state."""
     return state in _LISTED.get(kind, frozenset())
+
+
+def require_listed(kind: str, state: str) -> None:
+    """Raises InvariantBroken unless such records are listed."""
+    if not is_listed(kind, state):
+        raise InvariantBroken(f"records {kind} {state} are not listed")

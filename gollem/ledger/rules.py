@@ -50,7 +50,7 @@ def hold(hold: Hold, fingerprint: str, now_ms: int) -> Transaction:
         legs=(Leg(user_account(hold.user), -amount), Leg(hold_account(hold.order_id), amount)),
         fingerprint=fingerprint,
         at_ms=now_ms,
-        guards=(UserActive(hold.user), AvailableAtLeast(hold.user, amount)),
+        guards=(UserActive(hold.user), AvailableAtLeast(user_account(hold.user), amount)),
         effects=(OpenHold(hold),),
         order_id=hold.order_id,
     )

@@ -44,7 +44,7 @@ async def state(ledger: Ledger, users: Sequence[str] = ("alice",)) -> object:
         [await ledger.balance(user) for user in users],
         [await ledger.user_statement(user) for user in users],
         await ledger.provider_statement("acme"),
-        await ledger.earned_atoms("acme"),
+        (await ledger.provider_balance("acme")).earned_atoms,
         await ledger.open_holds(),
         await ledger.audit(),
     )
@@ -70,7 +70,7 @@ class LedgerContract:
     async def test_unknown_user_has_nothing_and_is_active(self, ledger: Ledger) -> None:
         assert await ledger.balance("nobody") == Balance(0, 0, True)
         assert await ledger.user_statement("nobody") == []
-        assert await ledger.earned_atoms("nobody") == 0
+        assert (await ledger.provider_balance("nobody")).earned_atoms == 0
         assert await ledger.find_hold("none") is None
         assert await ledger.find_entry("hold:none") is None
 
@@ -101,7 +101,7 @@ class LedgerContract:
         legs = {leg.account.split(":")[0]: leg.amount_atoms for leg in posted.entry.legs}
         assert legs == {"H": -100, "PM": 57, "R": 3, "U": 40}
         assert await ledger.balance("alice") == Balance(40, 0, True)
-        assert await ledger.earned_atoms("acme") == 57
+        assert (await ledger.provider_balance("acme")).earned_atoms == 57
         closed = await ledger.find_hold("order-1")
         assert closed == replace(hold, state=HoldState.SETTLED)
         assert closed.remaining_atoms == 0
@@ -121,7 +121,7 @@ class LedgerContract:
 
         assert " ".join(leg.account.split(":")[0] for leg in posted.entry.legs) == accounts
         assert await ledger.balance("alice") == Balance(100 - usage_atoms, 0, True)
-        assert await ledger.earned_atoms("acme") == usage_atoms - fee_atoms
+        assert (await ledger.provider_balance("acme")).earned_atoms == usage_atoms - fee_atoms
 
     async def test_earnings_of_two_days_and_all_shards_are_one_sum(self, ledger: Ledger) -> None:
         await ledger.post(granting(1_000))
@@ -134,8 +134,8 @@ class LedgerContract:
             accounts |= {leg.account.rsplit(":", 1)[0] for leg in posted.entry.legs if leg.account.startswith("PM:")}
 
         assert accounts == {"PM:acme:20270115", "PM:acme:20270116"}
-        assert await ledger.earned_atoms("acme") == 180
-        assert await ledger.earned_atoms("acm") == 0
+        assert (await ledger.provider_balance("acme")).earned_atoms == 180
+        assert (await ledger.provider_balance("acm")).earned_atoms == 0
         assert len(await ledger.provider_statement("acme")) == 20
 
     async def test_void_gives_all_back(self, ledger: Ledger) -> None:
@@ -295,8 +295,8 @@ class LedgerContract:
             {"detail": "\ud800"},
             {"detail": "x" * 65_537},
             {"guards": ()},
-            {"guards": (AvailableAtLeast("alice", 99),)},
-            {"guards": (AvailableAtLeast("bob", 100),)},
+            {"guards": (AvailableAtLeast("U:alice", 99),)},
+            {"guards": (AvailableAtLeast("U:bob", 100),)},
             {"effects": ()},
             {"effects": (OpenHold(hold_of(amount_atoms=99)),)},
             {"effects": (OpenHold(hold_of(provider="a:b")),)},
@@ -348,7 +348,7 @@ class LedgerContract:
         assert [result is not HoldClosed for result in results] == same_key
         settled = winner.kind is Kind.SETTLE
         assert await ledger.balance("alice") == Balance(40 if settled else 100, 0, True)
-        assert await ledger.earned_atoms("acme") == (57 if settled else 0)
+        assert (await ledger.provider_balance("acme")).earned_atoms == (57 if settled else 0)
 
     async def test_void_after_expiry_is_answered_by_the_expiry(self, ledger: Ledger) -> None:
         hold = hold_of()
@@ -458,7 +458,7 @@ class LedgerContract:
         await asyncio.gather(*(one(number) for number in range(500)))
 
         assert await ledger.balance("alice") == Balance(10**6 - charged, 0, True)
-        assert await ledger.earned_atoms("acme") == charged - fees
+        assert (await ledger.provider_balance("acme")).earned_atoms == charged - fees
 
     # --- lists ------------------------------------------------------------------------------------------------------
 
@@ -481,7 +481,7 @@ class LedgerContract:
         while page:
             seen += page
             await ledger.post(granting(1, grant_id=f"late-{len(seen)}"))
-            page = await ledger.user_statement("alice", before=page[-1].cursor, limit=3)
+            page = await ledger.user_statement("alice", cursor=page[-1].cursor, limit=3)
 
         assert [line.amount_atoms for line in seen] == list(range(10, 0, -1))
         assert [line.cursor for line in seen] == sorted((line.cursor for line in seen), reverse=True)

@@ -10,6 +10,7 @@ import random
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from uuid import uuid4
 
@@ -109,9 +110,8 @@ class Client:
             read_timeout=self._read_timeout_s,
             parameter_validation=False,
         )
-        session = aioboto3.Session(region_name=self._address.region or None)
         try:
-            opening = session.client("dynamodb", endpoint_url=self._address.endpoint or None, config=config)
+            opening = _session(self._address.region).client("dynamodb", endpoint_url=self._address.endpoint or None, config=config)
             self._vendor = await self._stack.enter_async_context(opening)
         except (BotoCoreError, ValueError) as error:
             raise LedgerUnavailable(f"no client for {self._address}: {error}") from error
@@ -210,6 +210,12 @@ class Client:
     def _require_reachable(self, error: Exception) -> None:
         if isinstance(error, _NO_CREDENTIALS):
             raise LedgerUnavailable(f"no credentials for {self._address}: {error}") from error
+
+
+@lru_cache(maxsize=4)
+def _session(region: str) -> Any:
+    """One a process and region: to read the service's description takes a tenth of a second."""
+    return aioboto3.Session(region_name=region or None)
 
 
 def _token() -> str:
