@@ -45,7 +45,7 @@ class Bounds(Enum):
     FREE = "any balance"  # the platform's own
 
 
-_BOUNDS = {prefix: Bounds.FLOOR for prefix in ("U", "H", "PM", "P", "PO", "RF")}
+_BOUNDS = dict.fromkeys(("U", "H", "PM", "P", "PO", "RF"), Bounds.FLOOR)
 _BOUNDS |= {"D": Bounds.CEILING, "DP": Bounds.CEILING, "R": Bounds.CREDIT_ONLY}
 
 

@@ -3,19 +3,17 @@
 Plain synchronous code over a cursor; who begins and commits is not its matter.
 """
 
-import json
 import sqlite3
 from dataclasses import dataclass
 
-from gollem.errors import GollemError, InvariantBroken
+from gollem.errors import InvariantBroken
 from gollem.ledger import checks, sqlite_reads
 from gollem.ledger.accounts import Bounds, bounds, is_hold, is_user, statement_of, user_account
 from gollem.ledger.audit import seal
-from gollem.ledger.records import is_listed
-from gollem.ledger.refusals import Refused, replayed, require
+from gollem.ledger.refusals import Refused, replayed
+from gollem.ledger.sqlite_records import change_records, require_what_was_read
 from gollem.ledger.types import (
     AvailableAtLeast,
-    BalanceIs,
     CloseHold,
     Entry,
     Hold,
@@ -24,13 +22,8 @@ from gollem.ledger.types import (
     Leg,
     OpenHold,
     Posted,
-    PutRecord,
-    Record,
-    RecordIs,
     ReduceHold,
-    SetUserActive,
     Transaction,
-    UpdateRecord,
     UserActive,
 )
 
@@ -62,13 +55,6 @@ WHERE account = ? AND balance_atoms >= ? AND active >= ?
 _INSERT_USER = """
 INSERT INTO account (account, balance_atoms, held_atoms) VALUES (?, ?, ?) ON CONFLICT (account) DO NOTHING
 """
-_SET_ACTIVE = """
-INSERT INTO account (account, balance_atoms, active) VALUES (?, 0, ?)
-ON CONFLICT (account) DO UPDATE SET active = excluded.active
-"""
-_INSERT_RECORD = """
-INSERT INTO record (kind, id, state, fields, is_listed) VALUES (?, ?, ?, ?, ?) ON CONFLICT (kind, id) DO NOTHING
-"""
 _NO_DEADLINE = 2**63 - 1
 
 
@@ -86,48 +72,20 @@ def write(cursor: sqlite3.Cursor, transaction: Transaction, sequence: int) -> Po
     """Write the transaction as entry number `sequence`, or answer with the first of its key.
 
     Raises Refused, KeyReused, InvariantBroken and sqlite3.Error; whatever it wrote until then is the caller's to roll
-    back, and then `refusal` says why."""
+    back, and then `sqlite_records.refusal` says why."""
     entry = checks.entry_of(transaction, sequence)
     if not _insert_entry(cursor, entry):
         first = sqlite_reads.find_entry(cursor, transaction.key)
         if first is None:
             raise InvariantBroken(f"{transaction.key}: neither written nor there")
         return replayed(first, transaction)
-    _require_what_was_read(cursor, transaction)
+    require_what_was_read(cursor, transaction)
     _change_holds(cursor, transaction)
     _change_users(cursor, transaction)
     _add_to_others(cursor, transaction)
-    _change_records(cursor, transaction)
+    change_records(cursor, transaction)
     _insert_legs(cursor, entry)
     return Posted(applied=True, entry=entry)
-
-
-def refusal(cursor: sqlite3.Cursor, transaction: Transaction) -> GollemError:
-    """Why `write` refused, from what is there without it."""
-    try:
-        require(transaction, _View(cursor))
-    except GollemError as error:
-        return error
-    return InvariantBroken(f"{transaction.key} was refused for no reason")
-
-
-class _View:
-    """What refusals look at."""
-
-    def __init__(self, cursor: sqlite3.Cursor) -> None:
-        self._cursor = cursor
-
-    def balance_atoms(self, account: str) -> int:
-        return sqlite_reads.account_atoms(self._cursor, account)
-
-    def is_active(self, user: str) -> bool:
-        return sqlite_reads.balance(self._cursor, user).active
-
-    def hold(self, order_id: str) -> Hold | None:
-        return sqlite_reads.find_hold(self._cursor, order_id)
-
-    def record(self, kind: str, record_id: str) -> Record | None:
-        return sqlite_reads.find_record(self._cursor, kind, record_id)
 
 
 def _insert_entry(cursor: sqlite3.Cursor, entry: Entry) -> bool:
@@ -144,32 +102,6 @@ def _insert_legs(cursor: sqlite3.Cursor, entry: Entry) -> None:
         number = checks.leg_number(entry.sequence, place)
         row += (number, leg.account, leg.amount_atoms, statement_of(leg.account, entry.kind))
     cursor.execute(_INSERT_LEGS[len(entry.legs) - 1], row)
-
-
-def _require_what_was_read(cursor: sqlite3.Cursor, transaction: Transaction) -> None:
-    """Guards of rare transactions: there is one writer, so what it reads stays until it commits. Those of every order
-    are conditions of its updates."""
-    for guard in transaction.guards:
-        is_condition = isinstance(guard, HoldOpen | UserActive) or (
-            isinstance(guard, AvailableAtLeast) and is_user(guard.account)
-        )
-        if not is_condition and not _is_met(cursor, guard):
-            raise Refused
-
-
-def _is_met(cursor: sqlite3.Cursor, guard: AvailableAtLeast | BalanceIs | RecordIs) -> bool:
-    match guard:
-        case AvailableAtLeast(account, atoms):
-            return sqlite_reads.account_atoms(cursor, account) >= atoms
-        case BalanceIs(account, atoms):
-            return sqlite_reads.account_atoms(cursor, account) == atoms
-        case RecordIs(kind, record_id, states, equals):
-            record = sqlite_reads.find_record(cursor, kind, record_id)
-            return (
-                record is not None
-                and record.state in states
-                and all(record.fields.get(name) == value for name, value in equals.items())
-            )
 
 
 def _add_to_others(cursor: sqlite3.Cursor, transaction: Transaction) -> None:
@@ -233,14 +165,13 @@ def _change(cursor: sqlite3.Cursor, guard: HoldOpen, user: str, change: tuple[Ho
 def _change_users(cursor: sqlite3.Cursor, transaction: Transaction) -> None:
     for account, change in _user_changes(transaction).items():
         condition = (account, change.least_atoms, int(change.must_be_active))
-        row = (change.available_atoms, change.held_atoms, *condition)
-        if cursor.execute(_CHANGE_USER, row).rowcount == 1:
+        added = (change.available_atoms, change.held_atoms)
+        if cursor.execute(_CHANGE_USER, (*added, *condition)).rowcount == 1:
             continue
         # Refused, or new; a new account cannot take the row of one that is there.
         if change.least_atoms > 0:
             raise Refused
-        row = (account, change.available_atoms, change.held_atoms)
-        if cursor.execute(_INSERT_USER, row).rowcount != 1:
+        if cursor.execute(_INSERT_USER, (account, *added)).rowcount != 1:
             raise Refused
 
 
@@ -265,24 +196,3 @@ def _user_changes(transaction: Transaction) -> dict[str, _UserChange]:
             case ReduceHold(_, user, atoms) | CloseHold(_, user, atoms):
                 of(user_account(user)).held_atoms -= atoms
     return changes
-
-
-def _change_records(cursor: sqlite3.Cursor, transaction: Transaction) -> None:
-    for effect in transaction.effects:
-        match effect:
-            case PutRecord(record):
-                if cursor.execute(_INSERT_RECORD, (record.kind, record.id, *_row_of(record))).rowcount != 1:
-                    raise Refused
-            case UpdateRecord(kind, record_id, state, fields):
-                old = sqlite_reads.find_record(cursor, kind, record_id)
-                if old is None:
-                    raise Refused
-                new = Record(kind, record_id, state or old.state, {**old.fields, **fields})
-                update = "UPDATE record SET state = ?, fields = ?, is_listed = ? WHERE kind = ? AND id = ?"
-                cursor.execute(update, (*_row_of(new), kind, record_id))
-            case SetUserActive(user, active):
-                cursor.execute(_SET_ACTIVE, (user_account(user), int(active)))
-
-
-def _row_of(record: Record) -> tuple[str, str, int]:
-    return record.state, json.dumps(record.fields), int(is_listed(record.kind, record.state))

@@ -16,7 +16,8 @@ from queue import SimpleQueue
 
 from gollem.errors import GollemError, InvariantBroken, LedgerUnavailable, OutcomeUnknown
 from gollem.ledger.refusals import Refused
-from gollem.ledger.sqlite_post import refusal, write
+from gollem.ledger.sqlite_post import write
+from gollem.ledger.sqlite_records import refusal
 from gollem.ledger.types import Posted, Transaction
 
 _log = logging.getLogger(__name__)

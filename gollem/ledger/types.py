@@ -152,7 +152,7 @@ class HoldOpen:
 
 @dataclass(frozen=True, slots=True)
 class RecordIs:
-    """The record is there in one of these states (else WrongState), and each of these fields is this (else StaleRead)."""
+    """The record is there in one of these states, else WrongState, and each of these fields is this, else StaleRead."""
 
     kind: str
     id: str

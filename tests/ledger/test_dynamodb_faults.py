@@ -22,7 +22,7 @@ from gollem.ledger import Balance, rules
 from gollem.ledger.dynamodb.client import Retries
 from gollem.ledger.dynamodb.ledger import DynamoDBLedger, open_dynamodb
 from gollem.ledger.types import Kind, SetUserActive, Transaction
-from tests.contracts.ledger_contract import NOW_MS, granting, hold_of, opening, outcomes
+from tests.contracts.samples import NOW_MS, granting, hold_of, opening, outcomes
 from tests.fakes.dynamodb_faults import Faults, cancelled, error
 from tests.fakes.tcp_proxy import Loss, TcpProxy
 

@@ -13,11 +13,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from hashlib import blake2b
 from pathlib import Path
+
+from gollem.ledger.dynamodb.ledger import create_dynamodb
 
 POM = Path(__file__).with_name("dynamodb_local.pom.xml")
 LIBRARIES = Path(__file__).parents[2] / ".cache" / "dynamodb-local"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_EC2_METADATA_DISABLED": "true"}
+ENDPOINT = "GOLLEM_TEST_DYNAMODB"
 _MAIN = "com.amazonaws.services.dynamodbv2.local.main.ServerRunner"
 _FETCH_TIMEOUT_S = 300
 _START_TIMEOUT_S = 60
@@ -41,6 +45,14 @@ def dynamodb_local() -> Iterator[str]:
             yield endpoint
         finally:
             _end(process)
+
+
+async def make_table(folder: Path) -> str:
+    """The URL of a ledger of the folder's own on the session's server (fixture `dynamodb_endpoint`), made if new."""
+    table = "ledger-" + blake2b(str(folder).encode(), digest_size=8).hexdigest()
+    url = f"dynamodb://{table}?endpoint={os.environ[ENDPOINT]}&region=eu-west-1"
+    await create_dynamodb(url)
+    return url
 
 
 def fetch() -> Path:

@@ -111,7 +111,9 @@ class Client:
             parameter_validation=False,
         )
         try:
-            opening = _session(self._address.region).client("dynamodb", endpoint_url=self._address.endpoint or None, config=config)
+            opening = _session(self._address.region).client(
+                "dynamodb", endpoint_url=self._address.endpoint or None, config=config
+            )
             self._vendor = await self._stack.enter_async_context(opening)
         except (BotoCoreError, ValueError) as error:
             raise LedgerUnavailable(f"no client for {self._address}: {error}") from error
