@@ -107,8 +107,8 @@ def _bare_hold(execute: Callable[..., object], sequence: int, number: int) -> No
         "INSERT INTO entry VALUES (?,?,?,?,?,?,?,?)", (sequence, f"hold:{order}", "hold", seal, NOW_MS, order, "", seal)
     )
     execute(
-        "INSERT INTO hold VALUES (?,?,?,?,?,?,?,?,?,?)",
-        (order, user, "provider-1", HOLD_ATOMS, HOLD_ATOMS, NOW_MS, NOW_MS + 60_000, 0, "OPEN", TERMS),
+        "INSERT INTO hold VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+        (order, user, "provider-1", HOLD_ATOMS, HOLD_ATOMS, NOW_MS, NOW_MS + 60_000, 0, "OPEN", TERMS, 0, 0),
     )
     execute(
         "UPDATE account SET balance_atoms = balance_atoms - ?, held_atoms = held_atoms + ? WHERE account = ?",
