@@ -29,9 +29,10 @@ from gollem.ledger.types import (
 class DynamoDBLedger:
     """Implements `Ledger`. Made by `open_dynamodb`; lives on the event loop it was opened on."""
 
-    def __init__(self, client: Client, writer: Writer, *, read_only: bool = False) -> None:
+    def __init__(self, client: Client, clock: Clock, *, read_only: bool = False) -> None:
         self.client = client
-        self._writer = writer
+        self._clock = clock
+        self._writer = Writer(client, clock)
         self._read_only = read_only
         self._closed = False
 
@@ -85,7 +86,7 @@ class DynamoDBLedger:
         return await reads.statement(self._open(), provider_statement(provider), cursor, limit, only)
 
     async def audit(self) -> AuditReport:
-        return await proof.audit(self._open())
+        return await proof.audit(self._open(), self._clock)
 
     async def close(self) -> None:
         if not self._closed:
@@ -130,7 +131,7 @@ async def open_dynamodb(
     except BaseException:
         await client.close()
         raise
-    return DynamoDBLedger(client, Writer(client, clock), read_only=read_only)
+    return DynamoDBLedger(client, clock, read_only=read_only)
 
 
 async def create_dynamodb(url: str) -> list[str]:
