@@ -19,7 +19,7 @@ from gollem.ledger.dynamodb.client import Client
 from gollem.ledger.dynamodb.items import DATED, DATED_BY, Item, text
 from gollem.ledger.types import AuditReport, Entry, Hold, HoldState, Record
 
-_TURNS = 6
+_TURNS = 5
 _FIRST_WAIT_S = 0.05
 _MARGIN_MS = 60_000  # longer than any call: what is older was written before the scan began
 _MS_PER_DAY = 86_400_000
