@@ -14,6 +14,8 @@ from tests.fakes.clock import FakeClock
 
 @pytest.fixture(params=list(BACKENDS))
 async def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Ledger]:
+    if request.param == "dynamodb":
+        request.getfixturevalue("dynamodb_endpoint")
     opened = await BACKENDS[request.param](tmp_path)
     yield opened
     report = await opened.audit()

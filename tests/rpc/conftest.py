@@ -115,6 +115,12 @@ SETTINGS = {
 
 
 @pytest.fixture
+def ledger_url() -> str:
+    """Of the exchange's ledger; empty: SQLite in its folder."""
+    return ""
+
+
+@pytest.fixture
 def data() -> Iterator[Path]:
     """A folder in memory, where there is one: these tests are not about disks."""
     memory = Path("/dev/shm")
@@ -123,8 +129,8 @@ def data() -> Iterator[Path]:
 
 
 @pytest.fixture
-async def site(data: Path) -> AsyncIterator[Site]:
-    app = App(load(overrides=SETTINGS | {"storage.data": str(data)}))
+async def site(data: Path, ledger_url: str) -> AsyncIterator[Site]:
+    app = App(load(overrides=SETTINGS | {"storage.data": str(data), "storage.ledger": ledger_url}))
     await app.start()
     channel = Channel("127.0.0.1", app.port)
     keys = await open_key_store(data)

@@ -14,7 +14,8 @@ from gollem.cli.failure import Failure
 @click.command()
 @click.option("--keep", is_flag=True, help="leave everything running at the end, and print commands to try")
 @click.option("--prompt", default="Explain in two sentences why the sky is blue.", show_default=True)
-def demo(keep: bool, prompt: str) -> None:
+@click.option("--ledger", metavar="URL", default="", help="of an empty ledger  [default: SQLite in the demo's folder]")
+def demo(keep: bool, prompt: str, ledger: str) -> None:
     """See all of it work: an exchange, three providers before a real model, one streamed answer, the money.
 
     What is for people goes to stderr. The last line on stdout is JSON; exit status 0 only if everything held.
@@ -24,6 +25,6 @@ def demo(keep: bool, prompt: str) -> None:
     if not prompt.strip():
         raise Failure("the prompt is empty")
     folder = Path(tempfile.mkdtemp(prefix="gollem-demo-"))
-    outcome = run(story.tell(folder, prompt, keep))
+    outcome = run(story.tell(folder, prompt, keep, ledger))
     click.echo(json.dumps(outcome.figures, ensure_ascii=False))
     sys.exit(0 if outcome.held_true else 1)
