@@ -1,5 +1,7 @@
 """`gollem balance` and `gollem transactions`: what an account has, and how it came to that."""
 
+import csv
+import sys
 from datetime import UTC, datetime
 
 import click
@@ -7,6 +9,10 @@ import click
 from gollem.cli import output
 from gollem.cli.connection import Server, call, server_options
 from gollem_client import stubs
+
+_LIST = "CreditService/ListTransactions"
+_PAGE, _CSV_PAGE = 20, 500
+_TIME = click.DateTime(("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"))
 
 account_option = click.option("--account", default="", help="another account than the key's own; for operators")
 
@@ -30,21 +36,67 @@ def balance(server: Server, account: str, as_json: bool) -> None:
 
 @click.command()
 @account_option
-@click.option("--limit", "page_size", type=click.IntRange(1, 500), default=20, show_default=True)
+@click.option("--kind", "kinds", multiple=True, help="only these, such as purchase or settle; may be repeated")
+@click.option("--since", type=_TIME, help="only from this UTC day or time, such as 2027-01-31")
+@click.option("--until", type=_TIME, help="only before this UTC day or time")
+@click.option("--limit", type=click.IntRange(1, 500), help="lines a page  [default: 20]")
 @click.option("--page", "page_token", default="", help="continue after the page that named this")
+@click.option("--csv", "as_csv", is_flag=True, help="every line as comma-separated values, or as many as --limit says")
 @output.json_option
 @server_options
-def transactions(server: Server, account: str, page_size: int, page_token: str, as_json: bool) -> None:
+def transactions(
+    server: Server,
+    account: str,
+    kinds: tuple[str, ...],
+    since: datetime | None,
+    until: datetime | None,
+    limit: int | None,
+    page_token: str,
+    as_csv: bool,
+    as_json: bool,
+) -> None:
     """Show an account's statement, newest first."""
-    request = stubs.ListTransactionsRequest(account=account, page_size=page_size, page_token=page_token)
-    answer = call(server, "CreditService/ListTransactions", request, stubs.ListTransactionsResponse)
+    if as_csv and as_json:
+        raise click.UsageError("--csv or --json, not both")
+    request = stubs.ListTransactionsRequest(
+        account=account,
+        page_size=limit or (_CSV_PAGE if as_csv else _PAGE),
+        page_token=page_token,
+        kinds=list(kinds),
+        from_ms=_milliseconds(since),
+        to_ms=_milliseconds(until),
+    )
+    if as_csv:
+        _print_csv(server, request, whole=limit is None)
+        return
+    answer = call(server, _LIST, request, stubs.ListTransactionsResponse)
     if as_json:
         output.print_json(answer)
         return
     shown = output.table("when (UTC)", "what", "order", "credits", "USD", right=("credits", "USD"))
     for line in answer.transactions:
-        when = datetime.fromtimestamp(line.at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-        shown.add_row(when, line.kind, line.order_id, line.amount, output.usd(line.amount))
+        shown.add_row(_when(line.at_ms), line.kind, line.order_id, line.amount, output.usd(line.amount))
     output.stdout().print(shown)
     if answer.next_page_token:
         click.echo(f"more: --page {answer.next_page_token}")
+
+
+def _print_csv(server: Server, request: stubs.ListTransactionsRequest, whole: bool) -> None:
+    """One page, or all there are: as many calls as pages, one page in memory at a time."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(("at_utc", "kind", "key", "order_id", "credits"))
+    while True:
+        answer = call(server, _LIST, request, stubs.ListTransactionsResponse)
+        for line in answer.transactions:
+            writer.writerow((_when(line.at_ms), line.kind, line.key, line.order_id, line.amount))
+        if not (whole and answer.next_page_token):
+            return
+        request.page_token = answer.next_page_token
+
+
+def _when(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _milliseconds(moment: datetime | None) -> int:
+    return int(moment.replace(tzinfo=UTC).timestamp() * 1_000) if moment else 0

@@ -11,7 +11,7 @@ from gollem.ledger import checks, sqlite_reads
 from gollem.ledger.accounts import Bounds, bounds, is_debt, is_hold, is_user, statement_of, user_account
 from gollem.ledger.audit import seal
 from gollem.ledger.refusals import Refused, replayed
-from gollem.ledger.sqlite_records import change_records, require_what_was_read
+from gollem.ledger.sqlite_records import change_records, require_what_was_read, set_active
 from gollem.ledger.types import (
     AvailableAtLeast,
     CloseHold,
@@ -79,11 +79,13 @@ def write(cursor: sqlite3.Cursor, transaction: Transaction, sequence: int) -> Po
         if first is None:
             raise InvariantBroken(f"{transaction.key}: neither written nor there")
         return replayed(first, transaction.fingerprint)
+    # What can be refused first: a refusal is told before a balance that would leave its range.
     require_what_was_read(cursor, transaction)
+    change_records(cursor, transaction)
     _change_holds(cursor, transaction)
     _change_users(cursor, transaction)
     _add_to_others(cursor, transaction)
-    change_records(cursor, transaction)
+    set_active(cursor, transaction)
     _insert_legs(cursor, entry)
     return Posted(applied=True, entry=entry)
 

@@ -55,7 +55,7 @@ def _is_met(cursor: sqlite3.Cursor, guard: AvailableAtLeast | BalanceIs | Record
 
 
 def change_records(cursor: sqlite3.Cursor, transaction: Transaction) -> None:
-    """Records, and whether users may open holds. Raises Refused."""
+    """Raises Refused."""
     for effect in transaction.effects:
         if isinstance(effect, PutRecord):
             record = effect.record
@@ -63,7 +63,12 @@ def change_records(cursor: sqlite3.Cursor, transaction: Transaction) -> None:
                 raise Refused
         elif isinstance(effect, UpdateRecord):
             _update(cursor, effect)
-        elif isinstance(effect, SetUserActive):
+
+
+def set_active(cursor: sqlite3.Cursor, transaction: Transaction) -> None:
+    """Last: until then, guards mean what was before."""
+    for effect in transaction.effects:
+        if isinstance(effect, SetUserActive):
             cursor.execute(_SET_ACTIVE, (user_account(effect.user), int(effect.active)))
 
 

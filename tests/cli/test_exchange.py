@@ -123,6 +123,24 @@ def test_match_holds_and_a_replay_holds_nothing_more(shop: Shop) -> None:
     assert "-0.03500000" in statement
 
 
+def test_statement_is_filtered_and_written_as_csv(shop: Shop) -> None:
+    shop.gollem("credits", "grant", "--account", "house", "--amount", "1.5", "--id", "csv-1", account="house")
+    shop.gollem("credits", "grant", "--account", "house", "--amount", "2", "--id", "csv-2", account="house")
+    header, *lines = shop.gollem("transactions", "--csv", account="house").splitlines()
+    assert header == "at_utc,kind,key,order_id,credits"
+    assert [line.split(",")[1:] for line in lines] == [
+        ["grant", "grant:csv-2", "", "2.00000000"],
+        ["grant", "grant:csv-1", "", "1.50000000"],
+    ]
+    day = lines[0][:10]
+    assert len(shop.gollem("transactions", "--csv", "--limit", "1", account="house").splitlines()) == 2
+    for nothing in (("--kind", "settle"), ("--until", day), ("--since", "2999-01-01")):
+        assert shop.gollem("transactions", "--csv", *nothing, account="house").splitlines() == [header]
+    wanted = ("--kind", "grant", "--kind", "settle", "--since", day)
+    assert len(shop.gollem("transactions", "--csv", *wanted, account="house").splitlines()) == 3
+    assert "is none of grant, promo" in shop.gollem("transactions", "--kind", "gift", account="house", status=1)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

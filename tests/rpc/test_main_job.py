@@ -198,6 +198,27 @@ async def test_statements_page_without_gap_or_repeat(site: Site) -> None:
     assert [line.key for line in earned.transactions] == [f"settle:o{n}" for n in reversed(range(5))]
 
 
+async def test_statements_are_filtered_by_kind_and_time(site: Site) -> None:
+    await site.sell()
+    await site.fund()
+    await site.market.Match(order(), metadata=site.alice)
+
+    async def listed(**only: object) -> list[str]:
+        request = credit_pb2.ListTransactionsRequest(**only)
+        return [line.key for line in (await site.credit.ListTransactions(request, metadata=site.alice)).transactions]
+
+    whole = await site.credit.ListTransactions(credit_pb2.ListTransactionsRequest(), metadata=site.alice)
+    held, granted = whole.transactions
+    assert await listed(kinds=["hold"]) == [held.key]
+    assert await listed(kinds=["hold", "grant"]) == [held.key, granted.key]
+    assert await listed(from_ms=held.at_ms + 1) == []
+    assert await listed(to_ms=granted.at_ms) == []
+    assert granted.key in await listed(from_ms=granted.at_ms, to_ms=granted.at_ms + 1)
+    for wrong in ({"kinds": ["gift"]}, {"from_ms": -1}, {"to_ms": -1}, {"page_token": "x"}, {"page_token": "9" * 300}):
+        request = credit_pb2.ListTransactionsRequest(**wrong)
+        assert (await refused(site.credit.ListTransactions(request, metadata=site.alice)))[1] == "INVALID_FIELD"
+
+
 async def test_a_restart_keeps_orders_and_their_capacity(site: Site) -> None:
     await site.sell()
     await site.fund()
