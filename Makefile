@@ -9,16 +9,19 @@ INSTALL := $(PIP) --no-build-isolation
 CORE := setup.py $(wildcard gollem/_core.*px*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check proto bench replay venv clean
+.PHONY: help demo test kill-rounds check proto bench bench-ledger replay venv clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.core $(VENV)/.demo ## exchange, three providers with a real model, one streamed answer; KEEP=1 leaves it running
 	@$(BIN)/python -m gollem demo $(if $(KEEP),--keep)
 
 test: $(VENV)/.core $(VENV)/.demo $(VENV)/.dev ## the whole default suite; ARGS="-k book" for less
 	$(BIN)/python -m pytest $(ARGS)
+
+kill-rounds: $(VENV)/.core $(VENV)/.dev ## 200 times kill -9 over SQLite, with acknowledgements kept outside; KILL_ROUNDS=n
+	KILL_ROUNDS=$(or $(KILL_ROUNDS),200) $(BIN)/python -m pytest tests/ledger/test_crash.py -k killed $(ARGS)
 
 check: $(VENV)/.core $(VENV)/.dev ## format, lint, strict types, generated code current
 	$(BIN)/ruff format --check .
@@ -31,6 +34,9 @@ proto: $(VENV)/.dev ## write the generated stubs again
 
 bench: $(VENV)/.core $(VENV)/.dev ## every benchmarks/bench_*.py; ARGS are passed on
 	@for file in benchmarks/bench_*.py; do $(BIN)/python -m benchmarks.$$(basename $$file .py) $(ARGS) || exit 1; done
+
+bench-ledger: $(VENV)/.core $(VENV)/.dev ## the ledger beside its limit and PostgreSQL; ARGS are passed on
+	$(BIN)/python -m benchmarks.bench_ledger $(ARGS)
 
 replay: $(VENV)/.core ## real requests against real asks; REQUESTS=file ASKS=file LIMIT=n
 	@$(BIN)/python -m benchmarks.replay \
