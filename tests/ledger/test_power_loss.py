@@ -53,11 +53,15 @@ async def recorded(folder: Path, recorder: Recorder) -> Sequence[Event]:
     return recorder.events
 
 
-async def require_sound(folder: Path, files: dict[str, bytes], answered: set[str]) -> None:
-    """Opened as the server opens it, checked as the operator checks it."""
+def put(folder: Path, files: dict[str, bytes]) -> None:
     folder.mkdir()
     for name, data in files.items():
         (folder / name).write_bytes(data)
+
+
+async def require_sound(folder: Path, files: dict[str, bytes], answered: set[str]) -> None:
+    """Opened as the server opens it, checked as the operator checks it."""
+    put(folder, files)
     ledger = open_sqlite(folder / "ledger.db")
     try:
         assert [key for key in sorted(answered) if await ledger.find_entry(key) is None] == []
@@ -130,8 +134,7 @@ def losses(pending: Sequence[Write | Truncate], chance: random.Random) -> Iterat
 @pytest.mark.parametrize(("synchronous", "rows"), [("FULL", 1), ("NORMAL", 0)])
 def test_simulation_loses_what_was_not_synced(tmp_path: Path, recorder: Recorder, synchronous: str, rows: int) -> None:
     """It can fail: the same commit is lost over a connection that syncs less."""
-    for folder in ("live", "lost"):
-        (tmp_path / folder).mkdir()
+    (tmp_path / "live").mkdir()
     connection = sqlite3.connect(tmp_path / "live" / "x.db", isolation_level=None)
     for statement in ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "CREATE TABLE t (x)"):
         connection.execute(statement)
@@ -142,8 +145,7 @@ def test_simulation_loses_what_was_not_synced(tmp_path: Path, recorder: Recorder
     for event in recorder.events:
         disk.apply(event)
     connection.close()
-    for name, data in disk.after_loss().items():
-        (tmp_path / "lost" / name).write_bytes(data)
+    put(tmp_path / "lost", disk.after_loss())
 
     with closing(sqlite3.connect(tmp_path / "lost" / "x.db")) as again:
         assert again.execute("SELECT count(*) FROM t").fetchone() == (rows,)
