@@ -115,6 +115,18 @@ class HoldClosed(CallerError):
     reason = "HOLD_CLOSED"
 
 
+class WrongState(CallerError):
+    """What it is about is not in the state this needs; figures: kind, id, state (ABSENT if it is not there)."""
+
+    reason = "WRONG_STATE"
+
+
+class StaleRead(CallerError):
+    """What this was computed from is not so any more: read again; figures: what."""
+
+    reason = "STALE_READ"
+
+
 class TooManyStreams(CallerError):
     """The caller has as many streams or resting bids as it may; figures: limit."""
 

@@ -13,6 +13,7 @@ PLACES = 8
 _ONE = 100_000_000
 ATOMS_PER_CREDIT = _ONE
 ATOMS_PER_USD = 1_000 * ATOMS_PER_CREDIT
+ATOMS_PER_CENT = ATOMS_PER_USD // 100
 TICKS_PER_USD = _ONE
 # Every amount stays below this, so that sums of two never leave 64 bits.
 MAX_ATOMS = 2**62

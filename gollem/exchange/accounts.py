@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gollem.clock import Clock
-from gollem.ledger import AuditReport, Balance, Ledger, StatementLine, rules
+from gollem.ledger import AuditReport, Balance, Ledger, StatementFilter, StatementLine, rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +20,18 @@ class Accounts:
         self._clock = clock
 
     async def standing(self, account: str) -> Standing:
-        return Standing(await self._ledger.balance(account), await self._ledger.earned_atoms(account))
+        earnings = await self._ledger.provider_balance(account)
+        return Standing(await self._ledger.balance(account), earnings.earned_atoms)
 
-    async def statement(self, account: str, selling: bool, before: int | None, limit: int) -> list[StatementLine]:
-        """Movements of the account, newest first: earnings if `selling`, else what it spent and received."""
+    async def statement(
+        self, account: str, selling: bool, cursor: str, limit: int, only: StatementFilter
+    ) -> list[StatementLine]:
+        """Movements of the account, newest first: earnings if `selling`, else what it spent and received.
+
+        Raises InvalidField for a cursor that no page gave."""
         if selling:
-            return await self._ledger.provider_statement(account, before, limit)
-        return await self._ledger.user_statement(account, before, limit)
+            return await self._ledger.provider_statement(account, cursor, limit, only)
+        return await self._ledger.user_statement(account, cursor, limit, only)
 
     async def grant(self, grant_id: str, account: str, amount_atoms: int) -> bool:
         """Give an account credits. False if this grant was made before. Raises KeyReused."""

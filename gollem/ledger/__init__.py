@@ -5,7 +5,17 @@ from pathlib import Path
 from gollem.errors import LedgerUnavailable
 from gollem.ledger import rules
 from gollem.ledger.interface import Ledger
-from gollem.ledger.types import AuditReport, Balance, Entry, Hold, HoldState, Kind, Posted, StatementLine
+from gollem.ledger.types import (
+    AuditReport,
+    Balance,
+    Entry,
+    Hold,
+    HoldState,
+    Kind,
+    Posted,
+    StatementFilter,
+    StatementLine,
+)
 
 __all__ = [
     "AuditReport",
@@ -16,6 +26,7 @@ __all__ = [
     "Kind",
     "Ledger",
     "Posted",
+    "StatementFilter",
     "StatementLine",
     "open_ledger",
     "rules",

@@ -1,15 +1,26 @@
-"""The proof of the books, from what any store can list: its journal, its balances, its holds."""
+"""The proof of the books, from what any store can list: its journal, its balances, its holds, its records."""
 
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from gollem.ledger.accounts import hold_account, is_hold, is_user, user_account
-from gollem.ledger.types import AuditReport, Entry, HoldState
+from gollem.ledger.accounts import (
+    bounds,
+    hold_account,
+    is_user,
+    is_within_bounds,
+    payout_account,
+    refund_account,
+    user_account,
+)
+from gollem.ledger.records import PAYOUT, PURCHASE, REFUND
+from gollem.ledger.types import AuditReport, Entry, HoldState, Record
 from gollem.units import format_fixed
 
 MAX_FINDINGS = 1_000
+_ACCOUNT_OF = {PAYOUT: payout_account, REFUND: refund_account}
+_UNDER_WAY = ("PO:", "RF:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,63 +50,106 @@ def seal(entry: Entry) -> str:
 
 
 def prove(
-    journal: Iterable[tuple[Entry, str]], accounts: Iterable[AccountState], holds: Iterable[HoldBalance]
+    journal: Iterable[tuple[Entry, str]],
+    accounts: Iterable[AccountState],
+    holds: Iterable[HoldBalance],
+    records: Iterable[Record],
 ) -> AuditReport:
     """Compare the balances with the journal. `journal` is every entry with the seal stored beside it.
 
-    Memory is bounded by the accounts whose legs do not sum to 0, not by the journal."""
-    findings: list[str] = []
-    transactions, sums = _replay(journal, findings)
-    known = 0
-    total = 0
-    held: dict[str, int] = {}
-    for state in accounts:
-        known += 1
-        total += state.balance_atoms
-        findings += _balance_findings(state.account, state.balance_atoms, sums.pop(state.account, 0))
-        if is_user(state.account) and state.held_atoms:
-            held[state.account] = state.held_atoms
-    open_atoms: dict[str, int] = defaultdict(int)
-    for hold in holds:
-        known += 1
-        account = hold_account(hold.order_id)
-        total += hold.remaining_atoms
-        findings += _balance_findings(account, hold.remaining_atoms, sums.pop(account, 0))
-        if hold.state is HoldState.OPEN:
-            open_atoms[user_account(hold.user)] += hold.remaining_atoms
-        elif hold.remaining_atoms:
-            findings.append(f"{account}: {hold.state} with {format_fixed(hold.remaining_atoms)} remaining")
-    for account, legs_atoms in sums.items():
-        findings += _balance_findings(account, 0, legs_atoms)
-    for account in sorted(held.keys() | open_atoms.keys()):
-        findings += _differences(account, "held", held.get(account, 0), "open holds sum", open_atoms.get(account, 0))
-    if total:
-        findings.append(f"trial balance: all accounts sum to {format_fixed(total)}, not to 0")
-    return AuditReport(transactions=transactions, accounts=known, findings=findings[:MAX_FINDINGS])
+    Memory is bounded by the accounts whose legs do not sum to 0 and by what is under way, not by the journal."""
+    proof = _Proof()
+    proof.replay(journal)
+    proof.compare_accounts(accounts)
+    proof.compare_holds(holds)
+    proof.compare_records(records)
+    return proof.report()
 
 
-def _replay(journal: Iterable[tuple[Entry, str]], findings: list[str]) -> tuple[int, dict[str, int]]:
-    """Number of entries, and the sum of legs of every account where it is not 0."""
-    count = 0
-    sums: dict[str, int] = {}
-    for entry, stored_seal in journal:
-        count += 1
-        difference = sum(leg.amount_atoms for leg in entry.legs)
-        if difference:
-            findings.append(f"{entry.key}: legs sum to {format_fixed(difference)}, not to 0")
-        if seal(entry) != stored_seal:
-            findings.append(f"{entry.key}: is not what was written: its seal does not match")
-        for leg in entry.legs:
-            value = sums.pop(leg.account, 0) + leg.amount_atoms
-            if value:
-                sums[leg.account] = value
-    return count, sums
+class _Proof:
+    """What has been read so far, and what did not hold."""
+
+    def __init__(self) -> None:
+        self._findings: list[str] = []
+        self._transactions = 0
+        self._accounts = 0
+        self._total_atoms = 0
+        self._sums: dict[str, int] = {}  # of the legs of each account, where not 0; taken out when compared
+        self._held: dict[str, int] = {}  # by user's account
+        self._under_way: dict[str, int] = {}  # balances of payouts and refunds
+
+    def replay(self, journal: Iterable[tuple[Entry, str]]) -> None:
+        """Each entry for itself, and the sum of the legs of every account."""
+        for entry, stored_seal in journal:
+            self._transactions += 1
+            difference = sum(leg.amount_atoms for leg in entry.legs)
+            if difference:
+                self._findings.append(f"{entry.key}: legs sum to {format_fixed(difference)}, not to 0")
+            if seal(entry) != stored_seal:
+                self._findings.append(f"{entry.key}: is not what was written: its seal does not match")
+            for leg in entry.legs:
+                value = self._sums.pop(leg.account, 0) + leg.amount_atoms
+                if value:
+                    self._sums[leg.account] = value
+
+    def compare_accounts(self, accounts: Iterable[AccountState]) -> None:
+        for state in accounts:
+            self._compare(state.account, state.balance_atoms)
+            if is_user(state.account) and state.held_atoms:
+                self._held[state.account] = state.held_atoms
+            if state.balance_atoms and state.account.startswith(_UNDER_WAY):
+                self._under_way[state.account] = state.balance_atoms
+
+    def compare_holds(self, holds: Iterable[HoldBalance]) -> None:
+        open_atoms: dict[str, int] = defaultdict(int)
+        for hold in holds:
+            account = hold_account(hold.order_id)
+            self._compare(account, hold.remaining_atoms)
+            if hold.state is HoldState.OPEN:
+                open_atoms[user_account(hold.user)] += hold.remaining_atoms
+            elif hold.remaining_atoms:
+                self._findings.append(f"{account}: {hold.state} with {format_fixed(hold.remaining_atoms)} remaining")
+        for account in sorted(self._held.keys() | open_atoms.keys()):
+            is_atoms, should_atoms = self._held.get(account, 0), open_atoms.get(account, 0)
+            self._findings += _differences(account, "held", is_atoms, "open holds sum", should_atoms)
+
+    def compare_records(self, records: Iterable[Record]) -> None:
+        """What is under way holds its amount, what is over nothing; no purchase gives back more than it brought."""
+        for record in records:
+            amount_atoms = record.number("amount_atoms")
+            if record.kind in _ACCOUNT_OF:
+                self._compare_under_way(
+                    _ACCOUNT_OF[record.kind](record.id),
+                    f"its {record.kind} is {record.state}, which comes",
+                    amount_atoms if record.state == "INITIATED" else 0,
+                )
+            elif record.kind == PURCHASE and record.number("refunded_atoms") > amount_atoms:
+                refunded = format_fixed(record.number("refunded_atoms"))
+                self._findings.append(f"purchase {record.id}: refunded {refunded} of {format_fixed(amount_atoms)}")
+        for account in sorted(self._under_way):
+            self._compare_under_way(account, "no record comes", 0)
+
+    def report(self) -> AuditReport:
+        for account, legs_atoms in self._sums.items():
+            self._findings += _balance_findings(account, 0, legs_atoms)
+        if self._total_atoms:
+            self._findings.append(f"trial balance: all accounts sum to {format_fixed(self._total_atoms)}, not to 0")
+        return AuditReport(self._transactions, self._accounts, self._findings[:MAX_FINDINGS])
+
+    def _compare(self, account: str, balance_atoms: int) -> None:
+        self._accounts += 1
+        self._total_atoms += balance_atoms
+        self._findings += _balance_findings(account, balance_atoms, self._sums.pop(account, 0))
+
+    def _compare_under_way(self, account: str, source: str, should_atoms: int) -> None:
+        is_atoms = self._under_way.pop(account, 0)
+        self._findings += _differences(account, "balance", is_atoms, source, should_atoms)
 
 
 def _balance_findings(account: str, balance_atoms: int, legs_atoms: int) -> list[str]:
     findings = _differences(account, "balance", balance_atoms, "legs sum", legs_atoms)
-    if balance_atoms < 0 and (is_user(account) or is_hold(account)):
-        findings.append(f"{account}: balance {format_fixed(balance_atoms)} is negative")
+    if not is_within_bounds(account, balance_atoms):
+        findings.append(f"{account}: balance {format_fixed(balance_atoms)}, but {bounds(account).value}")
     return findings
 
 

@@ -1,35 +1,49 @@
-"""What every transaction must be before any store is touched, and what each refusal says. Pure."""
+"""What every transaction must be before any store is touched. Pure."""
 
-from gollem.errors import AccountFrozen, HoldClosed, InsufficientCredits, InvariantBroken, KeyReused
-from gollem.ledger.accounts import hold_account, is_expense, is_hold, is_well_formed, user_account
+from collections.abc import Iterable, Mapping
+
+from gollem.errors import InvariantBroken
+from gollem.ledger.accounts import Bounds, bounds, hold_account, is_hold, is_well_formed, user_account
 from gollem.ledger.types import (
     AvailableAtLeast,
+    BalanceIs,
     CloseHold,
+    Effect,
     Entry,
     Guard,
     Hold,
+    HoldEffect,
     HoldOpen,
     HoldState,
     Leg,
     OpenHold,
-    Posted,
+    PutRecord,
+    RecordIs,
+    SetUserActive,
     Transaction,
+    UpdateRecord,
+    UserActive,
 )
-from gollem.units import MAX_ATOMS, format_fixed
+from gollem.units import MAX_ATOMS
 
 MAX_LEGS = 64  # a power of two: stores number a leg by its entry's sequence and its place
 MAX_TEXT_CHARS = 65_536
+MAX_FIELDS = 32
 _MAX_KEY_CHARS = 256
+_MAX_FIELD_CHARS = 1_024
 _UNSTORABLE = f"a text is Unicode of at most {MAX_TEXT_CHARS} characters"
 
 
 def check(transaction: Transaction) -> None:
-    """Raises InvariantBroken unless the transaction balances, stays in range, and debits nothing without a guard."""
+    """Raises InvariantBroken unless the transaction balances, stays in range, and moves nothing towards its bound
+    without a guard."""
     broken = (
         _broken_texts(transaction)
         or _broken_legs(transaction)
-        or _broken_effects(transaction)
-        or _broken_debits(transaction)
+        or _broken_names(transaction)
+        or _broken_holds(transaction)
+        or _broken_records(transaction)
+        or _broken_moves(transaction)
     )
     if broken:
         raise InvariantBroken(f"{transaction.key[:_MAX_KEY_CHARS]!r}: {broken}")
@@ -65,6 +79,8 @@ def _broken_legs(transaction: Transaction) -> str | None:
     total_atoms = sum(leg.amount_atoms for leg in legs)
     if total_atoms:
         return f"its legs sum to {total_atoms} atoms, not to 0"
+    if not legs and transaction.effects:
+        return None  # it changes records or a user's state only: a hold's effect needs its leg
     if not 2 <= len(legs) <= MAX_LEGS:
         return f"a transaction has 2 to {MAX_LEGS} legs"
     if len({leg.account for leg in legs}) != len(legs):
@@ -72,26 +88,73 @@ def _broken_legs(transaction: Transaction) -> str | None:
     return None
 
 
-def _broken_effects(transaction: Transaction) -> str | None:
+def _broken_names(transaction: Transaction) -> str | None:
+    """Each guard and effect speaks of something by name, and no two of a type of the same."""
+    named: set[tuple[object, ...]] = set()
+    for guard in transaction.guards:
+        name = (type(guard), *_name_of_guard(guard))
+        if name in named:
+            return f"two guards of {name[1:]}"
+        named.add(name)
+        if isinstance(guard, AvailableAtLeast | BalanceIs) and (
+            is_hold(guard.account) or not is_well_formed(guard.account) or abs(guard.atoms) >= MAX_ATOMS
+        ):
+            return f"{guard.account!r} cannot be guarded so"
+    changed = [_name_of_effect(effect) for effect in transaction.effects]
+    return None if len(set(changed)) == len(changed) else "two effects on one thing"
+
+
+def _name_of_guard(guard: Guard) -> tuple[str, ...]:
+    match guard:
+        case AvailableAtLeast(account) | BalanceIs(account):
+            return (account,)
+        case UserActive(user):
+            return (user,)
+        case HoldOpen(order_id):
+            return (order_id,)
+        case RecordIs(kind, record_id):
+            return (kind, record_id)
+
+
+def _name_of_effect(effect: Effect) -> tuple[str, ...]:
+    match effect:
+        case SetUserActive(user):
+            return ("", user)
+        case PutRecord(record):
+            return (record.kind, record.id)
+        case UpdateRecord(kind, record_id):
+            return (kind, record_id)
+        case OpenHold(hold):
+            return (hold.order_id,)
+        case _:
+            return (effect.order_id,)
+
+
+def _broken_holds(transaction: Transaction) -> str | None:
     """Escrow moves with its hold, and a hold with its escrow."""
     escrow = {leg.account: leg.amount_atoms for leg in transaction.legs if is_hold(leg.account)}
+    guards = {guard.order_id: guard for guard in transaction.guards if isinstance(guard, HoldOpen)}
     for effect in transaction.effects:
+        if isinstance(effect, PutRecord | UpdateRecord | SetUserActive):
+            continue
         if isinstance(effect, OpenHold):
             broken = _broken_new_hold(effect.hold)
             account, expected = hold_account(effect.hold.order_id), effect.hold.amount_atoms
         else:
-            broken = _broken_closing(effect, transaction)
-            account, expected = hold_account(effect.order_id), -effect.amount_atoms
+            broken = _broken_change(effect, guards.pop(effect.order_id, None))
+            account, expected = hold_account(effect.order_id), -_taken_atoms(effect)
         if broken:
             return broken
         if escrow.pop(account, None) != expected:
             return f"{account}: its leg is not what its hold says"
+    if guards:
+        return "a hold is guarded that does not change"
     return "escrow moves without its hold" if escrow else None
 
 
 def _broken_new_hold(hold: Hold) -> str | None:
-    if hold.state is not HoldState.OPEN or hold.amount_atoms <= 0:
-        return "a new hold is open and not empty"
+    if hold.state is not HoldState.OPEN or hold.amount_atoms <= 0 or hold.settled_atoms or hold.sequence:
+        return "a new hold is open and whole, and not empty"
     if not is_well_formed(user_account(hold.provider)):
         return f"{hold.provider!r} is no provider"
     if not all(0 <= number < MAX_ATOMS for number in (hold.opened_at_ms, hold.expires_at_ms, hold.fence)):
@@ -99,36 +162,90 @@ def _broken_new_hold(hold: Hold) -> str | None:
     return None if _is_storable(hold.terms) else _UNSTORABLE
 
 
-def _broken_closing(effect: CloseHold, transaction: Transaction) -> str | None:
-    if effect.state is HoldState.OPEN:
-        return "a hold is closed to a final state"
-    for guard in transaction.guards:
-        if isinstance(guard, HoldOpen) and guard.order_id == effect.order_id:
-            return None if guard.amount_atoms == effect.amount_atoms else "a hold is closed as a whole"
-    return f"closing the hold of {effect.order_id} needs its guard"
+def _broken_change(effect: HoldEffect, guard: HoldOpen | None) -> str | None:
+    if guard is None:
+        return "changing a hold needs its guard"
+    if isinstance(effect, CloseHold):
+        if effect.state is HoldState.OPEN:
+            return "a hold is closed to a final state"
+        return None if guard.remaining_atoms == effect.amount_atoms else "a hold is closed as a whole"
+    return None if 0 < _taken_atoms(effect) < guard.remaining_atoms else "a part is less than the whole"
 
 
-def _broken_debits(transaction: Transaction) -> str | None:
-    """Users are debited under a guard, escrows with their hold, expenses freely, and nothing else at all."""
-    for leg in transaction.legs:
-        if leg.amount_atoms > 0 or is_hold(leg.account) or is_expense(leg.account):
+def _taken_atoms(effect: HoldEffect) -> int:
+    match effect:
+        case OpenHold():
+            return 0
+        case CloseHold():
+            return effect.amount_atoms
+        case _:
+            return effect.atoms
+
+
+def _broken_records(transaction: Transaction) -> str | None:
+    guarded = {(guard.kind, guard.id) for guard in transaction.guards if isinstance(guard, RecordIs)}
+    for effect in transaction.effects:
+        if isinstance(effect, PutRecord):
+            record = effect.record
+            if (record.kind, record.id) in guarded:
+                return "a new record has no guard"
+            broken = _broken_fields((record.kind, record.id, record.state), record.fields)
+        elif isinstance(effect, UpdateRecord):
+            if (effect.kind, effect.id) not in guarded:
+                return "changing a record needs its guard"
+            broken = _broken_fields((effect.kind, effect.id), effect.fields)
+        else:
             continue
-        if not any(_covers(guard, leg) for guard in transaction.guards):
-            return f"{leg.account} is debited without a guard"
+        if broken:
+            return broken
     return None
 
 
-def _covers(guard: Guard, debit: Leg) -> bool:
-    if not isinstance(guard, AvailableAtLeast):
-        return False
-    return user_account(guard.user) == debit.account and guard.atoms >= -debit.amount_atoms
+def _broken_fields(names: Iterable[str], fields: Mapping[str, str | int]) -> str | None:
+    if not all(0 < len(name) <= _MAX_KEY_CHARS and name.isascii() and name.isprintable() for name in names):
+        return "a record's kind, id and state are printable ASCII"
+    if len(fields) > MAX_FIELDS:
+        return f"a record has at most {MAX_FIELDS} fields"
+    for name, value in fields.items():
+        if not name.isidentifier():
+            return f"{name!r} is no name of a field"
+        if type(value) is int and abs(value) < MAX_ATOMS:
+            continue
+        if type(value) is not str or len(value) > _MAX_FIELD_CHARS or not _is_storable(value):
+            return f"{name}: a field is a short text or an integer within 62 bits"
+    return None
+
+
+def _broken_moves(transaction: Transaction) -> str | None:
+    """What somebody owns is debited under a guard, what somebody owes is credited under one, escrow with its hold."""
+    for leg in transaction.legs:
+        bound = bounds(leg.account)
+        is_towards = leg.amount_atoms > 0 if bound is Bounds.CEILING else leg.amount_atoms < 0
+        if not is_towards or bound is Bounds.FREE or is_hold(leg.account):
+            continue
+        if bound is Bounds.CREDIT_ONLY:
+            return f"{leg.account} is only ever credited"
+        if not any(_covers(guard, leg) for guard in transaction.guards):
+            return f"{leg.account} is moved towards its bound without a guard"
+    return None
+
+
+def _covers(guard: Guard, leg: Leg) -> bool:
+    """Whether the account stays within its bound if the guard holds."""
+    match guard:
+        case AvailableAtLeast(leg.account, atoms):
+            return leg.amount_atoms < 0 and atoms + leg.amount_atoms >= 0
+        case BalanceIs(leg.account, atoms):
+            left_atoms = atoms + leg.amount_atoms
+            return left_atoms >= 0 if leg.amount_atoms < 0 else left_atoms <= 0
+    return False
 
 
 # --- what backends share --------------------------------------------------------------------------------------------
 
 
 def leg_number(sequence: int, place: int) -> int:
-    """Orders all legs of the journal: the cursor of statements."""
+    """Orders all legs of the journal."""
     return sequence * MAX_LEGS + place
 
 
@@ -142,40 +259,4 @@ def entry_of(transaction: Transaction, sequence: int) -> Entry:
         transaction.at_ms,
         transaction.order_id,
         transaction.detail,
-    )
-
-
-def meets(hold: Hold | None, guard: HoldOpen) -> bool:
-    """Whether the hold, if there is one, is as its guard wants it."""
-    if hold is None or (hold.remaining_atoms, hold.fence) != (guard.amount_atoms, guard.fence):
-        return False
-    return guard.expired_by_ms is None or hold.expires_at_ms <= guard.expired_by_ms
-
-
-# --- answers, in the same words from every backend ------------------------------------------------------------------
-
-
-def replayed(first: Entry, transaction: Transaction) -> Posted:
-    """The answer to a key that the journal has already. Raises KeyReused."""
-    if first.fingerprint != transaction.fingerprint:
-        raise KeyReused(f"{transaction.key} was used before for something else", key=transaction.key)
-    return Posted(applied=False, entry=first)
-
-
-def insufficient(needed_atoms: int, available_atoms: int) -> InsufficientCredits:
-    needed, available = format_fixed(needed_atoms), format_fixed(available_atoms)
-    return InsufficientCredits(
-        f"{needed} credits are needed, {available} are there", needed=needed, available=available
-    )
-
-
-def frozen(user: str) -> AccountFrozen:
-    return AccountFrozen(f"the account {user} may not open holds", account=user)
-
-
-def hold_closed(order_id: str, hold: Hold | None) -> HoldClosed:
-    """Also for a hold that is open, but not as the guard wants it: another amount or fence, or not yet expired."""
-    state = hold.state.value if hold else "ABSENT"
-    return HoldClosed(
-        f"the hold of order {order_id} is {state} and cannot be closed so", order_id=order_id, state=state
     )

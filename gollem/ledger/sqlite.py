@@ -14,11 +14,24 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from gollem.errors import LedgerUnavailable
-from gollem.ledger import sqlite_file, sqlite_reads
+from gollem.ledger import sqlite_audit, sqlite_file, sqlite_reads
 from gollem.ledger.accounts import provider_statement, user_account
 from gollem.ledger.checks import check
 from gollem.ledger.sqlite_writer import GroupWriter
-from gollem.ledger.types import AuditReport, Balance, Entry, Hold, Posted, StatementLine, Transaction
+from gollem.ledger.types import (
+    EVERYTHING,
+    AuditReport,
+    Balance,
+    Earnings,
+    Entry,
+    Hold,
+    Posted,
+    ProviderBalance,
+    Record,
+    StatementFilter,
+    StatementLine,
+    Transaction,
+)
 
 MAX_WAITING = 8_192
 MAX_GROUP = 128
@@ -51,8 +64,14 @@ class SqliteLedger:
     async def balance(self, user: str) -> Balance:
         return self._point(sqlite_reads.balance, user)
 
-    async def earned_atoms(self, provider: str) -> int:
-        return await self._list(sqlite_reads.earned_atoms, provider)
+    async def account_atoms(self, account: str) -> int:
+        return self._point(sqlite_reads.account_atoms, account)
+
+    async def provider_balance(self, provider: str) -> ProviderBalance:
+        return await self._list(sqlite_reads.provider_balance, provider)
+
+    async def due_earnings(self, until_day: str, limit: int = 256) -> list[Earnings]:
+        return await self._list(sqlite_reads.due_earnings, until_day, limit)
 
     async def find_hold(self, order_id: str) -> Hold | None:
         return self._point(sqlite_reads.find_hold, order_id)
@@ -60,19 +79,27 @@ class SqliteLedger:
     async def find_entry(self, key: str) -> Entry | None:
         return self._point(sqlite_reads.find_entry, key)
 
+    async def find_record(self, kind: str, record_id: str) -> Record | None:
+        return self._point(sqlite_reads.find_record, kind, record_id)
+
+    async def records(self, kind: str, state: str, after: str = "", limit: int = 256) -> list[Record]:
+        return await self._list(sqlite_reads.records, kind, state, after, limit)
+
     async def open_holds(self, after: str = "", limit: int = 1_000) -> list[Hold]:
         return await self._list(sqlite_reads.open_holds, after, limit)
 
     async def expired_holds(self, now_ms: int, limit: int = 256) -> list[Hold]:
         return await self._list(sqlite_reads.expired_holds, now_ms, limit)
 
-    async def user_statement(self, user: str, before: int | None = None, limit: int = 50) -> list[StatementLine]:
-        return await self._list(sqlite_reads.statement, user_account(user), before, limit)
+    async def user_statement(
+        self, user: str, cursor: str = "", limit: int = 50, only: StatementFilter = EVERYTHING
+    ) -> list[StatementLine]:
+        return await self._list(sqlite_reads.statement, user_account(user), cursor, limit, only)
 
     async def provider_statement(
-        self, provider: str, before: int | None = None, limit: int = 50
+        self, provider: str, cursor: str = "", limit: int = 50, only: StatementFilter = EVERYTHING
     ) -> list[StatementLine]:
-        return await self._list(sqlite_reads.statement, provider_statement(provider), before, limit)
+        return await self._list(sqlite_reads.statement, provider_statement(provider), cursor, limit, only)
 
     async def audit(self) -> AuditReport:
         self._require_open()
@@ -100,7 +127,7 @@ class SqliteLedger:
 
     def _audit(self) -> AuditReport:
         with _reading(), closing(sqlite_file.open_reader(self._path)) as connection:
-            return sqlite_reads.audit(connection)
+            return sqlite_audit.audit(connection)
 
     async def _close(self) -> None:
         """Readers first, so that the writer is the last and leaves one file without a log."""

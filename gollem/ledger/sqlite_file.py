@@ -8,12 +8,12 @@ from importlib.resources import files
 from pathlib import Path
 
 from gollem.errors import InvariantBroken, LedgerUnavailable
-from gollem.ledger.sqlite_reads import trial_balance_atoms
+from gollem.ledger.sqlite_audit import trial_balance_atoms
 from gollem.units import format_fixed
 
 _log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _APPLICATION_ID = 0x474C4D4C
 _LEAST_VERSION = (3, 37, 0)  # STRICT tables
 _WAL_RESET_FIXED = (3, 51, 3)
@@ -56,7 +56,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
             raise LedgerUnavailable(f"{path} is on a file system without write-ahead logging")
         for setting in _WRITER_SETTINGS:
             connection.execute(f"PRAGMA {setting}")
-            _create_or_check_schema(connection, path)
+        _bring_schema(connection, path)
         # From here on a foreign lock is answered at once: the event loop must not wait for it.
         connection.execute("PRAGMA busy_timeout = 0")
     except BaseException:
@@ -106,18 +106,37 @@ def _warn_of_wal_reset() -> None:
         )
 
 
-def _create_or_check_schema(connection: sqlite3.Connection, path: Path) -> None:
+def _bring_schema(connection: sqlite3.Connection, path: Path) -> None:
+    """Create it in an empty file, or migrate that of an older release; each version is one transaction."""
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if tables:
-        _require_schema(connection, path)
-        return
-    schema = files("gollem.ledger").joinpath("schema.sql").read_text()
-    connection.executescript(f"BEGIN IMMEDIATE;\n{schema}\nCOMMIT;")
+    if not tables:
+        _run_script(connection, "schema.sql")
+    application_id, version = _version(connection)
+    while application_id == _APPLICATION_ID and 1 <= version < SCHEMA_VERSION:
+        _log.warning("%s: migrating the ledger from version %d", path, version)
+        _run_script(connection, f"migrate_{version}.sql")
+        version += 1
+    _require_schema(connection, path)
+
+
+def _run_script(connection: sqlite3.Connection, name: str) -> None:
+    script = files("gollem.ledger").joinpath(name).read_text()
+    try:
+        connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nCOMMIT;")
+    except sqlite3.Error:
+        if connection.in_transaction:
+            connection.rollback()
+        raise
+
+
+def _version(connection: sqlite3.Connection) -> tuple[int, int]:
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return application_id, version
 
 
 def _require_schema(connection: sqlite3.Connection, path: Path) -> None:
-    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    application_id, version = _version(connection)
     if (application_id, version) != (_APPLICATION_ID, SCHEMA_VERSION):
         raise LedgerUnavailable(
             f"{path} is not a ledger of this release: application {application_id:#x}, version {version}; "

@@ -7,19 +7,22 @@ import sqlite3
 from dataclasses import dataclass
 
 from gollem.errors import InvariantBroken
-from gollem.ledger import checks
-from gollem.ledger.accounts import is_hold, is_user, statement_of, user_account
+from gollem.ledger import checks, sqlite_reads
+from gollem.ledger.accounts import Bounds, bounds, is_hold, is_user, statement_of, user_account
 from gollem.ledger.audit import seal
-from gollem.ledger.sqlite_reads import find_entry, find_hold
+from gollem.ledger.refusals import Refused, replayed
+from gollem.ledger.sqlite_records import change_records, require_what_was_read
 from gollem.ledger.types import (
     AvailableAtLeast,
     CloseHold,
     Entry,
     Hold,
     HoldOpen,
+    HoldState,
     Leg,
     OpenHold,
     Posted,
+    ReduceHold,
     Transaction,
     UserActive,
 )
@@ -39,13 +42,18 @@ INSERT INTO hold (order_id, user, provider, amount_atoms, remaining_atoms, opene
                   terms)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (order_id) DO NOTHING
 """
-_CLOSE_HOLD = """
-UPDATE hold SET state = ?, remaining_atoms = 0
-WHERE order_id = ? AND state = 'OPEN' AND remaining_atoms = ? AND fence = ? AND expires_at_ms <= ? AND user = ?
+_CHANGE_HOLD = """
+UPDATE hold SET state = ?, remaining_atoms = remaining_atoms - ?, settled_atoms = settled_atoms + ?,
+                sequence = sequence + ?
+WHERE order_id = ? AND state = 'OPEN' AND remaining_atoms = ? AND fence = ? AND sequence = ? AND expires_at_ms <= ?
+  AND user = ?
 """
 _CHANGE_USER = """
 UPDATE account SET balance_atoms = balance_atoms + ?, held_atoms = held_atoms + ?
 WHERE account = ? AND balance_atoms >= ? AND active >= ?
+"""
+_INSERT_USER = """
+INSERT INTO account (account, balance_atoms, held_atoms) VALUES (?, ?, ?) ON CONFLICT (account) DO NOTHING
 """
 _NO_DEADLINE = 2**63 - 1
 
@@ -54,7 +62,6 @@ _NO_DEADLINE = 2**63 - 1
 class _UserChange:
     """All that a transaction does to one user's account, and the conditions: one UPDATE."""
 
-    user: str
     available_atoms: int = 0
     held_atoms: int = 0
     least_atoms: int = 0
@@ -64,16 +71,19 @@ class _UserChange:
 def write(cursor: sqlite3.Cursor, transaction: Transaction, sequence: int) -> Posted:
     """Write the transaction as entry number `sequence`, or answer with the first of its key.
 
-    Raises what `Ledger.post` raises, and sqlite3.Error; whatever it wrote until then is the caller's to roll back."""
+    Raises Refused, KeyReused, InvariantBroken and sqlite3.Error; whatever it wrote until then is the caller's to roll
+    back, and then `sqlite_records.refusal` says why."""
     entry = checks.entry_of(transaction, sequence)
     if not _insert_entry(cursor, entry):
-        first = find_entry(cursor, transaction.key)
+        first = sqlite_reads.find_entry(cursor, transaction.key)
         if first is None:
             raise InvariantBroken(f"{transaction.key}: neither written nor there")
-        return checks.replayed(first, transaction)
+        return replayed(first, transaction)
+    require_what_was_read(cursor, transaction)
     _change_holds(cursor, transaction)
     _change_users(cursor, transaction)
-    _add_to_others(cursor, entry.legs)
+    _add_to_others(cursor, transaction)
+    change_records(cursor, transaction)
     _insert_legs(cursor, entry)
     return Posted(applied=True, entry=entry)
 
@@ -85,30 +95,47 @@ def _insert_entry(cursor: sqlite3.Cursor, entry: Entry) -> bool:
 
 
 def _insert_legs(cursor: sqlite3.Cursor, entry: Entry) -> None:
+    if not entry.legs:
+        return
     row: list[object] = []
     for place, leg in enumerate(entry.legs):
         number = checks.leg_number(entry.sequence, place)
-        row += (number, leg.account, leg.amount_atoms, statement_of(leg.account))
+        row += (number, leg.account, leg.amount_atoms, statement_of(leg.account, entry.kind))
     cursor.execute(_INSERT_LEGS[len(entry.legs) - 1], row)
 
 
-def _add_to_others(cursor: sqlite3.Cursor, legs: tuple[Leg, ...]) -> None:
-    """Accounts without a guard; escrows are the holds themselves."""
+def _add_to_others(cursor: sqlite3.Cursor, transaction: Transaction) -> None:
+    """Accounts beside users' and escrows, which are the holds themselves. What moves towards its bound is there: its
+    guard said so; and a row to be inserted may not be beyond it, even if it is never inserted."""
     row: list[object] = []
-    for leg in legs:
-        if not is_hold(leg.account) and not is_user(leg.account):
+    for leg in transaction.legs:
+        if is_hold(leg.account) or is_user(leg.account):
+            continue
+        bound = bounds(leg.account)
+        if bound is Bounds.FREE or (leg.amount_atoms < 0) == (bound is Bounds.CEILING):
             row += (leg.account, leg.amount_atoms)
+        else:
+            _add_towards_bound(cursor, leg)
     if row:
         cursor.execute(_ADD_TO_ACCOUNTS[len(row) // 2 - 1], row)
+
+
+def _add_towards_bound(cursor: sqlite3.Cursor, leg: Leg) -> None:
+    added = "UPDATE account SET balance_atoms = balance_atoms + ? WHERE account = ?"
+    if cursor.execute(added, (leg.amount_atoms, leg.account)).rowcount != 1:
+        raise Refused
 
 
 def _change_holds(cursor: sqlite3.Cursor, transaction: Transaction) -> None:
     guards = {guard.order_id: guard for guard in transaction.guards if isinstance(guard, HoldOpen)}
     for effect in transaction.effects:
-        if isinstance(effect, OpenHold):
-            _open(cursor, effect.hold)
-        else:
-            _close(cursor, effect, guards[effect.order_id])
+        match effect:
+            case OpenHold(hold):
+                _open(cursor, hold)
+            case ReduceHold(order_id, user, atoms):
+                _change(cursor, guards[order_id], user, (HoldState.OPEN, atoms, atoms, 1))
+            case CloseHold(order_id, user, atoms, state):
+                _change(cursor, guards[order_id], user, (state, atoms, 0, 0))
 
 
 def _open(cursor: sqlite3.Cursor, hold: Hold) -> None:
@@ -125,67 +152,47 @@ def _open(cursor: sqlite3.Cursor, hold: Hold) -> None:
         hold.terms,
     )
     if cursor.execute(_INSERT_HOLD, row).rowcount != 1:
-        raise InvariantBroken(f"order {hold.order_id} has a hold already")
+        raise Refused
 
 
-def _close(cursor: sqlite3.Cursor, effect: CloseHold, guard: HoldOpen) -> None:
+def _change(cursor: sqlite3.Cursor, guard: HoldOpen, user: str, change: tuple[HoldState, int, int, int]) -> None:
     latest_ms = _NO_DEADLINE if guard.expired_by_ms is None else guard.expired_by_ms
-    condition = (effect.order_id, guard.amount_atoms, guard.fence, latest_ms, effect.user)
-    if cursor.execute(_CLOSE_HOLD, (effect.state, *condition)).rowcount == 1:
-        return
-    hold = find_hold(cursor, effect.order_id)
-    if checks.meets(hold, guard):
-        raise InvariantBroken(f"the hold of order {effect.order_id} is of another user")
-    raise checks.hold_closed(effect.order_id, hold)
+    condition = (guard.order_id, guard.remaining_atoms, guard.fence, guard.sequence, latest_ms, user)
+    if cursor.execute(_CHANGE_HOLD, (*change, *condition)).rowcount != 1:
+        raise Refused
 
 
 def _change_users(cursor: sqlite3.Cursor, transaction: Transaction) -> None:
     for account, change in _user_changes(transaction).items():
         condition = (account, change.least_atoms, int(change.must_be_active))
-        row = (change.available_atoms, change.held_atoms, *condition)
-        if cursor.execute(_CHANGE_USER, row).rowcount == 1:
+        added = (change.available_atoms, change.held_atoms)
+        if cursor.execute(_CHANGE_USER, (*added, *condition)).rowcount == 1:
             continue
-        _require_user(cursor, transaction, account)
-        cursor.execute(
-            "INSERT INTO account (account, balance_atoms, held_atoms) VALUES (?, ?, ?)",
-            (account, change.available_atoms, change.held_atoms),
-        )
+        # Refused, or new; a new account cannot take the row of one that is there.
+        if change.least_atoms > 0:
+            raise Refused
+        if cursor.execute(_INSERT_USER, (account, *added)).rowcount != 1:
+            raise Refused
 
 
 def _user_changes(transaction: Transaction) -> dict[str, _UserChange]:
     changes: dict[str, _UserChange] = {}
 
-    def of(user: str) -> _UserChange:
-        return changes.setdefault(user_account(user), _UserChange(user))
+    def of(account: str) -> _UserChange:
+        return changes.setdefault(account, _UserChange())
 
     for leg in transaction.legs:
         if is_user(leg.account):
-            of(leg.account[2:]).available_atoms = leg.amount_atoms
+            of(leg.account).available_atoms = leg.amount_atoms
     for guard in transaction.guards:
-        if isinstance(guard, AvailableAtLeast):
-            of(guard.user).least_atoms = guard.atoms
+        if isinstance(guard, AvailableAtLeast) and is_user(guard.account):
+            of(guard.account).least_atoms = guard.atoms
         elif isinstance(guard, UserActive):
-            of(guard.user).must_be_active = True
+            of(user_account(guard.user)).must_be_active = True
     for effect in transaction.effects:
-        if isinstance(effect, OpenHold):
-            of(effect.hold.user).held_atoms += effect.hold.amount_atoms
-        else:
-            of(effect.user).held_atoms -= effect.amount_atoms
+        match effect:
+            case OpenHold(hold):
+                of(user_account(hold.user)).held_atoms += hold.amount_atoms
+            case ReduceHold(_, user, atoms) | CloseHold(_, user, atoms):
+                of(user_account(user)).held_atoms -= atoms
     return changes
-
-
-def _require_user(cursor: sqlite3.Cursor, transaction: Transaction, account: str) -> None:
-    """Say which guard refused, in the transaction's order; nothing if the account is only new."""
-    row = cursor.execute("SELECT balance_atoms, active FROM account WHERE account = ?", (account,)).fetchone()
-    available_atoms, active = row or (0, 1)
-    for guard in transaction.guards:
-        if isinstance(guard, UserActive) and user_account(guard.user) == account and not active:
-            raise checks.frozen(guard.user)
-        if (
-            isinstance(guard, AvailableAtLeast)
-            and user_account(guard.user) == account
-            and available_atoms < guard.atoms
-        ):
-            raise checks.insufficient(guard.atoms, available_atoms)
-    if row is not None:
-        raise InvariantBroken(f"{transaction.key}: {account} was refused for no reason")

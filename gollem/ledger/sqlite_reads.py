@@ -1,27 +1,52 @@
 """What can be asked of the SQLite ledger: plain synchronous functions over a cursor, each served by an index."""
 
+import json
 import sqlite3
-from collections.abc import Iterable, Iterator
-from itertools import groupby
+from itertools import groupby, islice
 
-from gollem.ledger.accounts import earnings_range, user_account
-from gollem.ledger.audit import AccountState, HoldBalance, prove
+from gollem.ledger.accounts import (
+    EARNINGS_SHARDS,
+    earnings_of,
+    earnings_range,
+    payable_account,
+    provider_debt,
+    user_account,
+)
 from gollem.ledger.checks import MAX_LEGS
-from gollem.ledger.types import AuditReport, Balance, Entry, Hold, HoldState, Kind, Leg, StatementLine
+from gollem.ledger.cursors import cursor_of, parse_cursor
+from gollem.ledger.records import require_listed
+from gollem.ledger.types import (
+    Balance,
+    Earnings,
+    Entry,
+    Hold,
+    HoldState,
+    Kind,
+    Leg,
+    ProviderBalance,
+    Record,
+    StatementFilter,
+    StatementLine,
+)
 
 _HOLD = """
-SELECT order_id, user, provider, amount_atoms, opened_at_ms, expires_at_ms, terms, fence, state FROM hold
+SELECT order_id, user, provider, amount_atoms, opened_at_ms, expires_at_ms, terms, fence, state, settled_atoms, sequence
+FROM hold
 """
 _ENTRY = "SELECT sequence, key, kind, fingerprint, at_ms, order_id, detail FROM entry WHERE key = ?"
 _STATEMENT = """
 SELECT leg.number, entry.key, entry.kind, leg.amount_atoms, entry.order_id, entry.at_ms
 FROM leg JOIN entry ON entry.sequence = leg.number / 64
-WHERE leg.statement = ? AND leg.number < ? ORDER BY leg.number DESC LIMIT ?
+WHERE leg.statement = ? AND leg.number < ? {} ORDER BY leg.number DESC LIMIT ?
 """
-_NEWEST = 2**63 - 1
+_DUE = """
+SELECT account, balance_atoms FROM account
+WHERE account GLOB 'PM:*' AND balance_atoms <> 0 AND substr(account, -10, 8) <= ?
+ORDER BY substr(account, -10, 8), account LIMIT ?
+"""
 
-_STATES = {state.value: state for state in HoldState}
-_KINDS = {kind.value: kind for kind in Kind}
+STATES = {state.value: state for state in HoldState}
+KINDS = {kind.value: kind for kind in Kind}
 
 
 def balance(cursor: sqlite3.Cursor, user: str) -> Balance:
@@ -34,11 +59,26 @@ def balance(cursor: sqlite3.Cursor, user: str) -> Balance:
     return Balance(available, held, bool(active))
 
 
-def earned_atoms(cursor: sqlite3.Cursor, provider: str) -> int:
+def account_atoms(cursor: sqlite3.Cursor, account: str) -> int:
+    rows = cursor.execute("SELECT balance_atoms FROM account WHERE account = ?", (account,)).fetchall()
+    return int(rows[0][0]) if rows else 0
+
+
+def provider_balance(cursor: sqlite3.Cursor, provider: str) -> ProviderBalance:
     rows = cursor.execute(
         "SELECT balance_atoms FROM account WHERE account >= ? AND account < ?", earnings_range(provider)
     )
-    return int(sum(balance_atoms for (balance_atoms,) in rows))
+    return ProviderBalance(
+        sum(balance_atoms for (balance_atoms,) in rows),
+        account_atoms(cursor, payable_account(provider)),
+        -account_atoms(cursor, provider_debt(provider)),
+    )
+
+
+def due_earnings(cursor: sqlite3.Cursor, until_day: str, limit: int) -> list[Earnings]:
+    rows = cursor.execute(_DUE, (until_day, limit * EARNINGS_SHARDS)).fetchall()
+    buckets = groupby(rows, key=lambda row: earnings_of(row[0]))
+    return [Earnings(provider, day, dict(shards)) for (provider, day), shards in islice(buckets, limit)]
 
 
 def find_hold(cursor: sqlite3.Cursor, order_id: str) -> Hold | None:
@@ -55,7 +95,7 @@ def find_entry(cursor: sqlite3.Cursor, key: str) -> Entry | None:
         "SELECT account, amount_atoms FROM leg WHERE number >= ? AND number < ? ORDER BY number",
         (sequence * MAX_LEGS, (sequence + 1) * MAX_LEGS),
     ).fetchall()
-    return Entry(sequence, key, _KINDS[kind], _legs(legs), fingerprint, at_ms, order_id, detail)
+    return Entry(sequence, key, KINDS[kind], _legs(legs), fingerprint, at_ms, order_id, detail)
 
 
 def open_holds(cursor: sqlite3.Cursor, after: str, limit: int) -> list[Hold]:
@@ -68,68 +108,60 @@ def expired_holds(cursor: sqlite3.Cursor, now_ms: int, limit: int) -> list[Hold]
     return [_hold(row) for row in cursor.execute(f"{_HOLD} {where}", (now_ms, limit)).fetchall()]
 
 
-def statement(cursor: sqlite3.Cursor, owner: str, before: int | None, limit: int) -> list[StatementLine]:
-    rows = cursor.execute(_STATEMENT, (owner, _NEWEST if before is None else before, limit)).fetchall()
+def find_record(cursor: sqlite3.Cursor, kind: str, record_id: str) -> Record | None:
+    rows = cursor.execute("SELECT state, fields FROM record WHERE kind = ? AND id = ?", (kind, record_id)).fetchall()
+    return Record(kind, record_id, rows[0][0], json.loads(rows[0][1])) if rows else None
+
+
+def records(cursor: sqlite3.Cursor, kind: str, state: str, after: str, limit: int) -> list[Record]:
+    require_listed(kind, state)
+    rows = cursor.execute(
+        "SELECT id, fields FROM record WHERE is_listed = 1 AND kind = ? AND state = ? AND id > ? ORDER BY id LIMIT ?",
+        (kind, state, after, limit),
+    )
+    return [Record(kind, record_id, state, json.loads(fields)) for record_id, fields in rows.fetchall()]
+
+
+def statement(cursor: sqlite3.Cursor, owner: str, page: str, limit: int, only: StatementFilter) -> list[StatementLine]:
+    condition, values = _conditions(only)
+    rows = cursor.execute(_STATEMENT.format(condition), (owner, parse_cursor(page), *values, limit)).fetchall()
     return [
-        StatementLine(number, key, _KINDS[kind], amount_atoms, order_id, at_ms)
+        StatementLine(cursor_of(number), key, KINDS[kind], amount_atoms, order_id, at_ms)
         for number, key, kind, amount_atoms, order_id, at_ms in rows
     ]
 
 
-def audit(connection: sqlite3.Connection) -> AuditReport:
-    """The proof over one snapshot, while others write."""
-    connection.execute("BEGIN")
-    try:
-        accounts = connection.execute("SELECT account, balance_atoms, held_atoms FROM account")
-        holds = connection.execute("SELECT order_id, user, state, remaining_atoms FROM hold")
-        return prove(
-            _journal(connection),
-            (AccountState(*row) for row in accounts),
-            (HoldBalance(order_id, user, _STATES[state], atoms) for order_id, user, state, atoms in holds),
-        )
-    finally:
-        connection.rollback()
+def _conditions(only: StatementFilter) -> tuple[str, list[str | int]]:
+    """The filter as SQL, and its values."""
+    condition, values = "", list[str | int]()
+    if only.kinds:
+        condition += f" AND entry.kind IN ({', '.join('?' * len(only.kinds))})"
+        values += [kind.value for kind in only.kinds]
+    if only.from_ms:
+        condition += " AND entry.at_ms >= ?"
+        values.append(only.from_ms)
+    if only.to_ms is not None:
+        condition += " AND entry.at_ms < ?"
+        values.append(only.to_ms)
+    return condition, values
 
 
-def trial_balance_atoms(cursor: sqlite3.Cursor) -> int:
-    """The sum over all accounts: 0, or the books are wrong."""
-    accounts = cursor.execute("SELECT balance_atoms FROM account")
-    total_atoms: int = sum(atoms for (atoms,) in accounts)
-    escrow = cursor.execute("SELECT remaining_atoms FROM hold WHERE state = 'OPEN'")
-    return total_atoms + int(sum(atoms for (atoms,) in escrow))
-
-
-def _journal(connection: sqlite3.Connection) -> Iterator[tuple[Entry, str]]:
-    """Every entry with its legs and its seal; legs without an entry as one whose key says so."""
-    legs = connection.execute("SELECT number / 64, account, amount_atoms FROM leg ORDER BY number")
-    groups = groupby(legs, key=lambda row: int(row[0]))
-    number, group = next(groups, (None, iter(())))
-    entries = connection.execute(
-        "SELECT sequence, key, kind, fingerprint, at_ms, order_id, detail, seal FROM entry ORDER BY sequence"
-    )
-    for sequence, key, kind, fingerprint, at_ms, order_id, detail, seal in entries:
-        while number is not None and number < sequence:
-            yield _orphan(number, group)
-            number, group = next(groups, (None, iter(())))
-        found = _legs(row[1:] for row in group) if number == sequence else ()
-        if number == sequence:
-            number, group = next(groups, (None, iter(())))
-        # A kind that is not known is damage, for the seal to find.
-        yield Entry(sequence, key, _KINDS.get(kind, kind), found, fingerprint, at_ms, order_id, detail), seal
-    while number is not None:
-        yield _orphan(number, group)
-        number, group = next(groups, (None, iter(())))
-
-
-def _orphan(sequence: int, group: Iterable[tuple[int, str, int]]) -> tuple[Entry, str]:
-    legs = _legs(row[1:] for row in group)
-    return Entry(sequence, f"missing entry {sequence}", Kind.GRANT, legs, "", 0, "", ""), ""
-
-
-def _legs(rows: Iterable[tuple[str, int]]) -> tuple[Leg, ...]:
+def _legs(rows: list[tuple[str, int]]) -> tuple[Leg, ...]:
     return tuple(Leg(account, amount_atoms) for account, amount_atoms in rows)
 
 
-def _hold(row: tuple[str, str, str, int, int, int, str, int, str]) -> Hold:
-    order_id, user, provider, amount_atoms, opened_at_ms, expires_at_ms, terms, fence, state = row
-    return Hold(order_id, user, provider, amount_atoms, opened_at_ms, expires_at_ms, terms, fence, _STATES[state])
+def _hold(row: tuple[str, str, str, int, int, int, str, int, str, int, int]) -> Hold:
+    order_id, user, provider, amount_atoms, opened_at_ms, expires_at_ms, terms, fence, state, settled, sequence = row
+    return Hold(
+        order_id,
+        user,
+        provider,
+        amount_atoms,
+        opened_at_ms,
+        expires_at_ms,
+        terms,
+        fence,
+        STATES[state],
+        settled,
+        sequence,
+    )

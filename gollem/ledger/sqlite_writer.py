@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 
 from gollem.errors import GollemError, InvariantBroken, LedgerUnavailable, OutcomeUnknown
+from gollem.ledger.refusals import Refused
 from gollem.ledger.sqlite_post import write
+from gollem.ledger.sqlite_records import refusal
 from gollem.ledger.types import Posted, Transaction
 
 _log = logging.getLogger(__name__)
@@ -107,6 +109,9 @@ class GroupWriter:
         self._cursor.execute("SAVEPOINT operation")
         try:
             waiting.answer = write(self._cursor, waiting.transaction, self._last_sequence + 1)
+        except Refused:
+            self._cursor.execute("ROLLBACK TO operation")
+            waiting.answer = refusal(self._cursor, waiting.transaction)
         except Exception as error:
             if not _is_own(error):
                 raise

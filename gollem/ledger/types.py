@@ -1,11 +1,11 @@
-"""What the ledger speaks of: transactions as data (legs, guards, effects), holds, balances, statements.
+"""What the ledger speaks of: transactions as data (legs, guards, effects), holds, records, balances, statements.
 
 Signs: a leg's amount is credit positive; every transaction sums to 0 and so does the sum over all accounts. Liabilities
 (what users and providers own) are positive, assets and expenses negative.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -13,10 +13,37 @@ class Kind(StrEnum):
     """Types of transaction."""
 
     GRANT = "grant"
+    PROMO = "promo"
+    PURCHASE_CREATED = "purchase_created"
+    PURCHASE = "purchase"
+    STRIPE_FEE = "stripe_fee"
     HOLD = "hold"
+    PARTIAL_SETTLE = "partial_settle"
     SETTLE = "settle"
     VOID = "void"
     EXPIRE = "expire"
+    MATURE = "mature"
+    PROVIDER = "provider"
+    PAYOUT_INITIATED = "payout_initiated"
+    PAYOUT_TRANSFERRED = "payout_transferred"
+    PAYOUT_CANCELLED = "payout_cancelled"
+    PAYOUT_PAID = "payout_paid"
+    PAYOUT_FAILED = "payout_failed"
+    PAYOUT_REVERSED = "payout_reversed"
+    PLATFORM_PAYOUT = "platform_payout"
+    REFUND_INITIATED = "refund_initiated"
+    REFUND_SUCCEEDED = "refund_succeeded"
+    REFUND_FAILED = "refund_failed"
+    DISPUTE_WITHDRAWN = "dispute_withdrawn"
+    DISPUTE_REINSTATED = "dispute_reinstated"
+    WRITE_OFF = "write_off"
+    CLAWBACK = "clawback"
+    ADJUSTMENT_PROPOSED = "adjustment_proposed"
+    ADJUSTMENT = "adjustment"
+    UNMATCHED = "unmatched"
+    UNMATCHED_RESOLVED = "unmatched_resolved"
+    USER_FROZEN = "user_frozen"
+    USER_UNFROZEN = "user_unfrozen"
 
 
 class HoldState(StrEnum):
@@ -36,7 +63,9 @@ class Leg:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Escrow of one order. `terms` is the caller's own text, kept and given back as it is."""
+    """Escrow of one order. `terms` is the caller's own text, kept and given back as it is.
+
+    `settled_atoms` is what `sequence` partial settlements have taken of it already."""
 
     order_id: str
     user: str
@@ -47,21 +76,58 @@ class Hold:
     terms: str
     fence: int = 0
     state: HoldState = HoldState.OPEN
+    settled_atoms: int = 0
+    sequence: int = 0
+
+    @property
+    def rest_atoms(self) -> int:
+        """What partial settlements have left, for the closing transaction to share out."""
+        return self.amount_atoms - self.settled_atoms
 
     @property
     def remaining_atoms(self) -> int:
-        """All of it while open, nothing afterwards."""
-        return self.amount_atoms if self.state is HoldState.OPEN else 0
+        """What the escrow holds: the rest while open, nothing afterwards."""
+        return self.rest_atoms if self.state is HoldState.OPEN else 0
 
 
-# Guards: what must hold at the moment of posting, or nothing is written.
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Something with a state that transactions depend on and change: a purchase, a payout, a day's cap.
+
+    `kind` and `id` name it. `fields` are flat: short texts, and integers within 62 bits."""
+
+    kind: str
+    id: str
+    state: str
+    fields: Mapping[str, str | int] = field(default_factory=dict)
+
+    def text(self, name: str) -> str:
+        """The field as text; empty if it has none."""
+        return str(self.fields.get(name, ""))
+
+    def number(self, name: str) -> int:
+        """The field as a number; 0 if it has none."""
+        return int(self.fields.get(name, 0))
+
+
+# Guards: what must hold at the moment of posting, or nothing is written. Of several that do not hold, the first in the
+# transaction's order makes the error. A hold, an account or a record has at most one guard of each type.
 
 
 @dataclass(frozen=True, slots=True)
 class AvailableAtLeast:
-    """The user account has this much to spend. Refused: InsufficientCredits."""
+    """The account has this much; one that was never used has 0. Refused: InsufficientCredits."""
 
-    user: str
+    account: str
+    atoms: int
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceIs:
+    """The account has exactly this: what the transaction was computed from. Refused: StaleRead, which asks the
+    caller to read again. An account that was never used has 0."""
+
+    account: str
     atoms: int
 
 
@@ -74,19 +140,30 @@ class UserActive:
 
 @dataclass(frozen=True, slots=True)
 class HoldOpen:
-    """The hold is open with this amount and fence and, if `expired_by_ms` is given, its deadline has passed by then.
-    Refused: HoldClosed."""
+    """The hold is open with this much remaining, this fence and this number of partial settlements and, if
+    `expired_by_ms` is given, its deadline has passed by then. Refused: HoldClosed."""
 
     order_id: str
-    amount_atoms: int
+    remaining_atoms: int
     fence: int
     expired_by_ms: int | None = None
+    sequence: int = 0
 
 
-Guard = AvailableAtLeast | UserActive | HoldOpen
+@dataclass(frozen=True, slots=True)
+class RecordIs:
+    """The record is there in one of these states, else WrongState, and each of these fields is this, else StaleRead."""
+
+    kind: str
+    id: str
+    states: tuple[str, ...]
+    equals: Mapping[str, str | int] = field(default_factory=dict)
 
 
-# Effects: what changes besides the balances.
+Guard = AvailableAtLeast | BalanceIs | UserActive | HoldOpen | RecordIs
+
+
+# Effects: what changes besides the balances. A hold, a record or a user has at most one effect.
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +174,18 @@ class OpenHold:
 
 
 @dataclass(frozen=True, slots=True)
+class ReduceHold:
+    """Take a part out of the hold: `settled_atoms` grows by it, `sequence` by one, the user's `held` memo shrinks.
+    Needs the hold's HoldOpen, with more remaining than is taken."""
+
+    order_id: str
+    user: str
+    atoms: int
+
+
+@dataclass(frozen=True, slots=True)
 class CloseHold:
-    """Close the hold, and take its amount from the user's `held` memo."""
+    """Close the hold, and take what remained (`amount_atoms`) from the user's `held` memo. Needs its HoldOpen."""
 
     order_id: str
     user: str
@@ -106,12 +193,38 @@ class CloseHold:
     state: HoldState
 
 
-Effect = OpenHold | CloseHold
+@dataclass(frozen=True, slots=True)
+class PutRecord:
+    """Write a record that must not be there. Refused, after all guards: WrongState."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateRecord:
+    """Give the record this state (None: as it is) and these fields; others stay. Needs its RecordIs."""
+
+    kind: str
+    id: str
+    state: str | None = None
+    fields: Mapping[str, str | int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SetUserActive:
+    """Whether the user may open holds."""
+
+    user: str
+    active: bool
+
+
+HoldEffect = OpenHold | ReduceHold | CloseHold
+Effect = HoldEffect | PutRecord | UpdateRecord | SetUserActive
 
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """One atomic movement. Built by `ledger.rules` only.
+    """One atomic movement; one that only changes records or a user's state has no legs. Built by `ledger.rules` only.
 
     `key` is permanent: a second transaction of the same key is answered by the first. `fingerprint` tells a replay (the
     same) from a misuse (another) of the key. `detail` is the caller's own text, kept and given back as it is.
@@ -160,10 +273,55 @@ class Balance:
 
 
 @dataclass(frozen=True, slots=True)
-class StatementLine:
-    """One leg of one account, newest first. `cursor` continues after it."""
+class ProviderBalance:
+    """A provider's credits: earned but not due yet, due, and owed to the platform."""
 
-    cursor: int
+    maturing_atoms: int
+    payable_atoms: int
+    debt_atoms: int
+
+    @property
+    def earned_atoms(self) -> int:
+        """What has been earned and not been paid."""
+        return self.maturing_atoms + self.payable_atoms
+
+
+@dataclass(frozen=True, slots=True)
+class Earnings:
+    """What a provider earned on one UTC day (yyyymmdd) and has not matured: by account, one a shard, none of them 0."""
+
+    provider: str
+    day: str
+    shards: Mapping[str, int]
+
+    @property
+    def atoms(self) -> int:
+        return sum(self.shards.values())
+
+
+@dataclass(frozen=True, slots=True)
+class StatementFilter:
+    """Which lines of a statement: of these kinds (none named: all), from `from_ms` to before `to_ms` (None: no end)."""
+
+    kinds: frozenset[Kind] = frozenset()
+    from_ms: int = 0
+    to_ms: int | None = None
+
+    def admits(self, kind: Kind, at_ms: int) -> bool:
+        if self.kinds and kind not in self.kinds:
+            return False
+        return self.from_ms <= at_ms and (self.to_ms is None or at_ms < self.to_ms)
+
+
+EVERYTHING = StatementFilter()
+
+
+@dataclass(frozen=True, slots=True)
+class StatementLine:
+    """One leg of one account, newest first. `cursor` continues after it: opaque, printable ASCII, at most 256
+    characters, good only for the statement that gave it."""
+
+    cursor: str
     key: str
     kind: Kind
     amount_atoms: int

@@ -6,6 +6,7 @@ from gollem import units
 from gollem.errors import Forbidden, InvalidField, NotImplementedYet
 from gollem.exchange import Accounts
 from gollem.identity import Role
+from gollem.ledger import Kind, StatementFilter
 from gollem.rpc import context, encode, fields
 from gollem.rpc.pb import credit_pb2
 from gollem.rpc.pb.credit_grpc import CreditServiceBase
@@ -13,6 +14,8 @@ from gollem.rpc.unary import answer
 
 _DEFAULT_PAGE = 50
 _MAX_PAGE = 500
+_MAX_CURSOR_CHARS = 256
+_MAX_MS = 2**62
 
 
 class CreditService(CreditServiceBase):
@@ -46,13 +49,12 @@ class CreditService(CreditServiceBase):
         account = _readable(request.account)
         selling = request.earnings if request.HasField("earnings") else context.caller().role is Role.PROVIDER
         size = fields.whole(request.page_size or _DEFAULT_PAGE, "page_size", 1, _MAX_PAGE)
-        before = _cursor(request.page_token)
         # One more than asked for tells whether there is another page.
-        lines = await self._accounts.statement(account, selling, before, size + 1)
+        lines = await self._accounts.statement(account, selling, _cursor(request.page_token), size + 1, _only(request))
         page = lines[:size]
         return credit_pb2.ListTransactionsResponse(
             transactions=[encode.statement_line(line) for line in page],
-            next_page_token=str(page[-1].cursor) if len(lines) > size else "",
+            next_page_token=page[-1].cursor if len(lines) > size else "",
         )
 
 
@@ -65,9 +67,17 @@ def _readable(named: str) -> str:
     return account
 
 
-def _cursor(token: str) -> int | None:
-    if not token:
-        return None
-    if not (token.isascii() and token.isdigit() and len(token) <= 18):
+def _cursor(token: str) -> str:
+    if not (token.isascii() and len(token) <= _MAX_CURSOR_CHARS):
         raise InvalidField("page_token", "must be the next_page_token of the page before")
-    return int(token)
+    return token
+
+
+def _only(request: credit_pb2.ListTransactionsRequest) -> StatementFilter:
+    fields.count(len(request.kinds), "kinds", len(Kind))
+    unknown = set(request.kinds) - set(Kind)
+    if unknown:
+        raise InvalidField("kinds", f"{min(unknown)!r} is none of {', '.join(Kind)}")
+    from_ms = fields.whole(request.from_ms, "from_ms", 0, _MAX_MS)
+    to_ms = fields.whole(request.to_ms, "to_ms", 0, _MAX_MS)
+    return StatementFilter(frozenset(map(Kind, request.kinds)), from_ms, to_ms or None)

@@ -22,6 +22,8 @@ _STATUSES: dict[type[errors.GollemError], Status] = {
     errors.InsufficientCredits: Status.FAILED_PRECONDITION,
     errors.AccountFrozen: Status.FAILED_PRECONDITION,
     errors.HoldClosed: Status.FAILED_PRECONDITION,
+    errors.WrongState: Status.FAILED_PRECONDITION,
+    errors.StaleRead: Status.ABORTED,
     errors.CapacityExhausted: Status.RESOURCE_EXHAUSTED,
     errors.RateLimited: Status.RESOURCE_EXHAUSTED,
     errors.TooManyStreams: Status.RESOURCE_EXHAUSTED,

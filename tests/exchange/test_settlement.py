@@ -28,7 +28,7 @@ async def test_usage_is_charged_the_fee_taken_and_the_rest_returned(matched: Ben
     assert receipt.share_atoms + receipt.fee_atoms + receipt.refunded_atoms == HELD
     assert await matched.available() == 1_000 * CREDIT - receipt.charged_atoms
     assert await matched.held() == 0
-    assert await matched.ledger.earned_atoms("p1") == receipt.share_atoms
+    assert (await matched.ledger.provider_balance("p1")).earned_atoms == receipt.share_atoms
     assert matched.floor.depth("gpt-4").free_slots == 4
     assert (await matched.ledger.audit()).ok
 
@@ -51,7 +51,7 @@ async def test_a_second_settlement_answers_with_the_first(matched: Bench) -> Non
     assert (again.charged_atoms, again.replayed) == (first.charged_atoms, True)
     with pytest.raises(KeyReused):
         await matched.settlement.settle("p1", "o1", Usage(11, 10), Outcome.COMPLETED)
-    assert await matched.ledger.earned_atoms("p1") == first.share_atoms
+    assert (await matched.ledger.provider_balance("p1")).earned_atoms == first.share_atoms
 
 
 async def test_only_the_matched_provider_settles(matched: Bench) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gollem.ledger import open_ledger, rules
-from tests.contracts.ledger_contract import NOW_MS, hold_of, opening
+from tests.contracts.samples import NOW_MS, hold_of, opening
 
 CREDIT = 10**8
 DROP_TRIGGERS = ("entry_is_final", "entry_stays", "leg_is_final", "leg_stays", "hold_stays", "hold_closes_once")
@@ -72,7 +72,7 @@ DEFECTS = {
         ["U:alice: held 0.50000025, open holds sum to 0.50000000, difference 0.00000025"],
     ),
     "hold shrunk": (
-        "UPDATE hold SET remaining_atoms = 49999999 WHERE state = 'OPEN'",
+        "UPDATE hold SET remaining_atoms = 49999999, settled_atoms = 1 WHERE state = 'OPEN'",
         [
             "H:order-2: balance 0.49999999, legs sum to 0.50000000, difference -0.00000001",
             "U:alice: held 0.50000000, open holds sum to 0.49999999, difference 0.00000001",

@@ -131,7 +131,7 @@ class Programs(RuleBasedStateMachine):
             [await ledger.balance(user) for user in USERS],
             [await ledger.user_statement(user, limit=200) for user in USERS],
             [await ledger.provider_statement(provider, limit=200) for provider in PROVIDERS],
-            [await ledger.earned_atoms(provider) for provider in PROVIDERS],
+            [(await ledger.provider_balance(provider)).earned_atoms for provider in PROVIDERS],
             [await ledger.find_hold(order_id) for order_id in sorted(orders)],
             [await ledger.find_entry(transaction.key) for transaction in self.posted[-3:]],
             await ledger.open_holds(),

@@ -1,4 +1,4 @@
-"""The ledger on SQLite keeps the contract; and what only files and a writer can be asked."""
+"""What only the files and the writer of a SQLite ledger can be asked. It keeps the contract: tests/contracts."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ import pytest
 from gollem.errors import InvariantBroken, LedgerUnavailable
 from gollem.ledger import Balance, Ledger, open_ledger, rules
 from gollem.ledger.sqlite import open_sqlite
-from tests.contracts.ledger_contract import NOW_MS, Freeze, LedgerContract, granting, hold_of, opening, outcomes
+from tests.contracts.samples import NOW_MS, granting, hold_of, opening, outcomes
 
 
 @pytest.fixture
@@ -33,15 +33,6 @@ def write_raw(path: Path, *statements: str) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for statement in statements:
             connection.execute(statement)
-
-
-class TestSqliteLedger(LedgerContract):
-    @pytest.fixture
-    def freeze(self, path: Path) -> Freeze:
-        async def freeze(user: str) -> None:
-            write_raw(path, f"UPDATE account SET active = 0 WHERE account = 'U:{user}'")
-
-        return freeze
 
 
 # --- the files --------------------------------------------------------------------------------------------------------
@@ -142,6 +133,7 @@ async def test_damaged_file_is_not_opened(path: Path, ledger: Ledger) -> None:
 
 
 JOURNAL = [
+    "DELETE FROM record",
     "UPDATE entry SET detail = 'x'",
     "DELETE FROM entry",
     "UPDATE leg SET amount_atoms = amount_atoms + 1",
@@ -150,15 +142,22 @@ JOURNAL = [
     "UPDATE hold SET state = 'OPEN', remaining_atoms = amount_atoms",
 ]
 CHECKED = [
+    "INSERT INTO account (account, balance_atoms) VALUES ('P:acme', -1)",
+    "INSERT INTO account (account, balance_atoms) VALUES ('RF:r', -1)",
+    "INSERT INTO account (account, balance_atoms) VALUES ('R:fee:1', -1)",
+    "INSERT INTO account (account, balance_atoms) VALUES ('D:alice', 1)",
+    "INSERT INTO account (account, balance_atoms) VALUES ('DP:acme', 1)",
+    "INSERT INTO record SELECT * FROM record",
+    "INSERT INTO hold VALUES ('x', 'u', 'p', 5, 4, 0, 0, 0, 'OPEN', '', 0, 0)",
     "UPDATE account SET balance_atoms = -1 WHERE account = 'U:alice'",
     "UPDATE account SET held_atoms = -1 WHERE account = 'U:alice'",
     "UPDATE account SET balance_atoms = 4611686018427387904 WHERE account = 'U:alice'",
     "UPDATE account SET balance_atoms = 'x' WHERE account = 'U:alice'",
     "INSERT INTO leg VALUES (999999, 'U:alice', 0, NULL)",
     "INSERT INTO entry SELECT sequence + 99, key, kind, fingerprint, at_ms, order_id, detail, seal FROM entry",
-    "INSERT INTO hold VALUES ('x', 'u', 'p', 5, 0, 0, 0, 0, 'OPEN', '')",
-    "INSERT INTO hold VALUES ('x', 'u', 'p', 5, 5, 0, 0, 0, 'VOIDED', '')",
-    "INSERT INTO hold VALUES ('x', 'u', 'p', 0, 0, 0, 0, 0, 'VOIDED', '')",
+    "INSERT INTO hold VALUES ('x', 'u', 'p', 5, 0, 0, 0, 0, 'OPEN', '', 0, 0)",
+    "INSERT INTO hold VALUES ('x', 'u', 'p', 5, 5, 0, 0, 0, 'VOIDED', '', 0, 0)",
+    "INSERT INTO hold VALUES ('x', 'u', 'p', 0, 0, 0, 0, 0, 'VOIDED', '', 0, 0)",
 ]
 
 
@@ -168,6 +167,7 @@ async def test_file_itself_refuses_what_may_never_be(path: Path, ledger: Ledger,
     await ledger.post(granting(100))
     await ledger.post(opening(hold_of()))
     await ledger.post(rules.settle(hold_of(), 1, 0, NOW_MS))
+    await ledger.post(rules.purchase_created("p", "alice", 100, NOW_MS))
     with pytest.raises(sqlite3.IntegrityError):
         write_raw(path, statement)
 
@@ -266,4 +266,4 @@ async def test_bug_in_one_operation_is_its_own(ledger: Ledger) -> None:
 
     assert await outcomes([ledger.post(transaction) for transaction in posts]) == [InvariantBroken, True]
     assert await ledger.balance("alice") == Balance(1, 100, True)
-    assert await ledger.earned_atoms("acme") == 0
+    assert (await ledger.provider_balance("acme")).earned_atoms == 0

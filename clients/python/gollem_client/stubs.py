@@ -852,6 +852,16 @@ class ListTransactionsRequest(betterproto.Message):
     What the account earned as a provider, rather than what it spent; absent: as the key's role.
     """
 
+    kinds: List[str] = betterproto.string_field(5)
+    """Only lines of these kinds, as in StatementLine; absent: all."""
+
+    from_ms: int = betterproto.int64_field(6)
+    """
+    Only lines from this moment to before that one, in milliseconds since the epoch; absent: no bound.
+    """
+
+    to_ms: int = betterproto.int64_field(7)
+
 
 @dataclass(eq=False, repr=False)
 class ListTransactionsResponse(betterproto.Message):

@@ -31,16 +31,22 @@ class BalanceResponse(_message.Message):
     def __init__(self, account: _Optional[str] = ..., available: _Optional[str] = ..., held: _Optional[str] = ..., available_usd: _Optional[str] = ..., earned: _Optional[str] = ..., active: _Optional[bool] = ...) -> None: ...
 
 class ListTransactionsRequest(_message.Message):
-    __slots__ = ("account", "page_size", "page_token", "earnings")
+    __slots__ = ("account", "page_size", "page_token", "earnings", "kinds", "from_ms", "to_ms")
     ACCOUNT_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     EARNINGS_FIELD_NUMBER: _ClassVar[int]
+    KINDS_FIELD_NUMBER: _ClassVar[int]
+    FROM_MS_FIELD_NUMBER: _ClassVar[int]
+    TO_MS_FIELD_NUMBER: _ClassVar[int]
     account: str
     page_size: int
     page_token: str
     earnings: bool
-    def __init__(self, account: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., earnings: _Optional[bool] = ...) -> None: ...
+    kinds: _containers.RepeatedScalarFieldContainer[str]
+    from_ms: int
+    to_ms: int
+    def __init__(self, account: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., earnings: _Optional[bool] = ..., kinds: _Optional[_Iterable[str]] = ..., from_ms: _Optional[int] = ..., to_ms: _Optional[int] = ...) -> None: ...
 
 class ListTransactionsResponse(_message.Message):
     __slots__ = ("transactions", "next_page_token")

@@ -1,0 +1,40 @@
+"""What records there are: their kinds, and the states in which one waits for something.
+
+Only those can be listed, so that a store keeps an index of what is under way and not of all that ever was.
+"""
+
+from collections.abc import Mapping
+
+from gollem.errors import InvariantBroken
+
+PURCHASE = "purchase"
+REFUND = "refund"
+PROVIDER = "provider"
+PAYOUT = "payout"
+DISPUTE = "dispute"
+ADJUSTMENT = "adjustment"
+ADJUSTED_DAY = "adjusted_day"  # how much was adjusted on a day
+UNMATCHED = "unmatched"
+ALERT = "alert"
+
+_LISTED: Mapping[str, frozenset[str]] = {
+    PURCHASE: frozenset({"CREATED"}),
+    REFUND: frozenset({"INITIATED"}),
+    PROVIDER: frozenset({"ENABLED"}),
+    PAYOUT: frozenset({"INITIATED", "TRANSFERRED", "FAILED"}),
+    DISPUTE: frozenset({"WITHDRAWN"}),
+    ADJUSTMENT: frozenset({"PROPOSED"}),
+    UNMATCHED: frozenset({"OPEN"}),
+    ALERT: frozenset({"OPEN"}),
+}
+
+
+def is_listed(kind: str, state: str) -> bool:
+    """Whether `Ledger.records` lists records of the kind while they are in the state."""
+    return state in _LISTED.get(kind, frozenset())
+
+
+def require_listed(kind: str, state: str) -> None:
+    """Raises InvariantBroken unless such records are listed."""
+    if not is_listed(kind, state):
+        raise InvariantBroken(f"records {kind} {state} are not listed")

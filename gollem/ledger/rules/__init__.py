@@ -1,0 +1,62 @@
+"""What each type of transaction is: pure builders, their legs, guards and effects. Nothing else makes transactions.
+
+All amounts are atoms; `now_ms` is the caller's clock. What a builder takes as seen (a record, a debt, a balance) it
+also guards, so that a transaction built from a stale read is refused with StaleRead. Builders raise InvariantBroken for
+figures that the callers should have refused long before, and a CallerError for those that people give.
+"""
+
+from gollem.ledger.rules.adjustments import adjustment_approved, adjustment_proposed
+from gollem.ledger.rules.disputes import dispute_reinstated, dispute_withdrawn, write_off
+from gollem.ledger.rules.earnings import clawback, mature
+from gollem.ledger.rules.orders import expire, hold, partial_settle, settle, void
+from gollem.ledger.rules.parts import digest
+from gollem.ledger.rules.payouts import (
+    payout_cancelled,
+    payout_failed,
+    payout_initiated,
+    payout_paid,
+    payout_reversed,
+    payout_transferred,
+)
+from gollem.ledger.rules.platform import platform_payout, stripe_fee, unmatched, unmatched_resolved
+from gollem.ledger.rules.providers import provider_changed, provider_registered
+from gollem.ledger.rules.purchases import purchase, purchase_created
+from gollem.ledger.rules.refunds import refund_failed, refund_initiated, refund_succeeded
+from gollem.ledger.rules.users import grant, promo, user_frozen, user_unfrozen
+
+__all__ = [
+    "adjustment_approved",
+    "adjustment_proposed",
+    "clawback",
+    "digest",
+    "dispute_reinstated",
+    "dispute_withdrawn",
+    "expire",
+    "grant",
+    "hold",
+    "mature",
+    "partial_settle",
+    "payout_cancelled",
+    "payout_failed",
+    "payout_initiated",
+    "payout_paid",
+    "payout_reversed",
+    "payout_transferred",
+    "platform_payout",
+    "promo",
+    "provider_changed",
+    "provider_registered",
+    "purchase",
+    "purchase_created",
+    "refund_failed",
+    "refund_initiated",
+    "refund_succeeded",
+    "settle",
+    "stripe_fee",
+    "unmatched",
+    "unmatched_resolved",
+    "user_frozen",
+    "user_unfrozen",
+    "void",
+    "write_off",
+]

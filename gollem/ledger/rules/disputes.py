@@ -1,0 +1,111 @@
+"""Disputed payments: Stripe takes the money at once, and gives it back, or not, weeks later.
+
+Amounts are those of Stripe's balance transactions, whatever was charged. The provider keeps what was earned: the work
+was done. What the user has spent already becomes debt.
+"""
+
+from gollem.errors import InvariantBroken
+from gollem.ledger import records
+from gollem.ledger.accounts import BAD_DEBT, DISPUTE_FEES, STRIPE, user_account, user_debt
+from gollem.ledger.rules.parts import debt_first, debt_last, digest, require_cents, require_kind, require_names
+from gollem.ledger.types import (
+    BalanceIs,
+    Kind,
+    Leg,
+    PutRecord,
+    Record,
+    RecordIs,
+    SetUserActive,
+    Transaction,
+    UpdateRecord,
+)
+
+
+def dispute_withdrawn(
+    dispute_id: str, txn_id: str, user: str, amount_atoms: int, fee_atoms: int, available_atoms: int, now_ms: int
+) -> Transaction:
+    """Stripe took the amount and its fee: the user loses what is there, owes the rest, and is frozen.
+
+    `available_atoms` is the user's as just read. Key `stripe:{txn_id}`, of the dispute's balance transaction."""
+    require_names(dispute_id=dispute_id, txn_id=txn_id, user=user)
+    require_cents(f"dispute {dispute_id}", amount_atoms)
+    if fee_atoms:
+        require_cents(f"fee of dispute {dispute_id}", fee_atoms)
+    legs = [Leg(STRIPE, amount_atoms + fee_atoms)]
+    legs += [Leg(DISPUTE_FEES, -fee_atoms)] if fee_atoms else []
+    legs += debt_last(user_account(user), user_debt(user), available_atoms, amount_atoms)
+    return Transaction(
+        key=f"stripe:{txn_id}",
+        kind=Kind.DISPUTE_WITHDRAWN,
+        legs=tuple(legs),
+        fingerprint=digest("dispute_withdrawn", dispute_id, user, amount_atoms, fee_atoms),
+        at_ms=now_ms,
+        guards=(BalanceIs(user_account(user), available_atoms),),
+        effects=(
+            PutRecord(Record(records.DISPUTE, dispute_id, "WITHDRAWN", {"user": user, "amount_atoms": amount_atoms})),
+            SetUserActive(user, active=False),
+        ),
+        detail=dispute_id,
+    )
+
+
+def dispute_reinstated(
+    dispute: Record,
+    txn_id: str,
+    amount_atoms: int,
+    available_atoms: int,
+    debt_atoms: int,
+    now_ms: int,
+    *,
+    unfreeze: bool,
+) -> Transaction:
+    """The dispute was won and Stripe gave this back: debt is repaid first, the rest is the user's, who is unfrozen if
+    that is wanted. Key `stripe:{txn_id}`.
+
+    `available_atoms` and `debt_atoms` are the user's as just read: another dispute that comes meanwhile changes one."""
+    require_kind(dispute, records.DISPUTE)
+    require_names(txn_id=txn_id)
+    require_cents(f"dispute {dispute.id}", amount_atoms)
+    if unfreeze and debt_atoms > amount_atoms:
+        raise InvariantBroken(f"dispute {dispute.id}: a user in debt stays frozen")
+    user = dispute.text("user")
+    account, debt_account = user_account(user), user_debt(user)
+    return Transaction(
+        key=f"stripe:{txn_id}",
+        kind=Kind.DISPUTE_REINSTATED,
+        legs=(Leg(STRIPE, -amount_atoms), *debt_first(account, debt_account, debt_atoms, amount_atoms)),
+        fingerprint=digest("dispute_reinstated", dispute.id, amount_atoms),
+        at_ms=now_ms,
+        guards=(
+            RecordIs(records.DISPUTE, dispute.id, ("WITHDRAWN",)),
+            BalanceIs(account, available_atoms),
+            BalanceIs(debt_account, -debt_atoms),
+        ),
+        effects=(
+            UpdateRecord(records.DISPUTE, dispute.id, "WON"),
+            *([SetUserActive(user, active=True)] if unfreeze else []),
+        ),
+        detail=dispute.id,
+    )
+
+
+def write_off(dispute: Record, approver: str, debt_atoms: int, now_ms: int) -> Transaction:
+    """The dispute was lost, and what the user still owes of it will never come. Key `writeoff:{dispute_id}`.
+
+    `debt_atoms` is the user's as just read: at most the dispute's amount of it is written off; nothing, if it has been
+    repaid."""
+    require_kind(dispute, records.DISPUTE)
+    require_names(approver=approver)
+    debt_account = user_debt(dispute.text("user"))
+    written_atoms = min(debt_atoms, dispute.number("amount_atoms"))
+    legs = (Leg(BAD_DEBT, -written_atoms), Leg(debt_account, written_atoms)) if written_atoms else ()
+    return Transaction(
+        key=f"writeoff:{dispute.id}",
+        kind=Kind.WRITE_OFF,
+        legs=legs,
+        fingerprint=digest("writeoff", dispute.id),
+        at_ms=now_ms,
+        guards=(RecordIs(records.DISPUTE, dispute.id, ("WITHDRAWN",)), BalanceIs(debt_account, -debt_atoms)),
+        effects=(UpdateRecord(records.DISPUTE, dispute.id, "LOST", {"approver": approver}),),
+        detail=approver,
+    )

@@ -1,0 +1,45 @@
+"""Providers as payees: where they are paid, and whether they may be."""
+
+from gollem.ledger import records
+from gollem.ledger.rules.parts import digest, require_kind, require_names
+from gollem.ledger.types import Kind, PutRecord, Record, RecordIs, Transaction, UpdateRecord
+
+
+def provider_registered(provider: str, connected_id: str, enabled: bool, now_ms: int) -> Transaction:
+    """A provider has an account with Stripe. Key `provider:{provider}:0`."""
+    require_names(provider=provider, connected_id=connected_id)
+    fields: dict[str, str | int] = {"connected_id": connected_id, "open_payout": "", "payouts": 0, "version": 0}
+    record = Record(records.PROVIDER, provider, _state(enabled), fields)
+    return Transaction(
+        key=f"provider:{provider}:0",
+        kind=Kind.PROVIDER,
+        legs=(),
+        fingerprint=digest("provider", connected_id, enabled),
+        at_ms=now_ms,
+        effects=(PutRecord(record),),
+    )
+
+
+def provider_changed(known: Record, connected_id: str, enabled: bool, now_ms: int) -> Transaction:
+    """The account is another one, or may or may not be paid to from now on. Key `provider:{provider}:{version}`, the
+    next version of what is known."""
+    require_kind(known, records.PROVIDER)
+    require_names(connected_id=connected_id)
+    seen, version = known.number("version"), known.number("version") + 1
+    return Transaction(
+        key=f"provider:{known.id}:{version}",
+        kind=Kind.PROVIDER,
+        legs=(),
+        fingerprint=digest("provider", connected_id, enabled),
+        at_ms=now_ms,
+        guards=(RecordIs(records.PROVIDER, known.id, ("ENABLED", "DISABLED"), {"version": seen}),),
+        effects=(
+            UpdateRecord(
+                records.PROVIDER, known.id, _state(enabled), {"connected_id": connected_id, "version": version}
+            ),
+        ),
+    )
+
+
+def _state(enabled: bool) -> str:
+    return "ENABLED" if enabled else "DISABLED"

@@ -1,0 +1,70 @@
+"""The proof of a SQLite ledger: everything it has, in one pass over one snapshot."""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+
+from gollem.ledger.audit import AccountState, HoldBalance, prove
+from gollem.ledger.sqlite_reads import KINDS, STATES
+from gollem.ledger.types import AuditReport, Entry, Kind, Leg, Record
+
+
+def audit(connection: sqlite3.Connection) -> AuditReport:
+    """The proof over one snapshot, while others write."""
+    connection.execute("BEGIN")
+    try:
+        accounts = connection.execute("SELECT account, balance_atoms, held_atoms FROM account")
+        holds = connection.execute("SELECT order_id, user, state, remaining_atoms FROM hold")
+        return prove(
+            _journal(connection),
+            (AccountState(*row) for row in accounts),
+            (HoldBalance(order_id, user, STATES[state], atoms) for order_id, user, state, atoms in holds),
+            _records(connection),
+        )
+    finally:
+        connection.rollback()
+
+
+def trial_balance_atoms(cursor: sqlite3.Cursor) -> int:
+    """The sum over all accounts: 0, or the books are wrong."""
+    accounts = cursor.execute("SELECT balance_atoms FROM account")
+    total_atoms: int = sum(atoms for (atoms,) in accounts)
+    escrow = cursor.execute("SELECT remaining_atoms FROM hold WHERE state = 'OPEN'")
+    return total_atoms + int(sum(atoms for (atoms,) in escrow))
+
+
+def _records(connection: sqlite3.Connection) -> Iterator[Record]:
+    for kind, record_id, state, fields in connection.execute("SELECT kind, id, state, fields FROM record"):
+        yield Record(kind, record_id, state, json.loads(fields))
+
+
+def _journal(connection: sqlite3.Connection) -> Iterator[tuple[Entry, str]]:
+    """Every entry with its legs and its seal; legs without an entry as one whose key says so."""
+    legs = connection.execute("SELECT number / 64, account, amount_atoms FROM leg ORDER BY number")
+    groups = groupby(legs, key=lambda row: int(row[0]))
+    number, group = next(groups, (None, iter(())))
+    entries = connection.execute(
+        "SELECT sequence, key, kind, fingerprint, at_ms, order_id, detail, seal FROM entry ORDER BY sequence"
+    )
+    for sequence, key, kind, fingerprint, at_ms, order_id, detail, seal in entries:
+        while number is not None and number < sequence:
+            yield _orphan(number, group)
+            number, group = next(groups, (None, iter(())))
+        found = _legs(row[1:] for row in group) if number == sequence else ()
+        if number == sequence:
+            number, group = next(groups, (None, iter(())))
+        # A kind that is not known is damage, for the seal to find.
+        yield Entry(sequence, key, KINDS.get(kind, kind), found, fingerprint, at_ms, order_id, detail), seal
+    while number is not None:
+        yield _orphan(number, group)
+        number, group = next(groups, (None, iter(())))
+
+
+def _orphan(sequence: int, group: Iterable[tuple[int, str, int]]) -> tuple[Entry, str]:
+    legs = _legs(row[1:] for row in group)
+    return Entry(sequence, f"missing entry {sequence}", Kind.GRANT, legs, "", 0, "", ""), ""
+
+
+def _legs(rows: Iterable[tuple[str, int]]) -> tuple[Leg, ...]:
+    return tuple(Leg(account, amount_atoms) for account, amount_atoms in rows)

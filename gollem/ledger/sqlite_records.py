@@ -1,0 +1,102 @@
+"""The rarer parts of a transaction on SQLite: guards that are read, records that change, and why one was refused."""
+
+import json
+import sqlite3
+
+from gollem.errors import GollemError, InvariantBroken
+from gollem.ledger import sqlite_reads
+from gollem.ledger.accounts import is_user, user_account
+from gollem.ledger.records import is_listed
+from gollem.ledger.refusals import Refused, require
+from gollem.ledger.types import (
+    AvailableAtLeast,
+    BalanceIs,
+    Guard,
+    Hold,
+    PutRecord,
+    Record,
+    RecordIs,
+    SetUserActive,
+    Transaction,
+    UpdateRecord,
+)
+
+_SET_ACTIVE = """
+INSERT INTO account (account, balance_atoms, active) VALUES (?, 0, ?)
+ON CONFLICT (account) DO UPDATE SET active = excluded.active
+"""
+_INSERT_RECORD = """
+INSERT INTO record (kind, id, state, fields, is_listed) VALUES (?, ?, ?, ?, ?) ON CONFLICT (kind, id) DO NOTHING
+"""
+
+
+def require_what_was_read(cursor: sqlite3.Cursor, transaction: Transaction) -> None:
+    """Check the guards that are no conditions of the writer's updates: there is one writer, so what it reads here stays
+    until it commits. Raises Refused."""
+    for guard in transaction.guards:
+        if not _is_met(cursor, guard):
+            raise Refused
+
+
+def _is_met(cursor: sqlite3.Cursor, guard: Guard) -> bool:
+    match guard:
+        case AvailableAtLeast(account, atoms) if not is_user(account):
+            return sqlite_reads.account_atoms(cursor, account) >= atoms
+        case BalanceIs(account, atoms):
+            return sqlite_reads.account_atoms(cursor, account) == atoms
+        case RecordIs(kind, record_id, states, equals):
+            record = sqlite_reads.find_record(cursor, kind, record_id)
+            if record is None or record.state not in states:
+                return False
+            return all(record.fields.get(name) == value for name, value in equals.items())
+    return True  # those of every order
+
+
+def change_records(cursor: sqlite3.Cursor, transaction: Transaction) -> None:
+    """Records, and whether users may open holds. Raises Refused."""
+    for effect in transaction.effects:
+        match effect:
+            case PutRecord(record):
+                if cursor.execute(_INSERT_RECORD, (record.kind, record.id, *_row_of(record))).rowcount != 1:
+                    raise Refused
+            case UpdateRecord(kind, record_id, state, fields):
+                old = sqlite_reads.find_record(cursor, kind, record_id)
+                if old is None:
+                    raise Refused
+                new = Record(kind, record_id, state or old.state, {**old.fields, **fields})
+                update = "UPDATE record SET state = ?, fields = ?, is_listed = ? WHERE kind = ? AND id = ?"
+                cursor.execute(update, (*_row_of(new), kind, record_id))
+            case SetUserActive(user, active):
+                cursor.execute(_SET_ACTIVE, (user_account(user), int(active)))
+
+
+def _row_of(record: Record) -> tuple[str, str, int]:
+    return record.state, json.dumps(record.fields), int(is_listed(record.kind, record.state))
+
+
+def refusal(cursor: sqlite3.Cursor, transaction: Transaction) -> GollemError:
+    """Why `write` refused, from what is there without it."""
+    try:
+        require(transaction, _View(cursor))
+    except GollemError as error:
+        return error
+    return InvariantBroken(f"{transaction.key} was refused for no reason")
+
+
+class _View:
+    """What refusals look at."""
+
+    def __init__(self, cursor: sqlite3.Cursor) -> None:
+        self._cursor = cursor
+
+    def balance_atoms(self, account: str) -> int:
+        return sqlite_reads.account_atoms(self._cursor, account)
+
+    def is_active(self, user: str) -> bool:
+        return sqlite_reads.balance(self._cursor, user).active
+
+    def hold(self, order_id: str) -> Hold | None:
+        return sqlite_reads.find_hold(self._cursor, order_id)
+
+    def record(self, kind: str, record_id: str) -> Record | None:
+        return sqlite_reads.find_record(self._cursor, kind, record_id)

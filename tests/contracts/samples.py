@@ -1,0 +1,43 @@
+"""Holds, transactions and questions that the ledgers' tests share."""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from dataclasses import replace
+
+from gollem.ledger import Hold, Ledger, Posted, rules
+from gollem.ledger.types import Transaction
+
+NOW_MS = 1_800_000_000_000  # 2027-01-15
+MIDNIGHT_MS = 1_800_057_600_000  # 2027-01-16
+FINGERPRINT = "of-the-bid"
+
+
+def hold_of(order_id: str = "order-1", amount_atoms: int = 100, **fields: object) -> Hold:
+    base = Hold(order_id, "alice", "acme", amount_atoms, NOW_MS, NOW_MS + 60_000, terms='{"price": 1}')
+    return replace(base, **fields)  # type: ignore[arg-type]
+
+
+def opening(hold: Hold, fingerprint: str = FINGERPRINT) -> Transaction:
+    return rules.hold(hold, fingerprint, NOW_MS)
+
+
+def granting(amount_atoms: int, user: str = "alice", grant_id: str = "grant-1") -> Transaction:
+    return rules.grant(grant_id, user, amount_atoms, NOW_MS)
+
+
+async def state(ledger: Ledger, users: Sequence[str] = ("alice",)) -> object:
+    """All that can be asked about these users and the provider."""
+    return (
+        [await ledger.balance(user) for user in users],
+        [await ledger.user_statement(user) for user in users],
+        await ledger.provider_statement("acme"),
+        (await ledger.provider_balance("acme")).earned_atoms,
+        await ledger.open_holds(),
+        await ledger.audit(),
+    )
+
+
+async def outcomes(posts: Sequence[Awaitable[Posted]]) -> list[bool | type[BaseException]]:
+    """Of concurrent posts: applied or not, or the error's type."""
+    results = await asyncio.gather(*posts, return_exceptions=True)
+    return [type(result) if isinstance(result, BaseException) else result.applied for result in results]
