@@ -100,6 +100,7 @@ class App:
         self._edge = edge
         self._chore(_TICK_MS, _as_async(floor.tick))
         self._chore(config.exchange.sweep_interval_ms, settlement.expire_overdue)
+        self._chore(config.exchange.sweep_interval_ms, settlement.release_ended)
 
     def _chore(self, every_ms: int, work: Callable[[], Awaitable[object]]) -> None:
         self._chores.append(asyncio.create_task(_repeat(every_ms, work)))

@@ -7,6 +7,7 @@ call of the core before the book is next read.
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 from gollem.clock import Clock
 from gollem.market import Ask, Bid, Block, Depth, Match, OrderBook, Quote, Rejection, Report
@@ -172,6 +173,13 @@ class Floor:
 
     def claims(self) -> int:
         return len(self._claims)
+
+    def next_claims(self, limit: int) -> list[str]:
+        """Orders with claims, at most `limit`, in turn: those not named for longest first."""
+        order_ids = list(islice(self._claims, limit))
+        for order_id in order_ids:
+            self._claims[order_id] = self._claims.pop(order_id)
+        return order_ids
 
     def release(self, order_id: str) -> None:
         """The order has ended. Idempotent."""

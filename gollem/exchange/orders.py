@@ -8,7 +8,9 @@ from gollem.errors import (
     HoldClosed,
     InvariantBroken,
     KeyReused,
+    LedgerUnavailable,
     OrderMismatch,
+    OutcomeUnknown,
     UnknownOrder,
 )
 from gollem.exchange.floor import Claim, Floor
@@ -101,12 +103,11 @@ class Orders:
         ask = match.offer.ask
         self._floor.confirm(Claim(order_id, user, ask.provider_id, ask.key, match.claimed_tokens))
         terms = Terms.from_text(hold.terms)
-        balance = await self._ledger.balance(user)
         return Matched(
             order_id,
             terms,
             hold.amount_atoms,
-            balance.available_atoms,
+            await self._available_atoms(user),
             hold.expires_at_ms,
             match.alternates,
             replayed=False,
@@ -158,16 +159,23 @@ class Orders:
         hold = await self._ledger.find_hold(order_id)
         if hold is None or entry.fingerprint != fingerprint:
             raise OrderMismatch(f"order {order_id} was another bid before: use a new order_id", order_id=order_id)
-        balance = await self._ledger.balance(user)
         return Matched(
             order_id,
             Terms.from_text(hold.terms),
             hold.amount_atoms,
-            balance.available_atoms,
+            await self._available_atoms(user),
             hold.expires_at_ms,
             alternates=(),
             replayed=True,
         )
+
+    async def _available_atoms(self, user: str) -> int:
+        """For the answer to an order that is committed. Raises OutcomeUnknown: that nothing was written, as a ledger
+        that cannot be read says, would no longer be true."""
+        try:
+            return (await self._ledger.balance(user)).available_atoms
+        except LedgerUnavailable as error:
+            raise OutcomeUnknown("the order is committed, but its balance cannot be read: repeat the call") from error
 
     # --- cancel -----------------------------------------------------------------------------------------------------
 

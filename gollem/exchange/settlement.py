@@ -52,15 +52,15 @@ class Settlement:
             posted = await self._ledger.post(rules.settle(hold, charge_atoms, fee_atoms, self._clock.now_ms(), detail))
         except KeyReused as error:
             raise KeyReused(f"order {order_id} was settled before with other figures", order_id=order_id) from error
-        if posted.applied:
+        # A claim that is left here is of an order whose first answer was lost, or was given by another node.
+        if posted.applied or self._floor.claim(order_id) is not None:
             self._ended(hold, outcome)
         return _receipt(hold, posted.entry, replayed=not posted.applied)
 
     async def void(self, hold: Hold, why: str) -> None:
         """Return the whole hold. Raises HoldClosed."""
         await self._ledger.post(rules.void(hold, self._clock.now_ms(), why))
-        self._floor.release(hold.order_id)
-        self._links.order_closed(hold.order_id)
+        self._release(hold.order_id)
 
     async def refused_by_provider(self, provider_id: str, order_id: str) -> None:
         """The provider will never serve this order. Orders that are not its own or are closed are passed over."""
@@ -83,18 +83,32 @@ class Settlement:
                 _log.exception("expiry of %s failed; the next sweep tries again", hold.order_id)
                 continue
             expired += posted.applied
-            self._floor.release(hold.order_id)
-            self._links.order_closed(hold.order_id)
+            self._release(hold.order_id)
         return expired
+
+    async def release_ended(self, limit: int = 64) -> int:
+        """Give back what is kept here for orders that ended without this process learning of it: on another node, or by
+        a call whose answer was lost. Looks at `limit` claims and `limit` cancellations, the next ones each time.
+        Returns how many orders had ended."""
+        ended = 0
+        for order_id in dict.fromkeys(self._floor.next_claims(limit) + self._links.next_cancelled(limit)):
+            hold = await self._ledger.find_hold(order_id)
+            if hold is not None and hold.state is not HoldState.OPEN:
+                self._release(order_id)
+                ended += 1
+        return ended
 
     async def receipt(self, hold: Hold) -> Receipt | None:
         """What the order cost; None unless it is settled."""
         entry = await self._ledger.find_entry(f"settle:{hold.order_id}")
         return _receipt(hold, entry, replayed=True) if entry else None
 
+    def _release(self, order_id: str) -> None:
+        self._floor.release(order_id)
+        self._links.order_closed(order_id)
+
     def _ended(self, hold: Hold, outcome: Outcome) -> None:
-        self._floor.release(hold.order_id)
-        self._links.order_closed(hold.order_id)
+        self._release(hold.order_id)
         if outcome is Outcome.FAILED:
             self._floor.order_failed(hold.provider, hold.order_id)
         elif outcome is Outcome.COMPLETED:

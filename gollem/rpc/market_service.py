@@ -71,9 +71,9 @@ class MarketService(MarketServiceBase):
         await answer(stream, self._order_book)
 
     async def Generate(self, stream: Any) -> None:
-        request = await stream.recv_message()
+        request, user = await stream.recv_message(), context.consumer()
         decode.with_headers(request.bid, stream.metadata)
-        async for event in self._relay.generate(context.consumer(), request):
+        async for event in self._relay.generate(user, request):
             await stream.send_message(event)
 
     async def MatchStream(self, stream: Any) -> None:
@@ -129,7 +129,7 @@ class MarketService(MarketServiceBase):
     async def _outcome(self, request: market_pb2.MatchRequest) -> market_pb2.MatchStreamResponse:
         """What a unary Match would answer, errors included."""
         try:
-            self._middleware.spend()
+            await self._middleware.admit()
             return market_pb2.MatchStreamResponse(order_id=request.order_id, match=await self._match(request))
         except Exception as error:
             return market_pb2.MatchStreamResponse(order_id=request.order_id, refusal=_refusal(public(error)))
@@ -163,9 +163,9 @@ class MarketService(MarketServiceBase):
         )
 
     async def _report(self, request: market_pb2.ReportRequest) -> market_pb2.ReportResponse:
+        user = context.consumer()
         outcome, measurement = decode.measurement(request)
-        order_id = fields.order_id(request.order_id)
-        receipt = await self._reports.report(context.consumer(), order_id, outcome, measurement)
+        receipt = await self._reports.report(user, fields.order_id(request.order_id), outcome, measurement)
         return market_pb2.ReportResponse(receipt=encode.receipt(receipt) if receipt else None)
 
     async def _order_book(self, request: market_pb2.GetOrderBookRequest) -> market_pb2.OrderBook:
