@@ -52,7 +52,7 @@ def _bare_hold(execute: Callable[..., object], sequence: int, number: int) -> No
         "INSERT INTO entry VALUES (?,?,?,?,?,?,?,?)", (sequence, f"hold:{order}", "hold", seal, NOW_MS, order, "", seal)
     )
     execute(
-        "INSERT INTO hold VALUES (?,?,?,?,?,?,?,?,?,?)",
+        "INSERT INTO hold VALUES (?,?,?,?,?,?,?,?,?,?,0,0)",
         (order, user, "provider-1", HOLD_ATOMS, HOLD_ATOMS, NOW_MS, NOW_MS + 60_000, 0, "OPEN", TERMS),
     )
     execute(

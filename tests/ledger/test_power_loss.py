@@ -12,7 +12,7 @@ import pytest
 from gollem.ledger import Ledger, rules
 from gollem.ledger.sqlite import SqliteLedger, open_sqlite
 from gollem.ledger.types import Transaction
-from tests.contracts.ledger_contract import NOW_MS, granting, hold_of, opening
+from tests.contracts.samples import NOW_MS, granting, hold_of, opening
 from tests.ledger.recording_disk import Answered, Delete, Disk, Event, Recorder, Sync, Truncate, Write, torn
 
 CALLERS, ORDERS = 4, 4
