@@ -9,10 +9,10 @@ INSTALL := $(PIP) --no-build-isolation
 CORE := setup.py $(wildcard gollem/_core.*px*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test kill-rounds check proto bench bench-ledger replay venv clean
+.PHONY: help demo test kill-rounds micro-settles mutants check proto bench bench-ledger replay venv clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.core $(VENV)/.demo ## exchange, three providers with a real model, one streamed answer; KEEP=1 leaves it running
 	@$(BIN)/python -m gollem demo $(if $(KEEP),--keep)
@@ -22,6 +22,12 @@ test: $(VENV)/.core $(VENV)/.demo $(VENV)/.dev ## the whole default suite; ARGS=
 
 kill-rounds: $(VENV)/.core $(VENV)/.dev ## 200 times kill -9 over SQLite, with acknowledgements kept outside; KILL_ROUNDS=n
 	KILL_ROUNDS=$(or $(KILL_ROUNDS),200) $(BIN)/python -m pytest tests/ledger/test_crash.py -k killed $(ARGS)
+
+micro-settles: $(VENV)/.core $(VENV)/.dev ## 100,000 random settlements of a few atoms on every backend; MICRO_SETTLES=n
+	MICRO_SETTLES=$(or $(MICRO_SETTLES),100000) $(BIN)/python -m pytest tests/contracts/test_faults.py -k micro $(ARGS)
+
+mutants: $(VENV)/.core $(VENV)/.dev ## break the ledger line by line: a test must turn red each time; ARGS="-k fence"
+	$(BIN)/python tools/mutants.py $(ARGS)
 
 check: $(VENV)/.core $(VENV)/.dev ## format, lint, strict types, generated code current
 	$(BIN)/ruff format --check .
