@@ -118,6 +118,10 @@ def is_hold(account: str) -> bool:
     return account.startswith("H:")
 
 
+def is_debt(account: str) -> bool:
+    return account.startswith("D")
+
+
 def is_well_formed(account: str) -> bool:
     return _ACCOUNT.fullmatch(account) is not None
 
@@ -131,14 +135,13 @@ def statement_of(account: str, kind: Kind) -> str | None:
     """Whose statement shows the leg of such a transaction: `U:{user}`, `P:{provider}`, or nobody's."""
     if kind is Kind.MATURE:
         return None  # from one pocket of the provider's to another
-    prefix, _, rest = account.partition(":")
-    if prefix == "U":
+    if account.startswith("U:"):
         return account
-    if prefix == "PM":
-        return provider_statement(rest.split(":", 1)[0])
-    if prefix == "D":
-        return user_account(rest)
-    return provider_statement(rest) if prefix in ("P", "DP") else None
+    if account.startswith("PM:"):
+        return provider_statement(account.split(":", 2)[1])
+    if account.startswith("D:"):
+        return user_account(account[2:])
+    return provider_statement(account.split(":")[1]) if account.startswith(("P:", "DP:")) else None
 
 
 def provider_statement(provider: str) -> str:

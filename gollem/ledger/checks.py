@@ -1,9 +1,10 @@
 """What every transaction must be before any store is touched. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 from gollem.errors import InvariantBroken
-from gollem.ledger.accounts import Bounds, bounds, hold_account, is_hold, is_well_formed, user_account
+from gollem.ledger.accounts import Bounds, bounds, hold_account, is_debt, is_hold, is_well_formed, user_account
 from gollem.ledger.types import (
     AvailableAtLeast,
     BalanceIs,
@@ -12,13 +13,13 @@ from gollem.ledger.types import (
     Entry,
     Guard,
     Hold,
-    HoldEffect,
     HoldOpen,
     HoldState,
     Leg,
     OpenHold,
     PutRecord,
     RecordIs,
+    ReduceHold,
     SetUserActive,
     Transaction,
     UpdateRecord,
@@ -31,6 +32,10 @@ MAX_TEXT_CHARS = 65_536
 MAX_FIELDS = 32
 _MAX_KEY_CHARS = 256
 _MAX_FIELD_CHARS = 1_024
+_T = TypeVar("_T")
+# Tuples, because a union is built anew wherever it is written, and this is every order's way.
+_OF_BALANCES = (AvailableAtLeast, BalanceIs)
+_SHRINKING = (ReduceHold, CloseHold)
 _UNSTORABLE = f"a text is Unicode of at most {MAX_TEXT_CHARS} characters"
 
 
@@ -90,44 +95,44 @@ def _broken_legs(transaction: Transaction) -> str | None:
 
 def _broken_names(transaction: Transaction) -> str | None:
     """Each guard and effect speaks of something by name, and no two of a type of the same."""
-    named: set[tuple[object, ...]] = set()
     for guard in transaction.guards:
-        name = (type(guard), *_name_of_guard(guard))
-        if name in named:
-            return f"two guards of {name[1:]}"
-        named.add(name)
-        if isinstance(guard, AvailableAtLeast | BalanceIs) and (
+        if isinstance(guard, _OF_BALANCES) and (
             is_hold(guard.account) or not is_well_formed(guard.account) or abs(guard.atoms) >= MAX_ATOMS
         ):
             return f"{guard.account!r} cannot be guarded so"
-    changed = [_name_of_effect(effect) for effect in transaction.effects]
-    return None if len(set(changed)) == len(changed) else "two effects on one thing"
+    if _has_twins(transaction.guards, _name_of_guard):
+        return "two guards of a type on one thing"
+    if _has_twins(transaction.effects, _name_of_effect):
+        return "two effects on one thing"
+    return None
+
+
+def _has_twins(things: tuple[_T, ...], name: Callable[[_T], tuple[str, ...]]) -> bool:
+    if len(things) < 2:
+        return False
+    return len({name(thing) for thing in things}) != len(things)
 
 
 def _name_of_guard(guard: Guard) -> tuple[str, ...]:
-    match guard:
-        case AvailableAtLeast(account) | BalanceIs(account):
-            return (account,)
-        case UserActive(user):
-            return (user,)
-        case HoldOpen(order_id):
-            return (order_id,)
-        case RecordIs(kind, record_id):
-            return (kind, record_id)
+    """Guards of two types may be about one thing."""
+    if isinstance(guard, AvailableAtLeast):
+        return ("at least", guard.account)
+    if isinstance(guard, BalanceIs):
+        return ("exactly", guard.account)
+    if isinstance(guard, UserActive):
+        return ("active", guard.user)
+    return ("hold", guard.order_id) if isinstance(guard, HoldOpen) else ("record", guard.kind, guard.id)
 
 
 def _name_of_effect(effect: Effect) -> tuple[str, ...]:
-    match effect:
-        case SetUserActive(user):
-            return ("", user)
-        case PutRecord(record):
-            return (record.kind, record.id)
-        case UpdateRecord(kind, record_id):
-            return (kind, record_id)
-        case OpenHold(hold):
-            return (hold.order_id,)
-        case _:
-            return (effect.order_id,)
+    """Effects of any types on one thing are one too many."""
+    if isinstance(effect, PutRecord):
+        return ("record", effect.record.kind, effect.record.id)
+    if isinstance(effect, UpdateRecord):
+        return ("record", effect.kind, effect.id)
+    if isinstance(effect, SetUserActive):
+        return ("user", effect.user)
+    return ("hold", effect.hold.order_id if isinstance(effect, OpenHold) else effect.order_id)
 
 
 def _broken_holds(transaction: Transaction) -> str | None:
@@ -135,14 +140,14 @@ def _broken_holds(transaction: Transaction) -> str | None:
     escrow = {leg.account: leg.amount_atoms for leg in transaction.legs if is_hold(leg.account)}
     guards = {guard.order_id: guard for guard in transaction.guards if isinstance(guard, HoldOpen)}
     for effect in transaction.effects:
-        if isinstance(effect, PutRecord | UpdateRecord | SetUserActive):
-            continue
         if isinstance(effect, OpenHold):
             broken = _broken_new_hold(effect.hold)
             account, expected = hold_account(effect.hold.order_id), effect.hold.amount_atoms
-        else:
+        elif isinstance(effect, _SHRINKING):
             broken = _broken_change(effect, guards.pop(effect.order_id, None))
             account, expected = hold_account(effect.order_id), -_taken_atoms(effect)
+        else:
+            continue
         if broken:
             return broken
         if escrow.pop(account, None) != expected:
@@ -162,7 +167,7 @@ def _broken_new_hold(hold: Hold) -> str | None:
     return None if _is_storable(hold.terms) else _UNSTORABLE
 
 
-def _broken_change(effect: HoldEffect, guard: HoldOpen | None) -> str | None:
+def _broken_change(effect: ReduceHold | CloseHold, guard: HoldOpen | None) -> str | None:
     if guard is None:
         return "changing a hold needs its guard"
     if isinstance(effect, CloseHold):
@@ -172,18 +177,12 @@ def _broken_change(effect: HoldEffect, guard: HoldOpen | None) -> str | None:
     return None if 0 < _taken_atoms(effect) < guard.remaining_atoms else "a part is less than the whole"
 
 
-def _taken_atoms(effect: HoldEffect) -> int:
-    match effect:
-        case OpenHold():
-            return 0
-        case CloseHold():
-            return effect.amount_atoms
-        case _:
-            return effect.atoms
+def _taken_atoms(effect: ReduceHold | CloseHold) -> int:
+    return effect.amount_atoms if isinstance(effect, CloseHold) else effect.atoms
 
 
 def _broken_records(transaction: Transaction) -> str | None:
-    guarded = {(guard.kind, guard.id) for guard in transaction.guards if isinstance(guard, RecordIs)}
+    guarded = [(guard.kind, guard.id) for guard in transaction.guards if isinstance(guard, RecordIs)]
     for effect in transaction.effects:
         if isinstance(effect, PutRecord):
             record = effect.record
@@ -219,26 +218,25 @@ def _broken_fields(names: Iterable[str], fields: Mapping[str, str | int]) -> str
 def _broken_moves(transaction: Transaction) -> str | None:
     """What somebody owns is debited under a guard, what somebody owes is credited under one, escrow with its hold."""
     for leg in transaction.legs:
-        bound = bounds(leg.account)
-        is_towards = leg.amount_atoms > 0 if bound is Bounds.CEILING else leg.amount_atoms < 0
-        if not is_towards or bound is Bounds.FREE or is_hold(leg.account):
+        account = leg.account
+        if is_debt(account) != (leg.amount_atoms > 0) or is_hold(account):
             continue
+        bound = bounds(account)
         if bound is Bounds.CREDIT_ONLY:
-            return f"{leg.account} is only ever credited"
-        if not any(_covers(guard, leg) for guard in transaction.guards):
-            return f"{leg.account} is moved towards its bound without a guard"
+            return f"{account} is only ever credited"
+        if bound is not Bounds.FREE and not any(_covers(guard, leg) for guard in transaction.guards):
+            return f"{account} is moved towards its bound without a guard"
     return None
 
 
 def _covers(guard: Guard, leg: Leg) -> bool:
     """Whether the account stays within its bound if the guard holds."""
-    match guard:
-        case AvailableAtLeast(leg.account, atoms):
-            return leg.amount_atoms < 0 and atoms + leg.amount_atoms >= 0
-        case BalanceIs(leg.account, atoms):
-            left_atoms = atoms + leg.amount_atoms
-            return left_atoms >= 0 if leg.amount_atoms < 0 else left_atoms <= 0
-    return False
+    if not isinstance(guard, _OF_BALANCES) or guard.account != leg.account:
+        return False
+    left_atoms = guard.atoms + leg.amount_atoms
+    if leg.amount_atoms < 0:
+        return left_atoms >= 0
+    return left_atoms <= 0 and isinstance(guard, BalanceIs)
 
 
 # --- what backends share --------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gollem.errors import InvariantBroken
 from gollem.ledger import checks, sqlite_reads
-from gollem.ledger.accounts import Bounds, bounds, is_hold, is_user, statement_of, user_account
+from gollem.ledger.accounts import Bounds, bounds, is_debt, is_hold, is_user, statement_of, user_account
 from gollem.ledger.audit import seal
 from gollem.ledger.refusals import Refused, replayed
 from gollem.ledger.sqlite_records import change_records, require_what_was_read
@@ -111,8 +111,7 @@ def _add_to_others(cursor: sqlite3.Cursor, transaction: Transaction) -> None:
     for leg in transaction.legs:
         if is_hold(leg.account) or is_user(leg.account):
             continue
-        bound = bounds(leg.account)
-        if bound is Bounds.FREE or (leg.amount_atoms < 0) == (bound is Bounds.CEILING):
+        if is_debt(leg.account) != (leg.amount_atoms > 0) or bounds(leg.account) is Bounds.FREE:
             row += (leg.account, leg.amount_atoms)
         else:
             _add_towards_bound(cursor, leg)
@@ -129,13 +128,12 @@ def _add_towards_bound(cursor: sqlite3.Cursor, leg: Leg) -> None:
 def _change_holds(cursor: sqlite3.Cursor, transaction: Transaction) -> None:
     guards = {guard.order_id: guard for guard in transaction.guards if isinstance(guard, HoldOpen)}
     for effect in transaction.effects:
-        match effect:
-            case OpenHold(hold):
-                _open(cursor, hold)
-            case ReduceHold(order_id, user, atoms):
-                _change(cursor, guards[order_id], user, (HoldState.OPEN, atoms, atoms, 1))
-            case CloseHold(order_id, user, atoms, state):
-                _change(cursor, guards[order_id], user, (state, atoms, 0, 0))
+        if isinstance(effect, OpenHold):
+            _open(cursor, effect.hold)
+        elif isinstance(effect, CloseHold):
+            _change(cursor, guards[effect.order_id], effect.user, (effect.state, effect.amount_atoms, 0, 0))
+        elif isinstance(effect, ReduceHold):
+            _change(cursor, guards[effect.order_id], effect.user, (HoldState.OPEN, effect.atoms, effect.atoms, 1))
 
 
 def _open(cursor: sqlite3.Cursor, hold: Hold) -> None:
@@ -190,9 +188,10 @@ def _user_changes(transaction: Transaction) -> dict[str, _UserChange]:
         elif isinstance(guard, UserActive):
             of(user_account(guard.user)).must_be_active = True
     for effect in transaction.effects:
-        match effect:
-            case OpenHold(hold):
-                of(user_account(hold.user)).held_atoms += hold.amount_atoms
-            case ReduceHold(_, user, atoms) | CloseHold(_, user, atoms):
-                of(user_account(user)).held_atoms -= atoms
+        if isinstance(effect, OpenHold):
+            of(user_account(effect.hold.user)).held_atoms += effect.hold.amount_atoms
+        elif isinstance(effect, CloseHold):
+            of(user_account(effect.user)).held_atoms -= effect.amount_atoms
+        elif isinstance(effect, ReduceHold):
+            of(user_account(effect.user)).held_atoms -= effect.atoms
     return changes

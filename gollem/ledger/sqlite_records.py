@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from dataclasses import replace
 
 from gollem.errors import GollemError, InvariantBroken
 from gollem.ledger import sqlite_reads
@@ -11,16 +12,18 @@ from gollem.ledger.refusals import Refused, require
 from gollem.ledger.types import (
     AvailableAtLeast,
     BalanceIs,
-    Guard,
     Hold,
+    HoldOpen,
     PutRecord,
     Record,
     RecordIs,
     SetUserActive,
     Transaction,
     UpdateRecord,
+    UserActive,
 )
 
+_CONDITIONS = (UserActive, HoldOpen)
 _SET_ACTIVE = """
 INSERT INTO account (account, balance_atoms, active) VALUES (?, 0, ?)
 ON CONFLICT (account) DO UPDATE SET active = excluded.active
@@ -29,45 +32,47 @@ _INSERT_RECORD = """
 INSERT INTO record (kind, id, state, fields, is_listed) VALUES (?, ?, ?, ?, ?) ON CONFLICT (kind, id) DO NOTHING
 """
 
+_UPDATE_RECORD = "UPDATE record SET state = ?, fields = ?, is_listed = ? WHERE kind = ? AND id = ?"
+
 
 def require_what_was_read(cursor: sqlite3.Cursor, transaction: Transaction) -> None:
     """Check the guards that are no conditions of the writer's updates: there is one writer, so what it reads here stays
     until it commits. Raises Refused."""
     for guard in transaction.guards:
-        if not _is_met(cursor, guard):
+        if not isinstance(guard, _CONDITIONS) and not _is_met(cursor, guard):
             raise Refused
 
 
-def _is_met(cursor: sqlite3.Cursor, guard: Guard) -> bool:
-    match guard:
-        case AvailableAtLeast(account, atoms) if not is_user(account):
-            return sqlite_reads.account_atoms(cursor, account) >= atoms
-        case BalanceIs(account, atoms):
-            return sqlite_reads.account_atoms(cursor, account) == atoms
-        case RecordIs(kind, record_id, states, equals):
-            record = sqlite_reads.find_record(cursor, kind, record_id)
-            if record is None or record.state not in states:
-                return False
-            return all(record.fields.get(name) == value for name, value in equals.items())
-    return True  # those of every order
+def _is_met(cursor: sqlite3.Cursor, guard: AvailableAtLeast | BalanceIs | RecordIs) -> bool:
+    if isinstance(guard, AvailableAtLeast):
+        return is_user(guard.account) or sqlite_reads.account_atoms(cursor, guard.account) >= guard.atoms
+    if isinstance(guard, BalanceIs):
+        return sqlite_reads.account_atoms(cursor, guard.account) == guard.atoms
+    record = sqlite_reads.find_record(cursor, guard.kind, guard.id)
+    if record is None or record.state not in guard.states:
+        return False
+    return all(record.fields.get(name) == value for name, value in guard.equals.items())
 
 
 def change_records(cursor: sqlite3.Cursor, transaction: Transaction) -> None:
     """Records, and whether users may open holds. Raises Refused."""
     for effect in transaction.effects:
-        match effect:
-            case PutRecord(record):
-                if cursor.execute(_INSERT_RECORD, (record.kind, record.id, *_row_of(record))).rowcount != 1:
-                    raise Refused
-            case UpdateRecord(kind, record_id, state, fields):
-                old = sqlite_reads.find_record(cursor, kind, record_id)
-                if old is None:
-                    raise Refused
-                new = Record(kind, record_id, state or old.state, {**old.fields, **fields})
-                update = "UPDATE record SET state = ?, fields = ?, is_listed = ? WHERE kind = ? AND id = ?"
-                cursor.execute(update, (*_row_of(new), kind, record_id))
-            case SetUserActive(user, active):
-                cursor.execute(_SET_ACTIVE, (user_account(user), int(active)))
+        if isinstance(effect, PutRecord):
+            record = effect.record
+            if cursor.execute(_INSERT_RECORD, (record.kind, record.id, *_row_of(record))).rowcount != 1:
+                raise Refused
+        elif isinstance(effect, UpdateRecord):
+            _update(cursor, effect)
+        elif isinstance(effect, SetUserActive):
+            cursor.execute(_SET_ACTIVE, (user_account(effect.user), int(effect.active)))
+
+
+def _update(cursor: sqlite3.Cursor, effect: UpdateRecord) -> None:
+    old = sqlite_reads.find_record(cursor, effect.kind, effect.id)
+    if old is None:
+        raise Refused
+    new = replace(old, state=effect.state or old.state, fields={**old.fields, **effect.fields})
+    cursor.execute(_UPDATE_RECORD, (*_row_of(new), effect.kind, effect.id))
 
 
 def _row_of(record: Record) -> tuple[str, str, int]:

@@ -218,8 +218,7 @@ class SetUserActive:
     active: bool
 
 
-HoldEffect = OpenHold | ReduceHold | CloseHold
-Effect = HoldEffect | PutRecord | UpdateRecord | SetUserActive
+Effect = OpenHold | ReduceHold | CloseHold | PutRecord | UpdateRecord | SetUserActive
 
 
 @dataclass(frozen=True, slots=True)
