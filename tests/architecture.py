@@ -36,8 +36,11 @@ OURS = {
 # What is not ours is imported only where this table says; what it does not name is imported nowhere.
 # Of the standard library, only what must stay in one place.
 VENDORS = {
-    "aiohttp": ("provider_agent",),
+    "aioboto3": ("gollem.ledger.dynamodb.client",),
+    "aiobotocore": ("gollem.ledger.dynamodb.client",),
+    "aiohttp": ("provider_agent", "gollem.ledger.dynamodb.client"),
     "betterproto": ("gollem_client", "gollem.cli.output"),
+    "botocore": ("gollem.ledger.dynamodb.client",),
     "click": ("gollem.cli", "provider_agent"),
     "cryptography": ("gollem.rpc.grants", "provider_agent"),
     "google": ("gollem.rpc", "grpclib_guard", "gollem_client.wire", "provider_agent"),

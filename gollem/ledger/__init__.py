@@ -34,7 +34,8 @@ __all__ = [
 
 
 async def open_ledger(url: str, *, read_only: bool = False) -> Ledger:
-    """`sqlite:///var/lib/gollem/ledger.db` (an absolute path) or `memory:`, which keeps nothing.
+    """`sqlite:///var/lib/gollem/ledger.db` (an absolute path), `dynamodb://table?region=...&endpoint=...`, or `memory:`,
+    which keeps nothing.
 
     Raises LedgerUnavailable if it cannot be opened, or another process writes to it and `read_only` is not set, and
     InvariantBroken if its books do not balance."""
@@ -42,9 +43,15 @@ async def open_ledger(url: str, *, read_only: bool = False) -> Ledger:
         from gollem.ledger.memory import MemoryLedger
 
         return MemoryLedger()
+    if url.startswith("dynamodb:"):
+        from gollem.ledger.dynamodb.ledger import open_dynamodb
+
+        return await open_dynamodb(url, read_only=read_only)
     path = url.removeprefix("sqlite:///").lstrip("/")
     if url.startswith("sqlite:///") and path:
         from gollem.ledger.sqlite import open_sqlite
 
         return open_sqlite(Path("/", path), read_only=read_only)
-    raise LedgerUnavailable(f"{url!r} is no ledger: such as sqlite:///var/lib/gollem/ledger.db, or memory:")
+    raise LedgerUnavailable(
+        f"{url!r} is no ledger: such as sqlite:///var/lib/gollem/ledger.db, dynamodb://table, or memory:"
+    )

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from gollem.ledger import Ledger, open_ledger
+from tests.servers.dynamodb_local import make_table
 
 Open = Callable[[Path], Awaitable[Ledger]]
 
@@ -16,5 +17,10 @@ async def open_sqlite(folder: Path) -> Ledger:
     return await open_ledger(f"sqlite://{folder}/ledger.db")
 
 
+async def open_dynamodb(folder: Path) -> Ledger:
+    """Needs the fixture `dynamodb_endpoint`."""
+    return await open_ledger(await make_table(folder))
+
+
 # By name: how to open an empty ledger of its own for a test, which has this folder for its files.
-BACKENDS: dict[str, Open] = {"model": open_model, "sqlite": open_sqlite}
+BACKENDS: dict[str, Open] = {"model": open_model, "sqlite": open_sqlite, "dynamodb": open_dynamodb}

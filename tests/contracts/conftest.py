@@ -11,6 +11,8 @@ from tests.contracts.backends import BACKENDS
 
 @pytest.fixture(params=list(BACKENDS))
 async def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Ledger]:
+    if request.param == "dynamodb":
+        request.getfixturevalue("dynamodb_endpoint")
     opened = await BACKENDS[request.param](tmp_path)
     yield opened
     report = await opened.audit()

@@ -1,0 +1,252 @@
+"""The layout of the single table: what is an item, under which keys, and how it is written and read. Pure.
+
+| item           | pk                      | sk           | index `dated`: dated, dated_by    | index `listed`: listed |
+|----------------|-------------------------|--------------|-----------------------------------|------------------------|
+| entry          | `T#{key}`               | `TX`         | `J#{yyyymmdd}#{0..15}`, number    |                        |
+| account        | `A#{account}`           | `ACCT`       |                                   |                        |
+| earnings       | `PM#{provider}#{shard}` | `{yyyymmdd}` | `MAT`, day and provider           |                        |
+| hold           | `H#{order}`             | `HOLD`       | `HX#{0..15}`, deadline and order  | `HO#{0..15}`           |
+| record         | `R#{kind}#{id}`         | `REC`        |                                   | `R#{kind}#{state}`     |
+| statement line | `L#{owner}#{0..3}`      | its cursor   |                                   |                        |
+
+The index `listed` is ordered by pk. Both are sparse: a hold leaves them when it is closed, earnings when they have
+matured, a record when it waits for nothing. They only find candidates; money is never read from one.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+from zlib import crc32
+
+from gollem.clock import utc_day
+from gollem.ledger.accounts import EARNINGS_SHARDS, earnings_of, earnings_shard
+from gollem.ledger.audit import seal
+from gollem.ledger.records import is_listed
+from gollem.ledger.types import Entry, Hold, HoldState, Kind, Leg, Record, StatementLine
+
+Item = dict[str, Any]  # attribute -> {type: value}, as DynamoDB's own protocol has it
+
+DATED = "dated"
+DATED_BY = "dated_by"  # orders the index `dated`
+LISTED = "listed"
+MATURING = "MAT"
+INDEX_SHARDS = 16
+LINE_SHARDS = 4
+_STATES = {state.value: state for state in HoldState}
+_KINDS = {kind.value: kind for kind in Kind}
+_MS_SHIFT = 20  # an entry's number is milliseconds * 2^20 + a count
+
+
+def text(value: str) -> Item:
+    return {"S": value}
+
+
+def number(value: int) -> Item:
+    return {"N": str(value)}
+
+
+def integer(item: Item, name: str) -> int:
+    """The attribute as a number, 0 if there is none."""
+    return int(item[name]["N"]) if name in item else 0
+
+
+# --- keys -------------------------------------------------------------------------------------------------------------
+
+
+def key(pk: str, sk: str) -> Item:
+    return {"pk": {"S": pk}, "sk": {"S": sk}}
+
+
+def entry_key(transaction_key: str) -> Item:
+    return key(f"T#{transaction_key}", "TX")
+
+
+def account_key(account: str) -> Item:
+    """Earnings lie by provider and shard, a day after the other: a provider's are read with a few consistent queries,
+    and what one partition key takes is what one of its items takes."""
+    if account.startswith("PM:"):
+        _, provider, day, shard = account.split(":")
+        return key(f"PM#{provider}#{shard}", day)
+    return key(f"A#{account}", "ACCT")
+
+
+def hold_key(order_id: str) -> Item:
+    return key(f"H#{order_id}", "HOLD")
+
+
+def record_key(kind: str, record_id: str) -> Item:
+    return key(f"R#{kind}#{record_id}", "REC")
+
+
+def earnings_pks(provider: str) -> list[str]:
+    return [f"PM#{provider}#{shard}" for shard in range(EARNINGS_SHARDS)]
+
+
+def line_pks(owner: str) -> list[str]:
+    """One owner's lines lie in shards, so that no partition key takes all of a busy owner's."""
+    return [f"L#{owner}#{shard}" for shard in range(LINE_SHARDS)]
+
+
+def journal_pks(day: str) -> list[str]:
+    return [f"J#{day}#{shard}" for shard in range(INDEX_SHARDS)]
+
+
+def due_pks() -> list[str]:
+    return [f"HX#{shard}" for shard in range(INDEX_SHARDS)]
+
+
+def open_pks() -> list[str]:
+    return [f"HO#{shard}" for shard in range(INDEX_SHARDS)]
+
+
+def state_pk(kind: str, state: str) -> str:
+    return f"R#{kind}#{state}"
+
+
+def date(moment: int) -> str:
+    """A number that sorts as text."""
+    return f"{moment:020d}"
+
+
+def first_number(at_ms: int) -> int:
+    """The least number of an entry of this moment."""
+    return at_ms << _MS_SHIFT
+
+
+def line_cursor(entry: Entry, place: int) -> str:
+    """The sort key of a statement line: by number, then place; the rest tells entries of two machines apart."""
+    return f"{entry.sequence:016x}{place:02x}{crc32(entry.key.encode()):08x}"
+
+
+def _shard(name: str, shards: int) -> int:
+    return crc32(name.encode()) % shards
+
+
+# --- items written ----------------------------------------------------------------------------------------------------
+
+
+def entry_item(entry: Entry) -> Item:
+    day = utc_day(entry.sequence >> _MS_SHIFT)
+    return entry_key(entry.key) | {
+        "kind": text(entry.kind),
+        "fingerprint": text(entry.fingerprint),
+        "at_ms": number(entry.at_ms),
+        "number": number(entry.sequence),
+        "order_id": text(entry.order_id),
+        "detail": text(entry.detail),
+        "legs": {"L": [{"M": {"a": text(leg.account), "v": number(leg.amount_atoms)}} for leg in entry.legs]},
+        "seal": text(seal(entry)),
+        DATED: text(f"J#{day}#{_shard(entry.key, INDEX_SHARDS)}"),
+        DATED_BY: text(date(entry.sequence)),
+    }
+
+
+def hold_item(hold: Hold) -> Item:
+    shard = _shard(hold.order_id, INDEX_SHARDS)
+    return hold_key(hold.order_id) | {
+        "user": text(hold.user),
+        "provider": text(hold.provider),
+        "amount": number(hold.amount_atoms),
+        "remaining": number(hold.remaining_atoms),
+        "settled": number(hold.settled_atoms),
+        "parts": number(hold.sequence),
+        "opened_at_ms": number(hold.opened_at_ms),
+        "expires_at_ms": number(hold.expires_at_ms),
+        "fence": number(hold.fence),
+        "state": text(hold.state),
+        "terms": text(hold.terms),
+        DATED: text(f"HX#{shard}"),
+        DATED_BY: text(f"{date(hold.expires_at_ms)}#{hold.order_id}"),
+        LISTED: text(f"HO#{shard}"),
+    }
+
+
+def record_item(record: Record) -> Item:
+    item = record_key(record.kind, record.id) | {"state": text(record.state), "fields": {"M": fields(record.fields)}}
+    if is_listed(record.kind, record.state):
+        item[LISTED] = text(state_pk(record.kind, record.state))
+    return item
+
+
+def fields(values: Mapping[str, str | int]) -> Item:
+    return {name: field(value) for name, value in values.items()}
+
+
+def field(value: str | int) -> Item:
+    return text(value) if isinstance(value, str) else number(value)
+
+
+def line_item(entry: Entry, place: int, owner: str) -> Item:
+    shard = _shard(entry.key, LINE_SHARDS)
+    return key(f"L#{owner}#{shard}", line_cursor(entry, place)) | {
+        "key": text(entry.key),
+        "kind": text(entry.kind),
+        "amount": number(entry.legs[place].amount_atoms),
+        "order_id": text(entry.order_id),
+        "at_ms": number(entry.at_ms),
+    }
+
+
+# --- items read -------------------------------------------------------------------------------------------------------
+
+
+def read_entry(item: Item) -> Entry:
+    legs = tuple(Leg(leg["M"]["a"]["S"], int(leg["M"]["v"]["N"])) for leg in item["legs"]["L"])
+    kind = item["kind"]["S"]
+    return Entry(
+        sequence=integer(item, "number"),
+        key=item["pk"]["S"][2:],
+        kind=_KINDS.get(kind, kind),  # one that is not known is damage, for the seal to find
+        legs=legs,
+        fingerprint=item["fingerprint"]["S"],
+        at_ms=integer(item, "at_ms"),
+        order_id=item["order_id"]["S"],
+        detail=item["detail"]["S"],
+    )
+
+
+def read_hold(item: Item) -> Hold:
+    return Hold(
+        order_id=item["pk"]["S"][2:],
+        user=item["user"]["S"],
+        provider=item["provider"]["S"],
+        amount_atoms=integer(item, "amount"),
+        opened_at_ms=integer(item, "opened_at_ms"),
+        expires_at_ms=integer(item, "expires_at_ms"),
+        terms=item["terms"]["S"],
+        fence=integer(item, "fence"),
+        state=_STATES[item["state"]["S"]],
+        settled_atoms=integer(item, "settled"),
+        sequence=integer(item, "parts"),
+    )
+
+
+def read_record(item: Item) -> Record:
+    _, kind, record_id = item["pk"]["S"].split("#", 2)
+    values = {name: int(value["N"]) if "N" in value else value["S"] for name, value in item["fields"]["M"].items()}
+    return Record(kind, record_id, item["state"]["S"], values)
+
+
+def read_line(item: Item) -> StatementLine:
+    return StatementLine(
+        cursor=item["sk"]["S"],
+        key=item["key"]["S"],
+        kind=_KINDS[item["kind"]["S"]],
+        amount_atoms=integer(item, "amount"),
+        order_id=item["order_id"]["S"],
+        at_ms=integer(item, "at_ms"),
+    )
+
+
+def read_account_name(item: Item) -> str:
+    """The account whose item this is: the reverse of `account_key`."""
+    pk = item["pk"]["S"]
+    if pk.startswith("PM#"):
+        _, provider, shard = pk.split("#")
+        return earnings_shard(provider, item["sk"]["S"], int(shard))
+    return str(pk[2:])
+
+
+def earnings_index(account: str) -> Item:
+    """How earnings stand in the `dated` index until they have matured."""
+    provider, day = earnings_of(account)
+    return {DATED: text(MATURING), DATED_BY: text(f"{day}#{provider}#{account[-1]}")}

@@ -1,0 +1,143 @@
+"""The ledger on DynamoDB, whole: opened by its URL, one client a process."""
+
+from urllib.parse import parse_qsl, urlsplit
+
+from gollem.clock import Clock, SystemClock
+from gollem.errors import LedgerUnavailable
+from gollem.ledger.accounts import provider_statement, user_account
+from gollem.ledger.checks import check
+from gollem.ledger.dynamodb import proof, reads
+from gollem.ledger.dynamodb.client import Address, Client, Retries
+from gollem.ledger.dynamodb.table import create_table
+from gollem.ledger.dynamodb.writer import Writer
+from gollem.ledger.types import (
+    EVERYTHING,
+    AuditReport,
+    Balance,
+    Earnings,
+    Entry,
+    Hold,
+    Posted,
+    ProviderBalance,
+    Record,
+    StatementFilter,
+    StatementLine,
+    Transaction,
+)
+
+
+class DynamoDBLedger:
+    """Implements `Ledger`. Made by `open_dynamodb`; lives on the event loop it was opened on."""
+
+    def __init__(self, client: Client, writer: Writer, *, read_only: bool = False) -> None:
+        self.client = client
+        self._writer = writer
+        self._read_only = read_only
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"DynamoDBLedger({self.client!r})"
+
+    async def post(self, transaction: Transaction) -> Posted:
+        check(transaction)
+        if self._read_only:
+            raise LedgerUnavailable("the ledger is open for reading only")
+        return await self._writer.post(transaction)
+
+    async def balance(self, user: str) -> Balance:
+        return await reads.balance(self._open(), user)
+
+    async def provider_balance(self, provider: str) -> ProviderBalance:
+        return await reads.provider_balance(self._open(), provider)
+
+    async def account_atoms(self, account: str) -> int:
+        return await reads.account_atoms(self._open(), account)
+
+    async def find_hold(self, order_id: str) -> Hold | None:
+        return await reads.find_hold(self._open(), order_id)
+
+    async def find_entry(self, key: str) -> Entry | None:
+        return await reads.find_entry(self._open(), key)
+
+    async def open_holds(self, after: str = "", limit: int = 1_000) -> list[Hold]:
+        return await reads.open_holds(self._open(), after, limit)
+
+    async def expired_holds(self, now_ms: int, limit: int = 256) -> list[Hold]:
+        return await reads.expired_holds(self._open(), now_ms, limit)
+
+    async def find_record(self, kind: str, record_id: str) -> Record | None:
+        return await reads.find_record(self._open(), kind, record_id)
+
+    async def records(self, kind: str, state: str, after: str = "", limit: int = 256) -> list[Record]:
+        return await reads.records(self._open(), kind, state, after, limit)
+
+    async def due_earnings(self, until_day: str, limit: int = 256) -> list[Earnings]:
+        return await reads.due_earnings(self._open(), until_day, limit)
+
+    async def user_statement(
+        self, user: str, cursor: str = "", limit: int = 50, only: StatementFilter = EVERYTHING
+    ) -> list[StatementLine]:
+        return await reads.statement(self._open(), user_account(user), cursor, limit, only)
+
+    async def provider_statement(
+        self, provider: str, cursor: str = "", limit: int = 50, only: StatementFilter = EVERYTHING
+    ) -> list[StatementLine]:
+        return await reads.statement(self._open(), provider_statement(provider), cursor, limit, only)
+
+    async def audit(self) -> AuditReport:
+        return await proof.audit(self._open())
+
+    async def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            await self._writer.drain()
+            await self.client.close()
+
+    def _open(self) -> Client:
+        if self._closed:
+            raise LedgerUnavailable("the ledger is closed")
+        return self.client
+
+
+def parse_url(url: str) -> Address:
+    """`dynamodb://table?endpoint=http://127.0.0.1:8000&region=eu-west-1`. Raises LedgerUnavailable."""
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query))
+    if (
+        parts.scheme != "dynamodb"
+        or not parts.netloc
+        or parts.path.strip("/")
+        or options.keys() - {"endpoint", "region"}
+    ):
+        raise LedgerUnavailable(f"{url!r} is no table: such as dynamodb://gollem?region=eu-west-1")
+    return Address(parts.netloc, options.get("endpoint", ""), options.get("region", ""))
+
+
+async def open_dynamodb(
+    url: str,
+    *,
+    read_only: bool = False,
+    retries: Retries | None = None,
+    clock: Clock | None = None,
+    read_timeout_s: float = 5,
+) -> DynamoDBLedger:
+    """Raises LedgerUnavailable if the table cannot be reached or is not there."""
+    clock = clock or SystemClock()
+    client = Client(parse_url(url), retries, clock, read_timeout_s)
+    await client.open()
+    try:
+        await client.read("describe_table")
+    except BaseException:
+        await client.close()
+        raise
+    return DynamoDBLedger(client, Writer(client, clock), read_only=read_only)
+
+
+async def create_dynamodb(url: str) -> list[str]:
+    """Make the table; what was done and what could not be, a line each. Raises LedgerUnavailable."""
+    client = Client(parse_url(url))
+    await client.open()
+    try:
+        return await create_table(client)
+    finally:
+        await client.close()

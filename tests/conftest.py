@@ -1,0 +1,23 @@
+"""What tests of several rooms share: real servers, started once a session by whoever first needs one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers.dynamodb_local import CREDENTIALS, ENDPOINT, dynamodb_local, make_table
+
+
+@pytest.fixture(scope="session")
+def dynamodb_endpoint() -> Iterator[str]:
+    """A DynamoDB Local; it and credentials for it are in the environment."""
+    with dynamodb_local() as endpoint, pytest.MonkeyPatch.context() as patch:
+        for name, value in (CREDENTIALS | {ENDPOINT: endpoint}).items():
+            patch.setenv(name, value)
+        yield endpoint
+
+
+@pytest.fixture
+async def dynamodb_table(dynamodb_endpoint: str, tmp_path: Path) -> str:
+    """The URL of an empty ledger on it."""
+    return await make_table(tmp_path)
