@@ -6,21 +6,22 @@ import random
 
 from gollem.errors import HoldClosed
 from gollem.ledger import Kind, Ledger, rules
-from tests.contracts.samples import NOW_MS, granting, hold_of, opening, outcomes
+from tests.contracts.samples import NOW_MS, granting, hold_of, many, opening, outcomes
 
 HOUR_MS = 3_600_000
-MICRO_SETTLES = int(os.environ.get("MICRO_SETTLES", "2000"))  # fault 10 asks for 100,000: `make micro-settles`
+MICRO_SETTLES = int(os.environ.get("MICRO_SETTLES", "1000"))  # fault 10 asks for 100,000: `make micro-settles`
 
 
 async def test_fault_10_micro_settlements_add_up_to_the_atom(ledger: Ledger) -> None:
     """Fees of odd basis points of one to fifty atoms: share, fee and refund are always the whole."""
     chance = random.Random(10)
-    await ledger.post(granting(50 * MICRO_SETTLES))
+    times = many(ledger, MICRO_SETTLES)
+    await ledger.post(granting(50 * times))
     charged = fees = 0
 
     async def some(first: int) -> None:
         nonlocal charged, fees
-        for number in range(first, MICRO_SETTLES, 64):
+        for number in range(first, times, 64):
             hold = hold_of(f"order-{number}", chance.randint(1, 50))
             usage = chance.randint(0, hold.amount_atoms)
             fee = usage * chance.randint(0, 10_000) // 10_000
@@ -31,7 +32,7 @@ async def test_fault_10_micro_settlements_add_up_to_the_atom(ledger: Ledger) -> 
     await asyncio.gather(*(some(first) for first in range(64)))
     shards = [await ledger.account_atoms(f"R:fee:{shard}") for shard in range(16)]
 
-    assert (await ledger.balance("alice")).available_atoms == 50 * MICRO_SETTLES - charged
+    assert (await ledger.balance("alice")).available_atoms == 50 * times - charged
     assert (await ledger.provider_balance("acme")).earned_atoms == charged - fees
     assert sum(shards) == fees
 
@@ -43,7 +44,7 @@ async def test_fault_15_any_clock_leaves_order_and_keys_alone(ledger: Ledger) ->
     hold = hold_of(expires_at_ms=NOW_MS + HOUR_MS + 1)
     await ledger.post(opening(hold))
     keys = ["grant:grant-1", "hold:order-1"]
-    for number in range(60):
+    for number in range(many(ledger, 60)):
         at_ms = NOW_MS + chance.choice((-HOUR_MS, 0, HOUR_MS))
         assert (await ledger.post(rules.grant(f"jump-{number}", "alice", 1, at_ms))).applied
         assert await outcomes([ledger.post(rules.expire(hold, at_ms))]) == [HoldClosed]
@@ -56,8 +57,9 @@ async def test_fault_15_any_clock_leaves_order_and_keys_alone(ledger: Ledger) ->
 
 async def test_fault_30_two_sweepers_and_one_that_slept(ledger: Ledger) -> None:
     """Each lists in pages of its own and posts while the other does; an hour late it is still right."""
+    times = many(ledger, 100)
     await ledger.post(granting(10_000))
-    for number in range(100):
+    for number in range(times):
         await ledger.post(opening(hold_of(f"order-{number:03}", expires_at_ms=NOW_MS + number)))
     late_ms = NOW_MS + HOUR_MS
 
@@ -68,7 +70,7 @@ async def test_fault_30_two_sweepers_and_one_that_slept(ledger: Ledger) -> None:
                 voided += (await ledger.post(rules.expire(hold, late_ms))).applied
         return voided
 
-    assert sum(await asyncio.gather(sweep(), sweep())) == 100
+    assert sum(await asyncio.gather(sweep(), sweep())) == times
     assert await ledger.open_holds() == []
     assert (await ledger.balance("alice")).available_atoms == 10_000
 
@@ -76,8 +78,9 @@ async def test_fault_30_two_sweepers_and_one_that_slept(ledger: Ledger) -> None:
 async def test_fault_31_expiry_and_settlement_at_the_same_moment(ledger: Ledger) -> None:
     """One of them, never both, never none."""
     chance = random.Random(31)
+    times = many(ledger, 200)
     await ledger.post(granting(20_000))
-    holds = [hold_of(f"order-{number}") for number in range(200)]
+    holds = [hold_of(f"order-{number}") for number in range(times)]
     await asyncio.gather(*(ledger.post(opening(hold)) for hold in holds))
     late_ms = NOW_MS + HOUR_MS
 
@@ -89,9 +92,9 @@ async def test_fault_31_expiry_and_settlement_at_the_same_moment(ledger: Ledger)
         assert sorted(results, key=str) == [HoldClosed, True]
         return both[results.index(True)].kind
 
-    won = await asyncio.gather(*(race(number) for number in range(200)))
+    won = await asyncio.gather(*(race(number) for number in range(times)))
     settled = won.count(Kind.SETTLE)
 
-    assert 0 < settled < 200
+    assert 0 < settled < times
     assert (await ledger.balance("alice")).available_atoms == 20_000 - 60 * settled
     assert (await ledger.provider_balance("acme")).earned_atoms == 57 * settled
