@@ -22,7 +22,7 @@ from queue import SimpleQueue
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.mutants import MUTANTS, Mutant  # noqa: E402
+from tests.mutants import MUTANTS, Mutant, Tests  # noqa: E402
 
 PAGE = ROOT / "docs" / "mutants.md"
 LIMIT_S = 180
@@ -63,13 +63,13 @@ def judge(tree: Path, mutant: Mutant) -> Verdict:
     return Verdict(mutant, failed, "survived" if code == 0 else f"pytest ended with {code}: {said[-2_000:]}")
 
 
-def run_tests(tree: Path, tests: tuple[str, ...]) -> tuple[int, str]:
+def run_tests(tree: Path, tests: Tests) -> tuple[int, str]:
     """pytest's exit status and what it said. Compiled files are left unwritten: a mutant of the same second and size
     would be taken for the sound file."""
     command = [sys.executable, "-B", "-m", "pytest", "-q", "-rf", "-p", "no:cacheprovider", f"--maxfail={MAX_NAMED}"]
     # In sessions of their own, so that a test that hangs is ended with all that it started.
     process = subprocess.Popen(
-        [*command, *tests],
+        [*command, *tests.files, "-k", tests.only],
         cwd=tree,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -100,6 +100,7 @@ def copies(number: int) -> Iterator[SimpleQueue[Path]]:
         for place in range(number):
             tree = Path(folder, str(place))
             shutil.copytree(ROOT, tree, ignore=_LEFT_OUT)
+            (tree / ".cache").symlink_to(ROOT / ".cache")  # DynamoDB Local
             trees.put(tree)
         yield trees
 
@@ -107,6 +108,12 @@ def copies(number: int) -> Iterator[SimpleQueue[Path]]:
 def run_all(mutants: list[Mutant], workers: int) -> list[Verdict]:
     """The verdicts in the order of the mutants. Raises SystemExit if the tests are red without any."""
     with copies(workers) as trees, ThreadPoolExecutor(workers) as pool:
+
+        def sound(tests: Tests) -> str:
+            tree = trees.get()
+            code, said = run_tests(tree, tests)
+            trees.put(tree)
+            return said[-4_000:] if code else ""
 
         def work(mutant: Mutant) -> Verdict:
             tree = trees.get()
@@ -117,11 +124,9 @@ def run_all(mutants: list[Mutant], workers: int) -> list[Verdict]:
             print(f"{time.monotonic() - start:5.1f} s  {mutant.name}: {said}", flush=True)
             return verdict
 
-        tree = trees.get()
-        code, said = run_tests(tree, tuple(sorted({test for mutant in mutants for test in mutant.tests})))
-        trees.put(tree)
-        if code:
-            raise SystemExit(f"red without any mutant, so nothing can be told:\n{said[-4_000:]}")
+        for said in pool.map(sound, {mutant.tests: None for mutant in mutants}):
+            if said:
+                raise SystemExit(f"red without any mutant, so nothing can be told:\n{said}")
         return list(pool.map(work, mutants))
 
 

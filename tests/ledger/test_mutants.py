@@ -15,7 +15,7 @@ def test_mutant_has_its_place(mutant: Mutant) -> None:
 
     assert sound.count(mutant.text) == 1
     assert mutant.replacement != mutant.text
-    assert all((ROOT / test).is_file() for test in mutant.tests)
+    assert all((ROOT / test).is_file() for test in mutant.tests.files)
 
 
 def test_names_are_different() -> None:
