@@ -59,7 +59,7 @@ class MemoryLedger:
         check(transaction)
         first = self._by_key.get(transaction.key)
         if first:
-            return refusals.replayed(first, transaction)
+            return refusals.replayed(first, transaction.fingerprint)
         refusals.require(transaction, self)
         self._accounts |= self._changed_accounts(transaction)
         for effect in transaction.effects:

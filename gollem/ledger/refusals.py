@@ -59,10 +59,10 @@ def require(transaction: Transaction, view: View) -> None:
         _require_effect(effect, view)
 
 
-def replayed(first: Entry, transaction: Transaction) -> Posted:
+def replayed(first: Entry, fingerprint: str) -> Posted:
     """The answer to a key that the journal has already. Raises KeyReused."""
-    if first.fingerprint != transaction.fingerprint:
-        raise KeyReused(f"{transaction.key} was used before for something else", key=transaction.key)
+    if first.fingerprint != fingerprint:
+        raise KeyReused(f"{first.key} was used before for something else", key=first.key)
     return Posted(applied=False, entry=first)
 
 

@@ -78,7 +78,7 @@ def write(cursor: sqlite3.Cursor, transaction: Transaction, sequence: int) -> Po
         first = sqlite_reads.find_entry(cursor, transaction.key)
         if first is None:
             raise InvariantBroken(f"{transaction.key}: neither written nor there")
-        return replayed(first, transaction)
+        return replayed(first, transaction.fingerprint)
     require_what_was_read(cursor, transaction)
     _change_holds(cursor, transaction)
     _change_users(cursor, transaction)

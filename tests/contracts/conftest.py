@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from gollem.ledger import Ledger
+from gollem.ledger.desk import Desk
 from tests.contracts.backends import BACKENDS
+from tests.contracts.samples import CAP_ATOMS, DELAY_DAYS, NOW_MS
+from tests.fakes.clock import FakeClock
 
 
 @pytest.fixture(params=list(BACKENDS))
@@ -18,3 +21,13 @@ async def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
     report = await opened.audit()
     await opened.close()
     assert report.findings == []
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(NOW_MS)
+
+
+@pytest.fixture
+def desk(ledger: Ledger, clock: FakeClock) -> Desk:
+    return Desk(ledger, clock, delay_days=DELAY_DAYS, cap_atoms=CAP_ATOMS)

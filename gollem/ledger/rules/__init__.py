@@ -5,7 +5,7 @@ also guards, so that a transaction built from a stale read is refused with Stale
 figures that the callers should have refused long before, and a CallerError for those that people give.
 """
 
-from gollem.ledger.rules.adjustments import adjustment_approved, adjustment_proposed
+from gollem.ledger.rules.adjustments import adjustment_approved, adjustment_fingerprint, adjustment_proposed
 from gollem.ledger.rules.disputes import dispute_reinstated, dispute_withdrawn, write_off
 from gollem.ledger.rules.earnings import clawback, mature
 from gollem.ledger.rules.orders import expire, hold, partial_settle, settle, void
@@ -13,6 +13,7 @@ from gollem.ledger.rules.parts import digest
 from gollem.ledger.rules.payouts import (
     payout_cancelled,
     payout_failed,
+    payout_fingerprint,
     payout_initiated,
     payout_paid,
     payout_reversed,
@@ -21,11 +22,12 @@ from gollem.ledger.rules.payouts import (
 from gollem.ledger.rules.platform import platform_payout, stripe_fee, unmatched, unmatched_resolved
 from gollem.ledger.rules.providers import provider_changed, provider_registered
 from gollem.ledger.rules.purchases import purchase, purchase_created
-from gollem.ledger.rules.refunds import refund_failed, refund_initiated, refund_succeeded
+from gollem.ledger.rules.refunds import refund_failed, refund_fingerprint, refund_initiated, refund_succeeded
 from gollem.ledger.rules.users import grant, promo, user_frozen, user_unfrozen
 
 __all__ = [
     "adjustment_approved",
+    "adjustment_fingerprint",
     "adjustment_proposed",
     "clawback",
     "digest",
@@ -38,6 +40,7 @@ __all__ = [
     "partial_settle",
     "payout_cancelled",
     "payout_failed",
+    "payout_fingerprint",
     "payout_initiated",
     "payout_paid",
     "payout_reversed",
@@ -49,6 +52,7 @@ __all__ = [
     "purchase",
     "purchase_created",
     "refund_failed",
+    "refund_fingerprint",
     "refund_initiated",
     "refund_succeeded",
     "settle",

@@ -66,7 +66,7 @@ def adjustment_approved(
         key=f"adj:{proposal.id}",
         kind=Kind.ADJUSTMENT,
         legs=(Leg(ADJUSTMENTS, -amount_atoms), Leg(account, amount_atoms)),
-        fingerprint=digest("adj", account, amount_atoms),
+        fingerprint=adjustment_fingerprint(proposal.id),
         at_ms=now_ms,
         guards=(
             RecordIs(records.ADJUSTMENT, proposal.id, ("PROPOSED",), proposal.fields),
@@ -76,6 +76,11 @@ def adjustment_approved(
         effects=(UpdateRecord(records.ADJUSTMENT, proposal.id, "APPROVED", {"approver": approver}), count),
         detail=f"{proposal.text('reason')}, proposed by {proposal.text('proposer')}, approved by {approver}",
     )
+
+
+def adjustment_fingerprint(ticket: str) -> str:
+    """Of the ticket alone: a proposal never changes."""
+    return digest("adj", ticket)
 
 
 def _counted(today: Record | None, more_atoms: int, cap_atoms: int, day: str) -> tuple[tuple[Guard, ...], Effect]:

@@ -49,7 +49,7 @@ def payout_initiated(payout_id: str, provider: Record, amount_atoms: int, now_ms
         key=f"po_init:{payout_id}",
         kind=Kind.PAYOUT_INITIATED,
         legs=(Leg(payable_account(provider.id), -amount_atoms), Leg(payout_account(payout_id), amount_atoms)),
-        fingerprint=digest("po_init", provider.id),
+        fingerprint=payout_fingerprint(provider.id),
         at_ms=now_ms,
         guards=(
             RecordIs(records.PROVIDER, provider.id, ("ENABLED",), free),
@@ -61,6 +61,10 @@ def payout_initiated(payout_id: str, provider: Record, amount_atoms: int, now_ms
             PutRecord(Record(records.PAYOUT, payout_id, "INITIATED", fields)),
         ),
     )
+
+
+def payout_fingerprint(provider: str) -> str:
+    return digest("po_init", provider)
 
 
 def payout_transferred(payout: Record, transfer_id: str, now_ms: int) -> Transaction:

@@ -37,7 +37,7 @@ def refund_initiated(refund_id: str, bought: Record, amount_atoms: int, now_ms: 
         key=f"rf_init:{refund_id}",
         kind=Kind.REFUND_INITIATED,
         legs=(Leg(user_account(user), -amount_atoms), Leg(refund_account(refund_id), amount_atoms)),
-        fingerprint=digest("rf_init", bought.id, amount_atoms),
+        fingerprint=refund_fingerprint(bought.id, amount_atoms),
         at_ms=now_ms,
         guards=(
             RecordIs(records.PURCHASE, bought.id, ("CREDITED",), {"user": user, "refunded_atoms": refunded_atoms}),
@@ -49,6 +49,10 @@ def refund_initiated(refund_id: str, bought: Record, amount_atoms: int, now_ms: 
             PutRecord(Record(records.REFUND, refund_id, "INITIATED", fields)),
         ),
     )
+
+
+def refund_fingerprint(purchase_id: str, amount_atoms: int) -> str:
+    return digest("rf_init", purchase_id, amount_atoms)
 
 
 def refund_succeeded(refund: Record, stripe_id: str, now_ms: int) -> Transaction:
