@@ -14,8 +14,8 @@ CORE := setup.py $(wildcard gollem/_core.*px*)
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.core $(VENV)/.demo ## exchange, three providers with a real model, one streamed answer; KEEP=1 leaves it running
-	@$(BIN)/python -m gollem demo $(if $(KEEP),--keep)
+demo: $(VENV)/.core $(VENV)/.demo ## exchange, three providers with a real model, one streamed answer; KEEP=1, LEDGER=url
+	@$(BIN)/python -m gollem demo $(if $(KEEP),--keep) $(if $(LEDGER),--ledger '$(LEDGER)')
 
 test: $(VENV)/.core $(VENV)/.demo $(VENV)/.dev ## the whole default suite; ARGS="-k book" for less
 	$(BIN)/python -m pytest $(ARGS)
@@ -44,9 +44,9 @@ bench: $(VENV)/.core $(VENV)/.dev ## every benchmarks/bench_*.py; ARGS are passe
 bench-ledger: $(VENV)/.core $(VENV)/.dev ## the ledger beside its limit and PostgreSQL; ARGS are passed on
 	$(BIN)/python -m benchmarks.bench_ledger $(ARGS)
 
-replay: $(VENV)/.core ## real requests against real asks; REQUESTS=file ASKS=file LIMIT=n
+replay: $(VENV)/.core ## real requests against real asks; REQUESTS=file ASKS=file LIMIT=n LEDGER=url
 	@$(BIN)/python -m benchmarks.replay \
-	  $(if $(REQUESTS),--requests '$(REQUESTS)') $(if $(ASKS),--asks '$(ASKS)') $(if $(LIMIT),--limit '$(LIMIT)')
+	  $(if $(REQUESTS),--requests '$(REQUESTS)') $(if $(ASKS),--asks '$(ASKS)') $(if $(LIMIT),--limit '$(LIMIT)') $(if $(LEDGER),--ledger '$(LEDGER)')
 
 venv: $(VENV)/.core $(VENV)/.demo $(VENV)/.dev ## the virtual environment with everything
 

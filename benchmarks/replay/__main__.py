@@ -28,10 +28,11 @@ file = click.Path(dir_okay=False, path_type=Path)
     "--seconds", type=click.FloatRange(1, 3600), default=75, show_default=True, help="time is compressed to this"
 )
 @click.option("--seed", type=int, default=1, show_default=True, help="of everything that is drawn")
-def main(requests: Path, asks: Path, limit: int | None, seconds: float, seed: int) -> None:
+@click.option("--ledger", metavar="URL", default="", help="of an empty ledger  [default: SQLite in a temporary folder]")
+def main(requests: Path, asks: Path, limit: int | None, seconds: float, seed: int, ledger: str) -> None:
     """Replay real requests against real asks on an exchange of its own, over gRPC."""
     try:
-        plan = Plan(read_requests(requests, limit), read_asks(asks), seconds, seed)
+        plan = Plan(read_requests(requests, limit), read_asks(asks), seconds, seed, ledger)
         tally = uvloop.run(replay(plan))
     except BadInput as error:
         raise Failure(str(error)) from error

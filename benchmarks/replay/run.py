@@ -43,6 +43,7 @@ class Plan:
     asks: Sequence[ListedPrice]
     seconds: float
     seed: int
+    ledger: str = ""  # its URL, if it is not in the replay's folder
 
     @property
     def compression(self) -> float:
@@ -60,7 +61,7 @@ async def replay(plan: Plan) -> Tally:
         folder = Path(name)
         operator_key = (await new_key(folder / "data", "replay", Role.OPERATOR)).secret
         async with Processes(folder) as processes:
-            port = await venue.start(processes, folder, catalogue, asks)
+            port = await venue.start(processes, folder, catalogue, asks, plan.ledger)
             channels = [Channel("127.0.0.1", port) for _ in range(3)]
             try:
                 operator = venue.Venue(channels[0], operator_key)

@@ -64,18 +64,20 @@ class Venue:
         return key
 
 
-async def start(processes: Processes, folder: Path, models: Mapping[str, Model], asks: Sequence[Listing]) -> int:
+async def start(
+    processes: Processes, folder: Path, models: Mapping[str, Model], asks: Sequence[Listing], ledger: str = ""
+) -> int:
     """Start the exchange and wait until it answers. Returns its port. Raises Failure."""
     port = free_port()
     (folder / "catalogue.toml").write_text(catalogue(models, asks))
-    (folder / "exchange.toml").write_text(settings(folder, port))
+    (folder / "exchange.toml").write_text(settings(folder, port, ledger))
     command = [sys.executable, "-m", "gollem", "serve", "--config", str(folder / "exchange.toml")]
     await processes.start("exchange", command)
     await processes.wait_until("the exchange", lambda: answers(port), START_TIMEOUT_S)
     return port
 
 
-def settings(folder: Path, port: int) -> str:
+def settings(folder: Path, port: int, ledger: str = "") -> str:
     """The exchange's configuration: its limits stand clear of what the replay wants to see."""
     return f"""
 [server]
@@ -85,6 +87,7 @@ requests_per_second = 100000
 burst = 100000
 [storage]
 data = {json.dumps(str(folder / "data"))}
+ledger = {json.dumps(ledger)}
 [market]
 catalogue = {json.dumps(str(folder / "catalogue.toml"))}
 [providers]

@@ -10,6 +10,7 @@ import click
 
 from gollem.cli import output
 from gollem.cli.connection import Server, ask, read_key, run
+from gollem.cli.create import create
 from gollem.cli.failure import Failure
 from gollem.cli.settings import read_config
 from gollem.errors import GollemError
@@ -28,7 +29,10 @@ class Books:
 
 @click.group()
 def ledger() -> None:
-    """Prove that the books balance."""
+    """Make a ledger, prove that its books balance."""
+
+
+ledger.add_command(create)
 
 
 @ledger.command()

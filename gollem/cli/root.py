@@ -18,7 +18,7 @@ COMMANDS = {
     "book": ("gollem.cli.book:book", "show the order book and draw its front"),
     "balance": ("gollem.cli.account:balance", "show an account's credits"),
     "transactions": ("gollem.cli.account:transactions", "show an account's statement"),
-    "ledger": ("gollem.cli.audit:ledger", "prove that the books balance"),
+    "ledger": ("gollem.cli.audit:ledger", "make a ledger, prove that its books balance"),
 }
 
 

@@ -34,8 +34,8 @@ __all__ = [
 
 
 async def open_ledger(url: str, *, read_only: bool = False) -> Ledger:
-    """`sqlite:///var/lib/gollem/ledger.db` (an absolute path), `dynamodb://table?region=...&endpoint=...`, or `memory:`,
-    which keeps nothing.
+    """`sqlite:///var/lib/gollem/ledger.db` (an absolute path), `dynamodb://table?region=...&endpoint=...` (a table made
+    by `gollem ledger create`), or `memory:`, which keeps nothing.
 
     Raises LedgerUnavailable if it cannot be opened, or another process writes to it and `read_only` is not set, and
     InvariantBroken if its books do not balance."""

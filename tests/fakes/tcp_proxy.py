@@ -19,8 +19,9 @@ class Loss(Enum):
 class TcpProxy:
     """`async with TcpProxy(host, port) as proxy:` listens on `proxy.port`; `lose` plans losses, in order."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, delay_s: float = 0) -> None:
         self._target = (host, port)
+        self._delay_s = delay_s  # of every request
         self._planned: list[Loss] = []
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
@@ -88,6 +89,7 @@ class TcpProxy:
         request = await _whole(client[0], request)
         if loss is Loss.SILENCE:
             return await _wait_for_the_end(client[0])
+        await asyncio.sleep(self._delay_s)
         server[1].write(request)
         reply = await _whole(server[0], await server[0].read(_CHUNK))
         if loss is Loss.REPLY or not reply:

@@ -108,8 +108,14 @@ SETTINGS = {"server.port": "0", "exchange.cancel_wait_ms": "300", "providers.sam
 
 
 @pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    app = App(load(overrides=SETTINGS | {"storage.data": str(tmp_path / "data")}))
+def ledger_url() -> str:
+    """Of the exchange's ledger; empty: SQLite in its folder."""
+    return ""
+
+
+@pytest.fixture
+async def site(tmp_path: Path, ledger_url: str) -> AsyncIterator[Site]:
+    app = App(load(overrides=SETTINGS | {"storage.data": str(tmp_path / "data"), "storage.ledger": ledger_url}))
     await app.start()
     channel = Channel("127.0.0.1", app.port)
     keys = await open_key_store(tmp_path / "data")

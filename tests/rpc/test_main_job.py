@@ -1,11 +1,18 @@
-"""The life of an order over the wire: register, match, settle, report, balance."""
+"""The life of an order over the wire, on each ledger: register, match, settle, report, balance."""
 
 import asyncio
 from typing import Any
 
+import pytest
+
 from gollem.rpc.pb import admin_pb2, common_pb2, credit_pb2, market_pb2, provider_pb2
 from tests.rpc.conftest import Site, bid, order, refused
 from tests.until import until, until_answer
+
+
+@pytest.fixture(params=["sqlite", "dynamodb"])
+def ledger_url(request: pytest.FixtureRequest) -> str:
+    return "" if request.param == "sqlite" else request.getfixturevalue("dynamodb_table")
 
 
 def settle(order_id: str = "o1", prompt: int = 50, completion: int = 51, **changes: object) -> object:

@@ -13,7 +13,8 @@ from gollem.cli.connection import run
 @click.command()
 @click.option("--keep", is_flag=True, help="leave everything running at the end, and print commands to try")
 @click.option("--prompt", default="Explain in two sentences why the sky is blue.", show_default=True)
-def demo(keep: bool, prompt: str) -> None:
+@click.option("--ledger", metavar="URL", default="", help="of an empty ledger  [default: SQLite in the demo's folder]")
+def demo(keep: bool, prompt: str, ledger: str) -> None:
     """See all of it work: an exchange, three providers before a real model, one streamed answer, the money.
 
     What is for people goes to stderr. The last line on stdout is JSON; exit status 0 only if everything held.
@@ -21,6 +22,6 @@ def demo(keep: bool, prompt: str) -> None:
     from gollem.cli.demo import story
 
     folder = Path(tempfile.mkdtemp(prefix="gollem-demo-"))
-    outcome = run(story.tell(folder, prompt, keep))
+    outcome = run(story.tell(folder, prompt, keep, ledger))
     click.echo(json.dumps(outcome.figures, ensure_ascii=False))
     sys.exit(0 if outcome.held_true else 1)

@@ -21,7 +21,7 @@ def say(stage: Stage, pids: Sequence[int], screen: Console) -> None:
         f"{gollem} balance",
         f"{gollem} transactions",
         f"{gollem} credits grant --account {CONSUMER} --amount 500 --key-file {stage.key_file(OPERATOR)}",
-        f"{gollem} ledger audit --data {stage.data}",
+        f"{gollem} ledger audit {f'--ledger {stage.ledger!r}' if stage.ledger else f'--data {stage.data}'}",
     )
     screen.print(f"\nStill running, in {stage.folder}. Try:\n", style="bold")
     for line in lines:

@@ -41,6 +41,7 @@ class Stage:
 
     folder: Path
     port: int
+    ledger: str = ""  # its URL, if it is not in the data folder
 
     @property
     def address(self) -> str:
@@ -59,13 +60,14 @@ class Stage:
         return Server(self.address, self.key_file(account).read_text().strip())
 
 
-async def set_up(processes: Processes, folder: Path) -> Stage:
+async def set_up(processes: Processes, folder: Path, ledger: str = "") -> Stage:
     """Start everything and wait until all three asks are in the book. Raises Failure."""
-    stage = Stage(folder, free_port())
+    stage = Stage(folder, free_port(), ledger)
     await _make_keys(stage)
     upstream_port = free_port()
     await processes.start("model", _python("gollem.cli.demo.model_server", str(upstream_port)))
     serve = _python("gollem", "serve", "--data", str(stage.data), "--port", str(stage.port))
+    serve += ["--ledger", ledger] if ledger else []
     await processes.start("exchange", serve)
     await processes.wait_until("the exchange", lambda: answers(stage.port), START_TIMEOUT_S)
     await processes.wait_until("the model", lambda: is_healthy(upstream_port), MODEL_TIMEOUT_S)

@@ -43,12 +43,12 @@ class Standing:
     earned_atoms: dict[str, int]
 
 
-async def tell(folder: Path, prompt: str, keep: bool) -> Outcome:
+async def tell(folder: Path, prompt: str, keep: bool, ledger: str = "") -> Outcome:
     """All of it, in `folder`. Raises Failure; whatever was started is ended unless `keep`."""
     screen = output.stderr()
     try:
         async with Processes(folder) as processes:
-            stage, outcome = await _play(processes, folder, screen, prompt)
+            stage, outcome = await _play(processes, folder, screen, prompt, ledger)
             if keep:
                 processes.keep()
                 farewell.say(stage, processes.pids(), screen)
@@ -60,10 +60,10 @@ async def tell(folder: Path, prompt: str, keep: bool) -> Outcome:
     return outcome
 
 
-async def _play(processes: Processes, folder: Path, screen: Console, prompt: str) -> tuple[Stage, Outcome]:
+async def _play(processes: Processes, folder: Path, screen: Console, prompt: str, ledger: str) -> tuple[Stage, Outcome]:
     try:
         with screen.status("starting an exchange, a model and three providers"):
-            stage = await set_up(processes, folder)
+            stage = await set_up(processes, folder, ledger)
         return stage, await _acts(stage, screen, prompt)
     except Failure as failure:
         processes.check()  # a child that has died says more

@@ -124,7 +124,8 @@ def _shard(name: str, shards: int) -> int:
 # --- items written ----------------------------------------------------------------------------------------------------
 
 
-def entry_item(entry: Entry) -> Item:
+def entry_item(entry: Entry, also: str = "") -> Item:
+    """`also`: the account that the entry moves without a leg, a user whose escrow is gone and who gets nothing back."""
     day = utc_day(entry.sequence >> _MS_SHIFT)
     return entry_key(entry.key) | {
         "kind": text(entry.kind),
@@ -137,6 +138,7 @@ def entry_item(entry: Entry) -> Item:
         "seal": text(seal(entry)),
         DATED: text(f"J#{day}#{_shard(entry.key, INDEX_SHARDS)}"),
         DATED_BY: text(date(entry.sequence)),
+        **({"also": text(also)} if also else {}),
     }
 
 

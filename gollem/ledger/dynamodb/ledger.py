@@ -9,7 +9,7 @@ from gollem.ledger.checks import check
 from gollem.ledger.dynamodb import proof, reads
 from gollem.ledger.dynamodb.client import Address, Client, Retries
 from gollem.ledger.dynamodb.table import create_table
-from gollem.ledger.dynamodb.writer import Writer
+from gollem.ledger.dynamodb.writer import MAX_GROUP, Writer
 from gollem.ledger.types import (
     EVERYTHING,
     AuditReport,
@@ -29,9 +29,10 @@ from gollem.ledger.types import (
 class DynamoDBLedger:
     """Implements `Ledger`. Made by `open_dynamodb`; lives on the event loop it was opened on."""
 
-    def __init__(self, client: Client, writer: Writer, *, read_only: bool = False) -> None:
+    def __init__(self, client: Client, clock: Clock, *, read_only: bool = False, max_group: int = MAX_GROUP) -> None:
         self.client = client
-        self._writer = writer
+        self._clock = clock
+        self._writer = Writer(client, clock, max_group=max_group)
         self._read_only = read_only
         self._closed = False
 
@@ -85,7 +86,7 @@ class DynamoDBLedger:
         return await reads.statement(self._open(), provider_statement(provider), cursor, limit, only)
 
     async def audit(self) -> AuditReport:
-        return await proof.audit(self._open())
+        return await proof.audit(self._open(), self._clock)
 
     async def close(self) -> None:
         if not self._closed:
@@ -120,6 +121,7 @@ async def open_dynamodb(
     retries: Retries | None = None,
     clock: Clock | None = None,
     read_timeout_s: float = 5,
+    max_group: int = MAX_GROUP,
 ) -> DynamoDBLedger:
     """Raises LedgerUnavailable if the table cannot be reached or is not there."""
     clock = clock or SystemClock()
@@ -130,14 +132,14 @@ async def open_dynamodb(
     except BaseException:
         await client.close()
         raise
-    return DynamoDBLedger(client, Writer(client, clock), read_only=read_only)
+    return DynamoDBLedger(client, clock, read_only=read_only, max_group=max_group)
 
 
-async def create_dynamodb(url: str) -> list[str]:
+async def create_dynamodb(url: str, *, stream: bool = True) -> list[str]:
     """Make the table; what was done and what could not be, a line each. Raises LedgerUnavailable."""
     client = Client(parse_url(url))
     await client.open()
     try:
-        return await create_table(client)
+        return await create_table(client, stream=stream)
     finally:
         await client.close()

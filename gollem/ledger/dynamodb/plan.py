@@ -108,14 +108,24 @@ class Plan:
 def compile_part(table: str, transaction: Transaction, sequence: int) -> Part:
     """The transaction as entry number `sequence`. Raises InvariantBroken where an item or the whole is too large."""
     entry = entry_of(transaction, sequence)
-    own = (_put(table, items.entry_item(entry)), *_holds(table, transaction), *_records(table, transaction))
+    changes = changes_of(transaction)
+    own = (
+        _put(table, items.entry_item(entry, _moved_without_a_leg(entry, changes))),
+        *_holds(table, transaction),
+        *_records(table, transaction),
+    )
     lines = tuple({"Put": {"TableName": table, "Item": item}} for item in _lines(entry))
-    part = Part(transaction, entry, own, lines, changes_of(transaction), sum(map(_size, (*own, *lines))))
+    part = Part(transaction, entry, own, lines, changes, sum(map(_size, (*own, *lines))))
     if not Plan(table).add(part):
         raise InvariantBroken(
             f"{transaction.key}: more than the {MAX_ITEMS} items or {MAX_BYTES} bytes that one request may have"
         )
     return part
+
+
+def _moved_without_a_leg(entry: Entry, changes: dict[str, Change]) -> str:
+    with_leg = {leg.account for leg in entry.legs}
+    return next((account for account, change in changes.items() if change.entries and account not in with_leg), "")
 
 
 def _lines(entry: Entry) -> Iterator[Item]:

@@ -10,16 +10,19 @@ _WAIT_S = 1
 _MOST_TURNS = 120
 
 
-async def create_table(client: Client) -> list[str]:
-    """What was done and what could not be, a line each. An existing table is left as it is and completed."""
-    told = [await _create(client)]
+async def create_table(client: Client, *, stream: bool) -> list[str]:
+    """What was done and what could not be, a line each. An existing table is left as it is and completed.
+
+    The stream is for exports and alerts; the ledger does not read it."""
+    told = [await _create(client, stream)]
     await _wait_until_active(client)
     told.append(await _protect(client))
     told.append(await _recover(client))
     return told
 
 
-async def _create(client: Client) -> str:
+async def _create(client: Client, stream: bool) -> str:
+    images = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"} if stream else {"StreamEnabled": False}
     _, error = await client.try_once(
         "create_table",
         TableName=client.table,
@@ -29,7 +32,7 @@ async def _create(client: Client) -> str:
         ],
         KeySchema=_schema("pk", "sk"),
         GlobalSecondaryIndexes=[_index(DATED, DATED_BY), _index(LISTED, "pk")],
-        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+        StreamSpecification=images,
         DeletionProtectionEnabled=True,
         SSESpecification={"Enabled": True},
     )
@@ -37,7 +40,8 @@ async def _create(client: Client) -> str:
         return f"table {client.table}: was there already"
     if error:
         raise LedgerUnavailable(f"table {client.table} cannot be made: {error}")
-    return f"table {client.table}: made, on demand, indexes {DATED} and {LISTED}, stream of new and old images"
+    told = "stream of new and old images" if stream else "no stream"
+    return f"table {client.table}: made, on demand, indexes {DATED} and {LISTED}, {told}"
 
 
 def _schema(pk: str, sk: str) -> list[Item]:
