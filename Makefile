@@ -41,8 +41,9 @@ proto: $(VENV)/.dev ## write the generated stubs again
 bench: $(VENV)/.core $(VENV)/.dev ## every benchmarks/bench_*.py; ARGS are passed on
 	@for file in benchmarks/bench_*.py; do $(BIN)/python -m benchmarks.$$(basename $$file .py) $(ARGS) || exit 1; done
 
-bench-ledger: $(VENV)/.core $(VENV)/.dev ## the ledger beside its limit and PostgreSQL; ARGS are passed on
+bench-ledger: $(VENV)/.core $(VENV)/.dev ## the ledger beside its limit and PostgreSQL, and on DynamoDB Local
 	$(BIN)/python -m benchmarks.bench_ledger $(ARGS)
+	$(BIN)/python -m benchmarks.bench_dynamodb
 
 replay: $(VENV)/.core ## real requests against real asks; REQUESTS=file ASKS=file LIMIT=n LEDGER=url
 	@$(BIN)/python -m benchmarks.replay \

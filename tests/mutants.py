@@ -82,13 +82,7 @@ MUTANTS = [
         "if not _insert_entry(cursor, entry) and False:",
         ON_SQLITE,
     ),
-    Mutant(
-        "the fingerprint is not compared",
-        REFUSALS,
-        "if first.fingerprint != transaction.fingerprint:",
-        "if False:",
-        ON_SQLITE,
-    ),
+    Mutant("the fingerprint is not compared", REFUSALS, "if first.fingerprint != fingerprint:", "if False:", ON_SQLITE),
     Mutant(
         "a replay claims to be new",
         REFUSALS,

@@ -105,6 +105,14 @@ def copies(number: int) -> Iterator[SimpleQueue[Path]]:
         yield trees
 
 
+def together(mutants: list[Mutant]) -> list[Tests]:
+    """All tests that the mutants name, each file once."""
+    chosen: dict[tuple[str, ...], list[str]] = {}
+    for mutant in mutants:
+        chosen.setdefault(mutant.tests.files, []).append(f"({mutant.tests.only})" if mutant.tests.only else "")
+    return [Tests(files, " or ".join(dict.fromkeys(only)) if all(only) else "") for files, only in chosen.items()]
+
+
 def run_all(mutants: list[Mutant], workers: int) -> list[Verdict]:
     """The verdicts in the order of the mutants. Raises SystemExit if the tests are red without any."""
     with copies(workers) as trees, ThreadPoolExecutor(workers) as pool:
@@ -124,7 +132,7 @@ def run_all(mutants: list[Mutant], workers: int) -> list[Verdict]:
             print(f"{time.monotonic() - start:5.1f} s  {mutant.name}: {said}", flush=True)
             return verdict
 
-        for said in pool.map(sound, {mutant.tests: None for mutant in mutants}):
+        for said in pool.map(sound, together(mutants)):
             if said:
                 raise SystemExit(f"red without any mutant, so nothing can be told:\n{said}")
         return list(pool.map(work, mutants))
