@@ -89,7 +89,7 @@ def run_tests(tree: Path, tests: Tests) -> tuple[int, str]:
 def _name(line: str) -> str:
     """`FAILED tests/ledger/test_x.py::Class::test_y[case] - why` -> `test_x.py::test_y`."""
     path, *names = line.removeprefix("FAILED ").split(" - ")[0].split("::")
-    return f"{Path(path).name}::{re.sub(r'[[].*', '', names[-1])}"
+    return f"{Path(path).name}::{names[-1].split('[')[0]}"
 
 
 @contextmanager
