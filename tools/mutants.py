@@ -6,7 +6,6 @@ that are not found any more, and tests that are red without any mutant make the 
 
 import argparse
 import os
-import re
 import shutil
 import subprocess
 import sys
