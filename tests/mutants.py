@@ -141,7 +141,7 @@ MUTANTS = [
         "self._finish(group, OutcomeUnknown(",
         ON_SQLITE,
     ),
-    Mutant("nothing is ever rolled back", WRITER, "if self._connection.in_transaction:", "if False:", ON_SQLITE),
+    Mutant("nothing is ever rolled back", WRITER, "if self._connection.in_transaction:", "if False:", ON_FAULTS),
     Mutant("the queue has no end", WRITER, "if len(self._waiting) >= self._max_waiting:", "if False:", ON_SQLITE),
     Mutant(
         "a group has no end",

@@ -1,13 +1,14 @@
 """Faults of the core ledger that only a file and its writer have (docs/faults.md has the list)."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gollem.errors import InvariantBroken
+from gollem.errors import InvariantBroken, LedgerUnavailable
 from gollem.ledger import open_ledger, rules
 from gollem.ledger.checks import check
 from gollem.ledger.sqlite import MAX_GROUP, SqliteLedger, open_sqlite
@@ -79,6 +80,25 @@ async def test_fault_29_nothing_is_answered_or_seen_before_its_commit(path: Path
     assert await outcomes(posts) == [True] * 20
     assert len(await reader.open_holds()) == 20
     await reader.close()
+
+
+async def test_fault_29_group_that_failed_on_its_way_leaves_nothing_behind(ledger: SqliteLedger) -> None:
+    """An error that is nobody's own, after others of the group were written: all are told, none is there."""
+    await ledger.post(granting(1_000))
+    writer: Any = ledger._writer
+
+    def refuse_holds(action: int, table: str | None, *_: object) -> int:
+        is_hold = action == sqlite3.SQLITE_INSERT and table == "hold"
+        return sqlite3.SQLITE_DENY if is_hold else sqlite3.SQLITE_OK
+
+    writer._connection.set_authorizer(refuse_holds)
+    posts = [granting(1, grant_id="grant-2"), opening(hold_of()), granting(1, grant_id="grant-3")]
+    assert await outcomes([ledger.post(post) for post in posts]) == [LedgerUnavailable] * 3
+    assert await ledger.find_entry("grant:grant-2") is None
+
+    writer._connection.set_authorizer(None)
+    assert await outcomes([ledger.post(post) for post in posts]) == [True] * 3
+    assert (await ledger.audit()).findings == []
 
 
 async def test_fault_32_more_than_a_group_is_split(tmp_path: Path) -> None:
