@@ -279,10 +279,10 @@ MUTANTS = [
         conforming("01"),
     ),
     Mutant(
-        "INV-02: a later entry takes an earlier one's number",
+        "INV-02: an entry takes up the legs of later ones",
         READS,
-        "return Entry(sequence, key,",
-        "return Entry(sequence, key + str(cursor.connection.total_changes),",
+        "(sequence + 1) * MAX_LEGS",
+        "(sequence + 99) * MAX_LEGS",
         conforming("02"),
     ),
     Mutant(

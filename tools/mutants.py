@@ -6,6 +6,7 @@ that are not found any more, and tests that are red without any mutant make the 
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -148,10 +149,10 @@ def page(verdicts: list[Verdict]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-k", default="", metavar="TEXT", help="only mutants whose name or file contains it")
+    parser.add_argument("-k", default="", metavar="PATTERN", help="only mutants whose name and file it is found in")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     chosen = parser.parse_args()
-    mutants = [mutant for mutant in MUTANTS if chosen.k in mutant.name or chosen.k in mutant.file]
+    mutants = [mutant for mutant in MUTANTS if re.search(chosen.k, f"{mutant.name} {mutant.file}")]
     verdicts = run_all(mutants, chosen.workers)
     problems = [verdict for verdict in verdicts if verdict.problem]
     if problems:
