@@ -25,12 +25,19 @@ class Tests:
 CONTRACT = "tests/contracts/test_orders.py"
 ON_MODEL = Tests((CONTRACT,), "model")
 ON_SQLITE = Tests((CONTRACT, "tests/ledger/test_sqlite.py"), "sqlite")
-ON_DYNAMODB = Tests((CONTRACT,), "dynamodb")
-ON_DYNAMODB_FAULTS = Tests(("tests/ledger/test_dynamodb_faults.py",))
 ON_AUDIT = Tests(("tests/ledger/test_audit.py",))
 ON_CRASH = Tests(("tests/ledger/test_crash.py",))
 ON_POWER = Tests(("tests/ledger/test_power_loss.py",))
 ON_FAULTS = Tests(("tests/ledger/test_faults.py",))
+
+
+def on_dynamodb(only: str) -> Tests:
+    """Few of the contract: each is a request to an emulator."""
+    return Tests((CONTRACT,), f"dynamodb and ({only})")
+
+
+def meeting_faults(only: str) -> Tests:
+    return Tests(("tests/ledger/test_dynamodb_faults.py",), only)
 
 
 def conforming(number: str, backend: str = "sqlite") -> Tests:
@@ -375,110 +382,118 @@ MUTANTS = [
         PLAN,
         '"Item": item, "ConditionExpression": _ABSENT}}',
         '"Item": item}}',
-        ON_DYNAMODB,
+        on_dynamodb("64_posts"),
     ),
     Mutant(
-        "DynamoDB: credits are not checked", CHANGES, "    if change.least > -_LIMIT:\n", "    if False:\n", ON_DYNAMODB
+        "DynamoDB: credits are not checked",
+        CHANGES,
+        "    if change.least > -_LIMIT:\n",
+        "    if False:\n",
+        on_dynamodb("40_holds or cannot_be_funded"),
     ),
     Mutant(
         "DynamoDB: a frozen account may hold",
         CHANGES,
         "    if change.must_be_active:\n",
         "    if False:\n",
-        ON_DYNAMODB,
+        on_dynamodb("frozen"),
     ),
     Mutant(
         "DynamoDB: a balance may leave its range",
         CHANGES,
         "    if change.most < _LIMIT:\n",
         "    if False:\n",
-        ON_DYNAMODB,
+        on_dynamodb("leave_its_range"),
     ),
     Mutant(
         "DynamoDB: a closed hold is closed again",
         PLAN,
         '["#state = :open", "remaining = :remaining", "fence = :fence", "parts = :parts"]',
         '["#state <> :parts", "remaining <> :open", "fence = :fence OR :remaining = :remaining"]',
-        ON_DYNAMODB,
+        on_dynamodb("settle_after_expiry or expiry_race"),
     ),
     Mutant(
         "DynamoDB: the fence is not compared",
         PLAN,
         '"fence = :fence",',
         '"(fence = :fence OR fence <> :fence)",',
-        ON_DYNAMODB,
+        on_dynamodb("closed_only_as"),
     ),
     Mutant(
         "DynamoDB: a hold expires before its deadline",
         PLAN,
         '"expires_at_ms <= :by"',
         '"(expires_at_ms <= :by OR expires_at_ms > :by)"',
-        ON_DYNAMODB,
+        on_dynamodb("expiry_is_refused"),
     ),
     Mutant(
         "DynamoDB: a hold of another user is closed",
         PLAN,
         '"#user = :user"',
         '"(#user = :user OR #user <> :user)"',
-        ON_DYNAMODB,
+        on_dynamodb("another_user"),
     ),
     Mutant(
         "DynamoDB: a group's second guard ignores the first",
         CHANGES,
         "least=max(self.least, later.least - self.atoms)",
         "least=max(self.least, later.least)",
-        ON_DYNAMODB,
+        on_dynamodb("40_holds"),
     ),
     Mutant(
         "DynamoDB: a guard decides over a known key",
         CLIENT,
         "    if refused & entries:\n",
         "    if False:\n",
-        ON_DYNAMODB_FAULTS,
+        meeting_faults("known_key_decides"),
     ),
     Mutant(
         "DynamoDB: a guard is believed beside a conflict",
         CLIENT,
         "return frozenset() if _PASSING.intersection(reasons) else refused",
         "return refused",
-        ON_DYNAMODB_FAULTS,
+        meeting_faults("beside_a_conflict"),
     ),
     Mutant(
-        "DynamoDB: a conflict is no reason to repeat", CLIENT, '    "TransactionConflict",\n', "", ON_DYNAMODB_FAULTS
+        "DynamoDB: a conflict is no reason to repeat",
+        CLIENT,
+        '    "TransactionConflict",\n',
+        "",
+        meeting_faults("passing_reason"),
     ),
     Mutant(
         "DynamoDB: a lost reply counts as never sent",
         CLIENT,
         "attempts.may_be_written |= not isinstance(error, _NEVER_SENT)",
         "pass",
-        ON_DYNAMODB_FAULTS,
+        meeting_faults("lost_for_good or unknown_stays"),
     ),
     Mutant(
         "DynamoDB: a repeat has a token of its own",
         CLIENT,
         '                await self._call("transact_write_items", arguments)',
         '                await self._call("transact_write_items", arguments | {"ClientRequestToken": _token()})',
-        ON_DYNAMODB_FAULTS,
+        meeting_faults("lost_reply"),
     ),
     Mutant(
         "DynamoDB: a refusal is not looked at again",
         DYNAMODB_WRITER,
         "            if first:\n",
         "            if False:\n",
-        ON_DYNAMODB_FAULTS,
+        meeting_faults("twin_that"),
     ),
     Mutant(
         "DynamoDB: one guilty transaction fails its group",
         DYNAMODB_WRITER,
         "            await self._commit(others)",
         '            for waiting in others:\n                _fail(waiting, InvariantBroken("of its group"))',
-        ON_DYNAMODB_FAULTS,
+        meeting_faults("only_the_guilty"),
     ),
     Mutant(
         "DynamoDB: the queue has no end",
         DYNAMODB_WRITER,
         "if self._waiting >= self._max_waiting:",
         "if False:",
-        ON_DYNAMODB_FAULTS,
+        meeting_faults("waiting_posts"),
     ),
 ]
