@@ -68,6 +68,7 @@ class Asks:
         for order_id in status.started:
             self._started(provider_id, order_id)
         for order_id in status.refused:
+            self._links.stopped(key, order_id)
             await self._settlement.refused_by_provider(provider_id, order_id)
         ask, seller = self._floor.ask(key), self._registry.seller(key)
         if ask is None or seller is None:

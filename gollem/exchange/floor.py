@@ -41,7 +41,7 @@ class Floor:
         self._on_room: Callable[[str], None] = lambda model: None
         self._asks_of: dict[str, set[str]] = {}
         self._models: Counter[str] = Counter()
-        self._failed: OrderedDict[str, None] = OrderedDict()
+        self._failed: OrderedDict[str, int] = OrderedDict()
 
     def on_room(self, callback: Callable[[str], None]) -> None:
         """`callback(model)` whenever an ask of the model may have become matchable."""
@@ -130,10 +130,17 @@ class Floor:
         """Counts once an order, whoever tells: its provider, its client, or both."""
         if order_id in self._failed:
             return
-        self._failed[order_id] = None
+        now_ms = self._clock.monotonic_ms()
+        self._failed[order_id] = now_ms
         if len(self._failed) > _FAILURES_REMEMBERED:
             self._failed.popitem(last=False)
-        self.apply(self._registry.order_failed(provider_id, self._clock.monotonic_ms()))
+        self.apply(self._registry.order_failed(provider_id, now_ms))
+
+    def retract_failure(self, provider_id: str, order_id: str) -> None:
+        """The order turned out not to have failed, or not by its provider's fault."""
+        at_ms = self._failed.get(order_id)
+        if at_ms is not None:
+            self.apply(self._registry.failure_retracted(provider_id, at_ms, self._clock.monotonic_ms()))
 
     def sampled(self, key: str, latency_us: int, tpot_ns: int | None) -> None:
         """What a client measured of an order of this ask."""

@@ -6,6 +6,9 @@ from itertools import islice
 from gollem.clock import Clock
 from gollem.providers import Registry
 
+_TOLD_AT_ONCE = 256
+_TO_STOP_KEPT = 1_000
+
 
 class AgentLinks:
     """Cancellations by ask until the agent answers, and who waits for the answer.
@@ -21,6 +24,8 @@ class AgentLinks:
         self._wakers: dict[str, set[asyncio.Event]] = {}
         # Providers who report without an ask, by when they last did: those who leave finish their orders first.
         self._leaving: dict[str, int] = {}
+        # Orders voided behind a silent agent's back, by ask, until their deadline: it must not serve them any more.
+        self._to_stop: dict[str, dict[str, int]] = {}
         self._began_ms = clock.monotonic_ms()
 
     def heard(self, provider_id: str) -> None:
@@ -49,7 +54,25 @@ class AgentLinks:
 
     def cancelled_orders(self, ask_key: str) -> list[str]:
         """What the agent of this ask has to hear, until it answers; 256 at most."""
-        return list(self._cancelled.get(ask_key, {}))[:256]
+        now_ms = self._clock.now_ms()
+        to_stop = {order_id: at_ms for order_id, at_ms in self._to_stop.pop(ask_key, {}).items() if at_ms > now_ms}
+        if to_stop:
+            self._to_stop[ask_key] = to_stop
+        return [*self._cancelled.get(ask_key, {}), *to_stop][:_TOLD_AT_ONCE]
+
+    def tell_to_stop(self, ask_key: str, order_id: str, until_ms: int) -> None:
+        """The order is gone already. Bounded an ask: past that the oldest are not told."""
+        orders = self._to_stop.setdefault(ask_key, {})
+        orders[order_id] = until_ms
+        if len(orders) > _TO_STOP_KEPT:
+            del orders[next(iter(orders))]
+
+    def stopped(self, ask_key: str, order_id: str) -> None:
+        """The agent has answered what it was told."""
+        orders = self._to_stop.get(ask_key, {})
+        orders.pop(order_id, None)
+        if not orders:
+            self._to_stop.pop(ask_key, None)
 
     def order_started(self, order_id: str) -> None:
         """The agent says that it has begun: whoever waits need not any longer, but the agent is still told to stop."""

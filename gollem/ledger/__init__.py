@@ -15,6 +15,7 @@ from gollem.ledger.types import (
     Posted,
     StatementFilter,
     StatementLine,
+    Transaction,
 )
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Posted",
     "StatementFilter",
     "StatementLine",
+    "Transaction",
     "open_ledger",
     "rules",
 ]

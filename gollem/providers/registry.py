@@ -187,6 +187,12 @@ class Registry:
             breaker.failed(now_ms)
         return self._review_provider(provider_id, now_ms)
 
+    def failure_retracted(self, provider_id: str, at_ms: int, now_ms: int) -> list[Change]:
+        """What was said to have failed at that moment had not."""
+        if breaker := self._breakers.get(provider_id):
+            breaker.retracted(at_ms)
+        return self._review_provider(provider_id, now_ms)
+
     def sampled(self, key: str, latency_us: int, tpot_ns: int | None, now_ms: int) -> list[Change]:
         """A client measured an order of this ask."""
         seller = self._sellers.get(key)

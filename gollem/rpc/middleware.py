@@ -18,7 +18,13 @@ Call = Any  # grpclib's type of a handler cannot be written down
 # Health and reflection need no key.
 _OPEN = "/grpc."
 # Streams that never end by themselves: they must not hold up a server that stops.
-_ENDLESS = frozenset({"/gollem.v1.ProviderService/Telemetry", "/gollem.v1.MarketService/WatchOrderBook"})
+_ENDLESS = frozenset(
+    {
+        "/gollem.v1.ProviderService/Telemetry",
+        "/gollem.v1.MarketService/WatchOrderBook",
+        "/gollem.v1.MarketService/MatchStream",
+    }
+)
 
 
 class Middleware:

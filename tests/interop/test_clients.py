@@ -8,7 +8,7 @@ import shlex
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,10 +90,8 @@ class Shell:
 
 async def _end(process: asyncio.subprocess.Process) -> None:
     """The command and what it has started."""
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     await process.communicate()
 
 
