@@ -4,8 +4,7 @@ Prints a table, and one JSON line a case on stdout:
 {"bench", "case", "value", "unit", "peer", "peer_value", "ratio", "target", "reached"}.
 `ratio` is peer / value, so that more is better; a target is a least ratio, or a most value where there is no peer.
 
-Workload: one model, four GPU types. Prices on 32 ticks, lognormal latency and time per token, capacity heavy-tailed.
-Bids have all limits and equal weights, 30 % name one GPU type, 10 % exclude two providers. A match is returned at once,
+The asks and bids are those of market_world.py, the workloads those of market_workloads.py. A match is returned at once,
 outside the time measured, so that the book stays as it is. Values are medians of single calls.
 """
 
@@ -19,19 +18,13 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from gollem._core import Book, Query
+from benchmarks.market_workloads import WORKLOADS, Workload
+from benchmarks.market_world import GPUS, MODEL, PROVIDERS, World
 from gollem.market import Catalogue, MemoryBook
-from gollem.market.pricing import max_cost_units, scales
 from gollem.market.types import Ask, Bid
-
-MODEL = Catalogue.load().resolve("llama-3.3-70b")
-GPUS = ("h100", "a100", "l40s", "rtx4090")
-GPU_CENTI = np.array([200, 150, 100, 100])
-PROVIDERS = 500
 
 
 @dataclass
@@ -60,100 +53,6 @@ def time_ns(call: Callable[[], Any]) -> int:
     start = time.perf_counter_ns()
     call()
     return time.perf_counter_ns() - start
-
-
-class World:
-    """n asks as columns, in a core book and for the peers."""
-
-    def __init__(self, n: int, seed: int = 7) -> None:
-        self.random = rng = np.random.default_rng(seed)
-        self.n = n
-        self.price = 1_000 * rng.integers(20, 52, n)
-        self.completion = 2 * self.price
-        self.latency, self.tpot = self.reported(n)
-        self.tokens = np.minimum(10**9, 4_000 * rng.pareto(1.1, n) + 2_000).astype(np.int64)
-        self.slots = np.full(n, 1_000)
-        self.gpu = rng.integers(0, len(GPUS), n)
-        self.provider = rng.integers(0, PROVIDERS, n)
-        self.book = Book()
-        self.partitions = [self.book.partition(int(centi)) for centi in GPU_CENTI]
-        self.handles = np.array([self.book.add(self.partitions[g], p, *terms) for g, p, *terms in self.rows()])
-
-    def rows(self) -> Iterator[tuple[int, ...]]:
-        columns = (self.gpu, self.provider, self.price, self.completion, np.zeros(self.n, int))
-        yield from zip(
-            *[column.tolist() for column in (*columns, self.latency, self.tpot, self.tokens, self.slots)], strict=True
-        )
-
-    def reported(self, n: int) -> tuple[np.ndarray, np.ndarray]:
-        rng = self.random
-        latency = np.clip(500_000 * rng.lognormal(0, 0.6, n), 1, 3.6e9).astype(np.int64)
-        return latency, np.clip(1.5e7 * rng.lognormal(0, 0.5, n), 1, 1e13).astype(np.int64)
-
-    def bid(self) -> Bid:
-        rng = self.random
-        return Bid(
-            model=MODEL.name,
-            prompt_tokens=int(rng.integers(50, 3_000)),
-            max_tokens=int(rng.integers(50, 1_000)),
-            max_price_ticks=60_000,
-            max_cost_atoms=10**12,
-            max_latency_us=1_500_000,
-            max_tpot_ns=40_000_000,
-            gpu_types=(GPUS[rng.integers(4)],) if rng.random() < 0.3 else (),
-            exclude_providers=("1", "2") if rng.random() < 0.1 else (),
-        )
-
-    def query(self, bid: Bid) -> Query:
-        cost, latency, tpot = scales(bid, MODEL)
-        named = [GPUS.index(gpu) for gpu in bid.gpu_types] or range(4)
-        return Query(
-            tuple(self.partitions[i] for i in named),
-            bid.prompt_tokens,
-            bid.max_tokens,
-            bid.prompt_tokens + bid.max_tokens,
-            bid.max_price_ticks or 0,
-            max_cost_units(bid.max_cost_atoms, MODEL.multiplier_micro),
-            bid.max_latency_us or 0,
-            bid.max_tpot_ns or 0,
-            (*cost, *latency, *tpot),
-            None,
-            tuple(map(int, bid.exclude_providers)),
-        )
-
-    # --- peers ------------------------------------------------------------------------------------------------------
-
-    def numpy_feasible(self, bid: Bid) -> tuple[np.ndarray, np.ndarray]:
-        blend = self.price * bid.prompt_tokens + self.completion * bid.max_tokens
-        cost = blend * GPU_CENTI[self.gpu]
-        n = bid.prompt_tokens + bid.max_tokens
-        ok = (blend <= (bid.max_price_ticks or 0) * n) & (self.latency <= (bid.max_latency_us or 0))
-        ok &= (self.tpot <= (bid.max_tpot_ns or 0)) & (self.tokens >= n) & (self.slots > 0)
-        ok &= cost <= max_cost_units(bid.max_cost_atoms, MODEL.multiplier_micro)
-        if bid.gpu_types:
-            ok &= self.gpu == GPUS.index(bid.gpu_types[0])
-        for provider in bid.exclude_providers:
-            ok &= self.provider != int(provider)
-        return ok, cost
-
-    def numpy_match(self, bid: Bid) -> int:
-        """A masked arg-min."""
-        ok, cost = self.numpy_feasible(bid)
-        n = bid.prompt_tokens + bid.max_tokens
-        score = cost / (60_000 * n * 100) + self.latency / 1_500_000 + self.tpot / 40_000_000
-        return int(np.argmin(np.where(ok, score, np.inf)))
-
-    def numpy_front(self, bid: Bid) -> int:
-        """Sort by cost, then keep what the rest does not dominate, in blocks (numpy has no sweep)."""
-        ok, cost = self.numpy_feasible(bid)
-        points = np.column_stack([cost[ok], self.latency[ok], self.tpot[ok]])
-        points = points[np.argsort(points.sum(axis=1) / points.mean(), kind="stable")]
-        size = 0
-        while len(points):
-            head = points[0]
-            size += 1
-            points = points[np.any(points < head, axis=1)]
-        return size
 
 
 def matches(world: World, rounds: int) -> float:
@@ -253,32 +152,31 @@ def telemetry_case(n: int, rounds: int, target: float) -> Iterator[Case]:
     )
 
 
-def live_case(n: int, rounds: int) -> Iterator[Case]:
-    """100 telemetry updates and one match."""
-    world = World(n)
-    book = world.book
-    times, peers = [], []
+def workload_cases(name: str, n: int, rounds: int, target: float | None = None) -> Iterator[Case]:
+    """100 operations and one match: beside numpy's masked arg-min alone, and beside a scan of every page after the same
+    operations."""
+    workload = WORKLOADS[name](n)
+    peers = [time_ns(lambda: workload.world.numpy_match(workload.bid())) for _ in range(max(5, rounds // 10))]
+    rounds_ns(workload, rounds, by_scan=False)
+    ours = rounds_ns(workload, rounds, by_scan=False)
+    flat = rounds_ns(workload, max(5, rounds // 4), by_scan=True)
+    yield against(f"{name}, {n:,} asks", ours, "ns", "numpy masked arg-min", median(peers), None)
+    yield against(f"{name}, {n:,} asks", ours, "ns", "flat scan", flat, target)
+
+
+def rounds_ns(workload: Workload, rounds: int, by_scan: bool) -> float:
+    """Median of the operations and the match after them."""
+    book, times = workload.world.book, []
     for _ in range(rounds):
-        picked = world.random.integers(0, n, 100)
-        latency, tpot = world.reported(100)
-        bid = world.bid()
-        query, columns = (
-            world.query(bid),
-            (world.handles[picked], latency, tpot, world.tokens[picked], world.slots[picked]),
-        )
-        batch = [array("q", column.tolist()) for column in columns]
+        bid, change = workload.bid(), workload.change()
+        query = workload.world.query(bid)
         start = time.perf_counter_ns()
-        book.update(*batch)
-        found = book.match(query)
+        change()
+        found = book.match_by_scan(query) if by_scan else book.match(query)
         times.append(time.perf_counter_ns() - start)
-        if found:
+        if found and not by_scan:
             book.claim(found[0], -bid.prompt_tokens - bid.max_tokens, -1)
-        world.latency[picked], world.tpot[picked] = latency, tpot
-        if len(peers) < 50:
-            peers.append(time_ns(lambda bid=bid: world.numpy_match(bid)))
-    yield against(
-        f"100 updates + 1 match, {n:,} asks", median(times), "ns", "numpy masked arg-min", median(peers), None
-    )
+    return median(times)
 
 
 def front_case(n: int, rounds: int, anticorrelated: bool = False) -> Iterator[Case]:
@@ -316,8 +214,11 @@ def cases(quick: bool) -> Iterator[Case]:
     yield from mixed_case(big, rounds * 50)
     for n, target in ((1_000, 10), (10_000, 12), (big, 25), (million, 45)):
         yield from telemetry_case(n, 3 if quick else 30, target)
-    for n in (10_000, big, million):
-        yield from live_case(n, max(5, rounds // 10))
+    for n, target in ((10_000, 2), (big, 1 / 0.15), (million, 1 / 0.03)):
+        yield from workload_cases("realistic", n, max(10, rounds // 10), target)
+    for name in WORKLOADS:
+        if name != "realistic":
+            yield from workload_cases(name, big, max(10, rounds // 10))
     for n in (10_000, big, million):
         yield from front_case(n, 2 if quick else 9)
     yield from front_case(10_000 if not quick else 500, 2 if quick else 9, anticorrelated=True)

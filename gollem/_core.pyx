@@ -1,10 +1,10 @@
 # cython: cdivision=True
 # (no operand of a division is negative)
-"""The order book's compiled heart: asks in pages of 64, matches by a vectorised scan. Knows numbers only.
+"""The order book's compiled heart: asks in trees of pages, matches by vectorised scans. Knows numbers only.
 
-Asks lie in partitions (one model on one GPU type), each a dense run of pages: an ask that leaves is replaced by the last
-one. The boxes of 64 pages form a page of their own, so that one scan tells which of 64 pages can win. A box covers its
-asks at all times; it is tightened when its page is scanned.
+Asks lie in partitions (one model on one GPU type), each a tree of nodes of 64 lanes (_tree.h), in which like lies beside
+like. A node carries the boxes of what lies below it, so that one scan tells which of 64 subtrees can win. A box covers
+its asks at all times; it is tightened when its node is scanned.
 
 A handle names an ask until it is removed; afterwards it names nothing, even when its slot is used again.
 """
@@ -43,7 +43,6 @@ cdef int64_t _MAX_CLAIMED_SLOTS = MAX_CLAIMED_SLOTS
 cdef int64_t _MAX_TERM = MAX_TERM
 cdef int64_t _MAX_LISTED = MAX_LISTED
 cdef int64_t _NO_LIMIT = NO_LIMIT
-cdef int32_t EMPTY_LANE = 1 << 30
 cdef int32_t ALL_BLOCKS = (1 << 8) - 1
 cdef int64_t MAX_GENERATION = 2**31 - 1
 cdef int64_t MAX_SLOTS = 2**31 - 1
@@ -125,43 +124,51 @@ cdef int _read_list(int32_t *into, tuple numbers, str field) except -1:
 
 
 cdef class Book:
-    """All asks. Every method that takes a figure raises OutOfRange and then changes nothing."""
+    """All asks. Every method that takes a figure raises OutOfRange and then changes nothing.
 
-    cdef slot_t *slots
+    `lanes` is how many asks a page, or pages a node, may hold at most: fewer than 64 only to test large trees with few
+    asks."""
+
+    cdef store_t store
     cdef int64_t slot_room, slots_used, live
     cdef int32_t free_slot
     cdef partition_t *partitions
     cdef int32_t partition_count
-    cdef page_t *spare
     cdef int64_t next_age
-    cdef int64_t bytes
+    cdef int64_t scanned
 
-    def __cinit__(self):
+    def __cinit__(self, int64_t lanes=64):
         self.free_slot = -1
+        self.store.limit = <int>_within(lanes, 4, LANES, "lanes")
 
     def __dealloc__(self):
-        cdef int64_t i, k
-        cdef page_t *page
+        cdef int64_t i
         for i in range(self.partition_count):
-            for k in range(_pages(self.partitions[i].count)):
-                free(self.partitions[i].pages[k])
-            for k in range(_pages(_pages(self.partitions[i].count))):
-                free(self.partitions[i].boxes[k])
-            free(self.partitions[i].pages)
-            free(self.partitions[i].boxes)
-        while self.spare != NULL:
-            page = self.spare
-            self.spare = page.next
-            free(page)
+            free_tree(<node_t *>self.partitions[i].root)
+        free_spare(&self.store)
         free(self.partitions)
-        free(self.slots)
+        free(self.store.slots)
 
     def __len__(self):
         return self.live
 
     def memory_bytes(self):
         """Bytes allocated, spare pages included."""
-        return self.bytes
+        return self.store.bytes
+
+    def nodes_scanned(self):
+        """How many nodes all matches so far have looked at: what a match costs, without a clock."""
+        return self.scanned
+
+    def check(self):
+        """Raise AssertionError if any tree breaks a rule of its own. For tests: it reads everything."""
+        cdef int64_t i
+        cdef const char *broken
+        for i in range(self.partition_count):
+            if self.partitions[i].root != NULL:
+                broken = check_node(&self.store, &self.partitions[i].root.node)
+                if broken != NULL:
+                    raise AssertionError((<bytes>broken).decode())
 
     # --- asks -------------------------------------------------------------------------------------------------------
 
@@ -173,7 +180,7 @@ cdef class Book:
         self.partitions = <partition_t *>self._grown(
             self.partitions, self.partition_count, self.partition_count + 1, sizeof(partition_t))
         fresh = &self.partitions[self.partition_count]
-        memset(fresh, 0, sizeof(partition_t))
+        fresh.root = NULL
         fresh.gpu_centi = <int32_t>gpu_centi
         self.partition_count += 1
         return self.partition_count - 1
@@ -183,36 +190,32 @@ cdef class Book:
         int64_t reserve_units, int64_t latency_us, int64_t tpot_ns, int64_t capacity_tokens, int64_t capacity_slots,
     ):
         """A new ask, younger than all others; its handle. `reserve_units` is the least cost units a token."""
-        cdef partition_t *part
         cdef page_t *page
         cdef slot_t *slot
-        cdef int64_t index, at
+        cdef int64_t index
         cdef int lane
         _within(partition, 0, self.partition_count - 1, "partition")
         _within(provider, 0, MAX_SLOTS, "provider")
         _check_terms(price_ticks, completion_price_ticks, reserve_units)
         _check_state(latency_us, tpot_ns, capacity_tokens, capacity_slots)
-        part = &self.partitions[partition]
-        at = part.count
         self._make_slot_room()
-        self._make_room(part)
+        page = self._make_room(&self.partitions[partition], key_for(
+            price_ticks + completion_price_ticks, latency_us, tpot_ns, capacity_tokens))
+        lane = page.node.count
         index = self._take_slot()
-        slot = &self.slots[index]
-        slot.partition, slot.place = <int32_t>partition, <int32_t>at
-        page, lane = part.pages[at // 64], <int>(at % 64)
+        slot = &self.store.slots[index]
+        slot.page, slot.lane = page, lane
         page.slot[lane] = <int32_t>index
         page.provider[lane] = <int32_t>provider
-        page.claimed_slots[lane] = 0
-        page.claimed_tokens[lane] = 0
-        page.lanes.blocks[lane] = 0
-        page.lanes.age[lane] = self.next_age
+        slot.claimed_tokens = slot.claimed_slots = slot.blocks = 0
+        page.node.age[lane] = self.next_age
         self.next_age += 1
         self.live += 1
-        part.count += 1
-        _set_terms(page, lane, price_ticks, completion_price_ticks, reserve_units)
-        page.lanes.free_slots[lane] = 0
-        _set_state(part, at, latency_us, tpot_ns, capacity_tokens, capacity_slots)
-        return slot.generation << 32 | index
+        page.node.count += 1
+        _set_terms(&page.node, lane, price_ticks, completion_price_ticks, reserve_units)
+        report(slot, latency_us, tpot_ns, capacity_tokens, capacity_slots)
+        extend_cell(&page.node, lane)
+        return <int64_t>slot.generation << 32 | index
 
     def change(
         self, int64_t handle, int64_t price_ticks, int64_t completion_price_ticks, int64_t reserve_units,
@@ -224,11 +227,9 @@ cdef class Book:
         _check_state(latency_us, tpot_ns, capacity_tokens, capacity_slots)
         if slot == NULL:
             return False
-        cdef page_t *page = self._page(slot)
-        cdef partition_t *part = &self.partitions[slot.partition]
-        _set_terms(page, slot.place % 64, price_ticks, completion_price_ticks, reserve_units)
-        _set_state(part, slot.place, latency_us, tpot_ns, capacity_tokens, capacity_slots)
-        _widen(part, slot.place)
+        _set_terms(&slot.page.node, slot.lane, price_ticks, completion_price_ticks, reserve_units)
+        report(slot, latency_us, tpot_ns, capacity_tokens, capacity_slots)
+        cover(&slot.page.node, slot.lane)
         return True
 
     @cython.overflowcheck(False)  # of the counts up to n; figures are checked
@@ -251,27 +252,16 @@ cdef class Book:
             self._fetch_ahead(handles, i, n)
             slot = self._find(handles[i])
             if slot != NULL:
-                _set_state(&self.partitions[slot.partition], slot.place,
-                           latency_us[i], tpot_ns[i], capacity_tokens[i], capacity_slots[i])
+                report(slot, latency_us[i], tpot_ns[i], capacity_tokens[i], capacity_slots[i])
                 applied += 1
         return applied
 
     def remove(self, int64_t handle):
-        """Take an ask out; the last of its partition takes its place. False if the handle names nothing."""
+        """Take an ask out. False if the handle names nothing."""
         cdef slot_t *slot = self._find(handle)
         if slot == NULL:
             return False
-        cdef partition_t *part = &self.partitions[slot.partition]
-        cdef int64_t place = slot.place, last = part.count - 1
-        cdef page_t *from_page = part.pages[last // 64]
-        if place != last:
-            _copy_lane(part.pages[place // 64], place % 64, from_page, last % 64)
-            self.slots[from_page.slot[last % 64]].place = <int32_t>place
-            _widen(part, place)
-        _empty_lane(from_page, last % 64)
-        part.boxes[last // 4096].loose[last // 64 % 64] = True
-        part.count = last
-        self._drop_room(part)
+        remove_ask(&self.store, slot.page, slot.lane)
         self._free_slot(<uint32_t>handle)
         return True
 
@@ -281,30 +271,28 @@ cdef class Book:
         _within(blocks, 0, ALL_BLOCKS, "blocks")
         if slot == NULL:
             return False
-        self._page(slot).lanes.blocks[slot.place % 64] = blocks
-        _widen(&self.partitions[slot.partition], slot.place)
+        slot.page.node.free_slots[slot.lane] = <int32_t>(_free_slots(slot) - (BLOCKED if blocks else 0))
+        slot.blocks = blocks
+        cover(&slot.page.node, slot.lane)
         return True
 
     def claim(self, int64_t handle, int64_t tokens, int64_t slots=1):
         """Take capacity, even below zero. Negative numbers give back, to no less than nothing claimed.
         False if the handle names nothing."""
         cdef slot_t *slot = self._find(handle)
-        cdef page_t *page
-        cdef int lane
         cdef int64_t claimed_tokens, claimed_slots
         _within(tokens, -_MAX_CLAIMED_TOKENS, _MAX_CLAIMED_TOKENS, "tokens")
         _within(slots, -_MAX_CLAIMED_SLOTS, _MAX_CLAIMED_SLOTS, "slots")
         if slot == NULL:
             return False
-        page, lane = self._page(slot), slot.place % 64
         claimed_tokens = _within(
-            max(page.claimed_tokens[lane] + tokens, 0), 0, _MAX_CLAIMED_TOKENS, "claimed tokens")
-        claimed_slots = _within(max(page.claimed_slots[lane] + slots, 0), 0, _MAX_CLAIMED_SLOTS, "claimed slots")
-        page.lanes.free_tokens[lane] -= claimed_tokens - page.claimed_tokens[lane]
-        page.lanes.free_slots[lane] -= <int32_t>(claimed_slots - page.claimed_slots[lane])
-        page.claimed_tokens[lane] = claimed_tokens
-        page.claimed_slots[lane] = <int32_t>claimed_slots
-        _widen(&self.partitions[slot.partition], slot.place)
+            max(slot.claimed_tokens + tokens, 0), 0, _MAX_CLAIMED_TOKENS, "claimed tokens")
+        claimed_slots = _within(max(slot.claimed_slots + slots, 0), 0, _MAX_CLAIMED_SLOTS, "claimed slots")
+        slot.page.node.free_tokens[slot.lane] -= claimed_tokens - slot.claimed_tokens
+        slot.page.node.free_slots[slot.lane] -= <int32_t>(claimed_slots - slot.claimed_slots)
+        slot.claimed_tokens = claimed_tokens
+        slot.claimed_slots = <int32_t>claimed_slots
+        cover(&slot.page.node, slot.lane)
         return True
 
     def state(self, int64_t handle):
@@ -312,33 +300,44 @@ cdef class Book:
         cdef slot_t *slot = self._find(handle)
         if slot == NULL:
             return None
-        cdef page_t *page = self._page(slot)
-        cdef int lane = slot.place % 64
-        return (page.lanes.latency[lane], page.lanes.tpot[lane], page.lanes.free_tokens[lane],
-                page.lanes.free_slots[lane], page.claimed_tokens[lane], page.claimed_slots[lane],
-                page.lanes.blocks[lane])
+        cdef page_t *page = slot.page
+        cdef int lane = slot.lane
+        return (page.node.latency[lane], page.node.tpot[lane], page.node.free_tokens[lane],
+                _free_slots(slot), slot.claimed_tokens, slot.claimed_slots, slot.blocks)
 
     # --- bids -------------------------------------------------------------------------------------------------------
 
     def match(self, Query query not None, bint claim=True):
         """Find, and claim, the feasible ask of the least score, then least cost, latency, time per token, then the oldest:
         (handle, cost_units, latency_us, tpot_ns), or None."""
-        cdef best_t best
-        cdef int64_t i
+        cdef search_t search
+        cdef object found = None
         self._check_partitions(query)
-        best.page = NULL
-        best.point.score = NO_SCORE
+        search.page = NULL
+        search.best.score = NO_SCORE
+        search.scanned = search.untidy_count = 0
+        self._search_all(query, &search)
+        self.scanned += search.scanned
+        if search.page != NULL:
+            if claim:
+                _take(&self.store.slots[search.page.slot[search.lane]], query.scan.need)
+            found = (self._handle(search.page, search.lane), search.best.cost, search.best.latency, search.best.tpot)
+        self._tidy(&search)
+        return found
+
+    def match_by_scan(self, Query query not None):
+        """What `match` would find, without a claim, by looking at every page: for tests and as a measure."""
+        cdef search_t search
+        cdef int i
+        self._check_partitions(query)
+        search.page = NULL
+        search.best.score = NO_SCORE
         for i in range(query.partition_count):
-            _search(&self.partitions[query.partitions[i]], query, &best)
-        if best.page == NULL:
+            _aim(query, &self.partitions[query.partitions[i]])
+            _scan_all(<node_t *>self.partitions[query.partitions[i]].root, query, &search)
+        if search.page == NULL:
             return None
-        if claim:
-            best.page.lanes.free_tokens[best.lane] -= query.scan.need
-            best.page.lanes.free_slots[best.lane] -= 1
-            best.page.claimed_tokens[best.lane] += query.scan.need
-            best.page.claimed_slots[best.lane] += 1
-            best.boxes.loose[best.box] = True
-        return (self._handle(best.page, best.lane), best.point.cost, best.point.latency, best.point.tpot)
+        return (self._handle(search.page, search.lane), search.best.cost, search.best.latency, search.best.tpot)
 
     def front(self, Query query not None, bint policy_order, int64_t limit):
         """The Pareto front of the feasible asks in cost, latency and time per token: how many they are, and the first
@@ -347,7 +346,9 @@ cdef class Book:
         cdef int64_t i, size
         self._check_partitions(query)
         for i in range(query.partition_count):
-            self._collect(&self.partitions[query.partitions[i]], query, points)
+            if self.partitions[query.partitions[i]].root != NULL:
+                _aim(query, &self.partitions[query.partitions[i]])
+                self._collect(&self.partitions[query.partitions[i]].root.node, query, points)
         size = keep_front(points.items, points.count)
         if size < 0:
             raise MemoryError
@@ -369,57 +370,51 @@ cdef class Book:
         memset(counts, 0, sizeof(counts))
         for number in partitions:
             i = _within(number, 0, self.partition_count - 1, "partitions")
-            _count(&self.partitions[i], query, not _listed(query.partitions, query.partition_count, i), counts)
+            _aim(query, &self.partitions[i])
+            _count(self.store.slots, <node_t *>self.partitions[i].root, query,
+                   not _listed(query.partitions, query.partition_count, i), counts)
         return tuple([counts[i] for i in range(19)])
 
     def totals(self, tuple partitions not None):
         """(asks that could be taken now, other asks, and of the former: free tokens, free slots, least sum of both
         prices)."""
-        cdef int64_t place, i, live = 0, blocked = 0, least = NO_SCORE
-        cdef object number, free_tokens = 0, free_slots = 0
-        cdef const page_t *page
-        cdef int lane
+        cdef totals_t totals
+        cdef int64_t i
+        cdef object number, free_tokens
+        memset(&totals, 0, sizeof(totals))
+        totals.least_sum = NO_SCORE
         for number in partitions:
             i = _within(number, 0, self.partition_count - 1, "partitions")
-            for place in range(self.partitions[i].count):
-                page, lane = self.partitions[i].pages[place // 64], place % 64
-                if page.lanes.blocks[lane] or page.lanes.free_slots[lane] < 1 or page.lanes.free_tokens[lane] < 1:
-                    blocked += 1
-                    continue
-                live += 1
-                free_tokens += page.lanes.free_tokens[lane]
-                free_slots += page.lanes.free_slots[lane]
-                least = min(least, page.lanes.price[lane] + page.lanes.completion[lane])
-        return live, blocked, free_tokens, free_slots, least
+            _total(<node_t *>self.partitions[i].root, &totals)
+        free_tokens = (<object>totals.free_tokens_high << 32) + totals.free_tokens_low
+        return totals.available, totals.others, free_tokens, totals.free_slots, totals.least_sum
 
     # --- storage ----------------------------------------------------------------------------------------------------
 
     cdef inline slot_t *_find(self, int64_t handle) noexcept:
         cdef int64_t index = <uint32_t>handle
-        if index >= self.slots_used or self.slots[index].generation != handle >> 32:
+        if index >= self.slots_used or self.store.slots[index].generation != handle >> 32:
             return NULL
-        return NULL if self.slots[index].partition < 0 else &self.slots[index]
-
-    cdef inline page_t *_page(self, const slot_t *slot) noexcept:
-        return self.partitions[slot.partition].pages[<size_t>slot.place // 64]
+        return NULL if self.store.slots[index].page == NULL else &self.store.slots[index]
 
     @cython.overflowcheck(False)
     cdef inline void _fetch_ahead(self, const int64_t[::1] handles, int64_t i, int64_t n) noexcept:
         """In a large book nearly every step of an update misses the cache: start the coming ones early."""
         cdef slot_t *slot
-        cdef page_t *page
-        if i + 24 < n and <uint32_t>handles[i + 24] < self.slots_used:
-            fetch(&self.slots[<uint32_t>handles[i + 24]])
-        if i + 12 < n:
-            slot = self._find(handles[i + 12])
+        if i + 30 < n and <uint32_t>handles[i + 30] < self.slots_used:
+            fetch(&self.store.slots[<uint32_t>handles[i + 30]])
+        if i + 20 < n:
+            slot = self._find(handles[i + 20])
             if slot != NULL:
-                page = self._page(slot)
-                fetch_lane(&page.lanes, slot.place % 64)
-                fetch(&page.claimed_tokens[slot.place % 64])
-                fetch(&page.claimed_slots[slot.place % 64])
+                fetch(&slot.page.node.parent)
+                fetch_lane(&slot.page.node, slot.lane)
+        if i + 8 < n:
+            slot = self._find(handles[i + 8])
+            if slot != NULL:
+                fetch_box(<node_t *>slot.page.node.parent, slot.page.node.at)
 
     cdef inline int64_t _handle(self, const page_t *page, int lane) noexcept:
-        return self.slots[page.slot[lane]].generation << 32 | page.slot[lane]
+        return <int64_t>self.store.slots[page.slot[lane]].generation << 32 | page.slot[lane]
 
     cdef int _check_partitions(self, Query query) except -1:
         cdef int i
@@ -431,115 +426,101 @@ cdef class Book:
         cdef int64_t room
         if self.free_slot < 0 and self.slots_used == self.slot_room:
             room = _within(self.slot_room + self.slot_room // 4 + 64, 0, MAX_SLOTS, "asks")
-            self.slots = <slot_t *>self._grown(self.slots, self.slot_room, room, sizeof(slot_t))
+            self.store.slots = <slot_t *>self._grown(self.store.slots, self.slot_room, room, sizeof(slot_t))
             self.slot_room = room
         return 0
 
     cdef int64_t _take_slot(self) noexcept:
         cdef int64_t index = self.free_slot
         if index >= 0:
-            self.free_slot = self.slots[index].place
+            self.free_slot = self.store.slots[index].lane
             return index
         index = self.slots_used
-        self.slots[index].generation = 0
+        self.store.slots[index].generation = 0
         self.slots_used += 1
         return index
 
     cdef int _free_slot(self, int64_t index) except -1:
-        cdef slot_t *slot = &self.slots[index]
+        cdef slot_t *slot = &self.store.slots[index]
         self.live -= 1
-        slot.partition = -1
+        slot.page = NULL
         # A slot whose generations are used up is not used again, so that no old handle can come to name another ask.
         if slot.generation < MAX_GENERATION:
             slot.generation += 1
-            slot.place = self.free_slot
+            slot.lane = self.free_slot
             self.free_slot = <int32_t>index
         return 0
 
-    cdef int _make_room(self, partition_t *part) except -1:
-        """Have a page, and a box for it, for one more ask."""
-        cdef int64_t pages = _pages(part.count), room
-        if part.count % 64:
-            return 0
-        if pages == part.room:
-            room = part.room + part.room // 4 + 4
-            part.pages = <page_t **>self._grown(part.pages, part.room, room, sizeof(page_t *))
-            part.boxes = <boxes_t **>self._grown(part.boxes, part.room, room, sizeof(boxes_t *))
-            part.room = room
-        if pages % 64 == 0:
-            part.boxes[pages // 64] = <boxes_t *>self._allocated(sizeof(boxes_t))
-        try:
-            part.pages[pages] = self._take_page()
-        except MemoryError:
-            if pages % 64 == 0:
-                self._released(part.boxes[pages // 64], sizeof(boxes_t))
-            raise
-        return 0
-
-    cdef int _drop_room(self, partition_t *part) except -1:
-        """Let go of the last page, and its boxes, once they are empty."""
-        cdef int64_t pages = part.count // 64
-        if part.count % 64:
-            return 0
-        part.pages[pages].next = self.spare
-        self.spare = part.pages[pages]
-        part.boxes[pages // 64].lanes.free_slots[pages % 64] = 0
-        part.boxes[pages // 64].loose[pages % 64] = False
-        if pages % 64 == 0:
-            self._released(part.boxes[pages // 64], sizeof(boxes_t))
-        return 0
-
-    cdef page_t *_take_page(self) except NULL:
-        cdef page_t *page = self.spare
-        cdef int lane
-        if page != NULL:
-            self.spare = page.next
-            return page
-        page = <page_t *>self._allocated(sizeof(page_t))
-        for lane in range(64):
-            _empty_lane(page, lane)
-        return page
-
-    cdef void *_allocated(self, size_t size) except NULL:
-        cdef void *block = aligned_alloc(64, size)
-        if block == NULL:
+    cdef page_t *_make_room(self, partition_t *part, int64_t key) except NULL:
+        """The page for a new ask of this key."""
+        cdef page_t *page
+        if part.root == NULL:
+            part.root = new_root(&self.store)
+        page = NULL if part.root == NULL else roomy_page_for(&self.store, part.root, key)
+        if page == NULL:
             raise MemoryError
-        memset(block, 0, size)
-        self.bytes += size
-        return block
+        return page
 
     cdef void *_grown(self, void *block, int64_t count, int64_t more, size_t size) except NULL:
         cdef void *larger = realloc(block, more * size)
         if larger == NULL:
             raise MemoryError
-        self.bytes += (more - count) * <int64_t>size
+        self.store.bytes += (more - count) * <int64_t>size
         return larger
 
-    cdef void _released(self, void *block, int64_t size) noexcept:
-        free(block)
-        self.bytes -= size
+    # --- searching --------------------------------------------------------------------------------------------------
 
-    cdef int _collect(self, partition_t *part, Query query, _Collector points) except -1:
+    cdef void _search_all(self, Query query, search_t *search) noexcept:
+        """Search the query's partitions, the most promising first."""
+        cdef int64_t bounds[64]
+        cdef int64_t scores[64][64]
+        cdef int64_t least
+        cdef int i, at, count = query.partition_count
+        cdef partition_t *part
+        for i in range(64):
+            bounds[i] = NO_SCORE
+        for i in range(count):
+            part = &self.partitions[query.partitions[i]]
+            if part.root != NULL:
+                _aim(query, part)
+                bounds[i] = score_page(&part.root.node, &query.scan, scores[i])
+                search.scanned += 1
+        for i in range(count):
+            least = least_of(bounds)
+            if least == NO_SCORE or least > search.best.score:
+                return
+            at = lane_of(bounds, least)
+            bounds[at] = NO_SCORE
+            part = &self.partitions[query.partitions[at]]
+            _aim(query, part)
+            _search(&part.root.node, query, least, scores[at], search)
+
+    cdef void _tidy(self, search_t *search) noexcept:
+        """Where asks of the pages that were scanned belong elsewhere by now, move them."""
+        cdef int i
+        for i in range(search.untidy_count):
+            tidy_page(&self.store, search.untidy[i])
+
+    cdef int _collect(self, node_t *node, Query query, _Collector points) except -1:
         """Feasible asks that no strong one dominates."""
         cdef int64_t scores[64]
-        cdef int64_t k
         cdef int lane
-        cdef page_t *page
         cdef point_t point
-        _aim(query, part)
-        for k in range(_pages(part.count)):
-            page = part.pages[k]
-            _corner(&part.boxes[k // 64].lanes, k % 64, query, &point)
-            if sieve_covers(&points.sieve, &point) or _score(page, query, scores) == NO_SCORE:
+        if _score(node, query, scores) == NO_SCORE:
+            return 0
+        for lane in range(node.count):
+            if scores[lane] == NO_SCORE:
                 continue
-            for lane in range(64):
-                if scores[lane] != NO_SCORE:
-                    _corner(&page.lanes, lane, query, &point)
-                    if not sieve_covers(&points.sieve, &point):
-                        point.score = scores[lane]
-                        point.handle = self._handle(page, lane)
-                        sieve_learn(&points.sieve, &point)
-                        points.append(&point)
+            _corner(node, lane, query, &point)
+            if sieve_covers(&points.sieve, &point):
+                continue
+            if node.height:
+                self._collect((<inner_t *>node).child[lane], query, points)
+                continue
+            point.score = scores[lane]
+            point.handle = self._handle(<page_t *>node, lane)
+            sieve_learn(&points.sieve, &point)
+            points.append(&point)
         return 0
 
 

@@ -1,4 +1,4 @@
-# Part of _core.pyx: what is done with single pages and single scans.
+# Part of _core.pyx: what is done with single nodes and single scans.
 
 cdef class _Collector:
     """A growing array of points."""
@@ -48,57 +48,26 @@ cdef int _check_all(const int64_t[::1] values, int64_t least, int64_t most, str 
     return 0
 
 
-cdef inline int64_t _pages(int64_t asks) noexcept:
-    return (asks + 63) // 64
+cdef inline void _set_terms(node_t *page, int lane, int64_t price, int64_t completion, int64_t reserve) noexcept:
+    page.price[lane] = <int32_t>price
+    page.completion[lane] = <int32_t>completion
+    page.reserve[lane] = reserve
+    page.reserved |= reserve != 0
 
 
-cdef inline void _set_terms(page_t *page, int lane, int64_t price, int64_t completion, int64_t reserve) noexcept:
-    page.lanes.price[lane] = <int32_t>price
-    page.lanes.completion[lane] = <int32_t>completion
-    page.lanes.reserve[lane] = reserve
-    page.lanes.reserved[0] |= reserve != 0
+@cython.overflowcheck(False)
+cdef inline int64_t _free_slots(const slot_t *slot) noexcept:
+    return slot.page.node.free_slots[slot.lane] + (BLOCKED if slot.blocks else 0)
 
 
-@cython.overflowcheck(False)  # at most 10^12 and 2^16, less at most 2^60 and 2^29
-cdef inline void _set_state(
-        partition_t *part, size_t place, int64_t latency, int64_t tpot, int64_t tokens, int64_t slots) noexcept:
-    """New figures of an ask whose capacity is `tokens` and `slots` in all."""
-    cdef page_t *page = part.pages[place // 64]
-    cdef boxes_t *boxes = part.boxes[place // 4096]
-    cdef int lane = place % 64
-    report_lane(&page.lanes, lane, &boxes.lanes, place // 64 % 64, latency, tpot,
-                tokens - page.claimed_tokens[lane], slots - page.claimed_slots[lane])
-    boxes.loose[place // 64 % 64] = True
-
-
-cdef inline void _widen(partition_t *part, size_t place) noexcept:
-    """Cover a changed ask, and have its box tightened when next scanned."""
-    cdef boxes_t *boxes = part.boxes[place // 4096]
-    widen_box(&part.pages[place // 64].lanes, place % 64, &boxes.lanes, place // 64 % 64)
-    boxes.loose[place // 64 % 64] = True
-
-
-cdef void _empty_lane(page_t *page, int lane) noexcept:
-    page.lanes.blocks[lane] = EMPTY_LANE
-    page.lanes.free_slots[lane] = 0
-    page.lanes.reserve[lane] = 0
-
-
-cdef void _copy_lane(page_t *into, int to, const page_t *page, int lane) noexcept:
-    into.lanes.price[to] = page.lanes.price[lane]
-    into.lanes.completion[to] = page.lanes.completion[lane]
-    into.lanes.latency[to] = page.lanes.latency[lane]
-    into.lanes.free_slots[to] = page.lanes.free_slots[lane]
-    into.lanes.blocks[to] = page.lanes.blocks[lane]
-    into.lanes.tpot[to] = page.lanes.tpot[lane]
-    into.lanes.free_tokens[to] = page.lanes.free_tokens[lane]
-    into.lanes.reserve[to] = page.lanes.reserve[lane]
-    into.lanes.age[to] = page.lanes.age[lane]
-    into.lanes.reserved[0] |= page.lanes.reserve[lane] != 0
-    into.provider[to] = page.provider[lane]
-    into.slot[to] = page.slot[lane]
-    into.claimed_slots[to] = page.claimed_slots[lane]
-    into.claimed_tokens[to] = page.claimed_tokens[lane]
+@cython.overflowcheck(False)  # what is claimed had been free
+cdef void _take(slot_t *slot, int64_t tokens) noexcept:
+    """Claim what a match needs. The box still covers the ask."""
+    slot.page.node.free_tokens[slot.lane] -= tokens
+    slot.page.node.free_slots[slot.lane] -= 1
+    slot.claimed_tokens += tokens
+    slot.claimed_slots += 1
+    loosen(slot.page.node.parent, slot.page.node.at)
 
 
 # --- one scan -------------------------------------------------------------------------------------------------------
@@ -114,66 +83,76 @@ cdef inline void _aim(Query query, const partition_t *part) noexcept:
 
 
 @cython.overflowcheck(False)
-cdef inline void _corner(const figures_t *lanes, int at, Query query, point_t *point) noexcept:
+cdef inline void _corner(const node_t *node, int at, Query query, point_t *point) noexcept:
     """The figures of one ask, or the best that a box allows."""
     point.cost = query.scan.gpu_centi * (
-        <int64_t>lanes.price[at] * query.scan.prompt + <int64_t>lanes.completion[at] * query.scan.completion)
-    point.latency = lanes.latency[at]
-    point.tpot = lanes.tpot[at]
-    point.age = lanes.age[at]
+        <int64_t>node.price[at] * query.scan.prompt + <int64_t>node.completion[at] * query.scan.completion)
+    point.latency = node.latency[at]
+    point.tpot = node.tpot[at]
+    point.age = node.age[at]
 
 
-cdef inline int64_t _score(const page_t *page, Query query, int64_t *scores) noexcept:
-    cdef int64_t least = score_page(&page.lanes, &query.scan, scores)
+cdef inline int64_t _score(const node_t *node, Query query, int64_t *scores) noexcept:
+    """Scores of a node's asks, or the least that its boxes allow."""
+    cdef int64_t least = score_page(node, &query.scan, scores)
+    if node.height:
+        return least
     if not query.any_provider and least != NO_SCORE:
-        least = filter_providers(page.provider, query.only, query.only_count, True, scores)
+        least = filter_providers((<page_t *>node).provider, query.only, query.only_count, True, scores)
     if query.exclude_count and least != NO_SCORE:
-        least = filter_providers(page.provider, query.exclude, query.exclude_count, False, scores)
+        least = filter_providers((<page_t *>node).provider, query.exclude, query.exclude_count, False, scores)
     return least
 
 
 @cython.overflowcheck(False)
-cdef void _search(partition_t *part, Query query, best_t *best) noexcept:
-    """Scan the pages whose boxes may hold something better, the most promising first of each 64."""
-    cdef int64_t bounds[64]
-    cdef int64_t base, k, first, least
-    cdef boxes_t *boxes
-    cdef point_t corner
-    _aim(query, part)
-    for base in range(0, _pages(part.count), 64):
-        boxes = part.boxes[base // 64]
-        least = score_page(&boxes.lanes, &query.scan, bounds)
-        if least > best.point.score or least == NO_SCORE:
-            continue
-        first = 0
-        while bounds[first] != least:
-            first += 1
-        _visit(part.pages[base + first], boxes, first, query, best)
-        for k in range(min(64, _pages(part.count) - base)):
-            if bounds[k] <= best.point.score and k != first and bounds[k] != NO_SCORE:
-                _corner(&boxes.lanes, k, query, &corner)
-                corner.score = bounds[k]
-                if by_score(&corner, &best.point) < 0:
-                    _visit(part.pages[base + k], boxes, k, query, best)
-
-
-cdef void _visit(page_t *page, boxes_t *boxes, int64_t box, Query query, best_t *best) noexcept:
-    """Scan one page, and tighten its box if that has become loose."""
-    cdef int64_t scores[64]
-    cdef int64_t least = _score(page, query, scores)
+cdef void _search(node_t *node, Query query, int64_t least, int64_t *scores, search_t *search) noexcept:
+    """Look through what lies below a node as long as it may hold something better, the most promising first.
+    `scores` are those of its lanes; they are used up."""
+    cdef int64_t below[64]
     cdef point_t point
+    cdef node_t *child
     cdef int lane
-    if least <= best.point.score and least != NO_SCORE:
-        for lane in range(64):
-            if scores[lane] == least:
-                _corner(&page.lanes, lane, query, &point)
-                point.score = least
-                if by_score(&point, &best.point) < 0:
-                    best.point = point
-                    best.page, best.lane, best.boxes, best.box = page, lane, boxes, box
-    if boxes.loose[box]:
-        tighten_box(&page.lanes, &boxes.lanes, box)
-        boxes.loose[box] = False
+    while least <= search.best.score and least != NO_SCORE:
+        lane = lane_of(scores, least)
+        scores[lane] = NO_SCORE
+        _corner(node, lane, query, &point)
+        point.score = least
+        if by_score(&point, &search.best) < 0:
+            if node.height:
+                child = (<inner_t *>node).child[lane]
+                search.scanned += 1
+                _search(child, query, _score(child, query, below), below, search)
+            else:
+                search.best, search.page, search.lane = point, <page_t *>node, lane
+        least = least_of(scores)
+    if node.parent != NULL and node.parent.node.loose >> node.at & 1:
+        tighten(node)
+        if node.height == 0 and search.untidy_count < 32:
+            search.untidy[search.untidy_count] = <page_t *>node
+            search.untidy_count += 1
+
+
+cdef void _scan_all(node_t *node, Query query, search_t *search) noexcept:
+    """The same without any thought: every page."""
+    cdef int64_t scores[64]
+    cdef int64_t least
+    cdef int lane
+    cdef point_t point
+    if node == NULL:
+        return
+    if node.height:
+        for lane in range(node.count):
+            _scan_all((<inner_t *>node).child[lane], query, search)
+        return
+    least = _score(node, query, scores)
+    if least == NO_SCORE or least > search.best.score:
+        return
+    for lane in range(node.count):
+        if scores[lane] == least:
+            _corner(node, lane, query, &point)
+            point.score = least
+            if by_score(&point, &search.best) < 0:
+                search.best, search.page, search.lane = point, <page_t *>node, lane
 
 
 # --- counting -------------------------------------------------------------------------------------------------------
@@ -188,34 +167,61 @@ cdef inline bint _listed(const int32_t *listed, int count, int64_t number) noexc
 
 
 @cython.overflowcheck(False)
-cdef void _count(const partition_t *part, Query query, bint wrong_gpu, int64_t *counts) noexcept:
-    """Add up what keeps the asks of one partition from the bid; the order is that of Book.census."""
-    cdef int64_t place
-    cdef const page_t *page
+cdef void _count(const slot_t *slots, const node_t *node, Query query, bint wrong_gpu, int64_t *counts) noexcept:
+    """Add up what keeps the asks below a node from the bid; the order is that of Book.census."""
+    cdef int lane
+    if node == NULL:
+        return
+    for lane in range(node.count):
+        if node.height:
+            _count(slots, (<inner_t *>node).child[lane], query, wrong_gpu, counts)
+        else:
+            _count_ask(&slots[(<page_t *>node).slot[lane]], query, wrong_gpu, counts)
+
+
+@cython.overflowcheck(False)
+cdef void _count_ask(const slot_t *slot, Query query, bint wrong_gpu, int64_t *counts) noexcept:
+    cdef const page_t *page = slot.page
+    cdef int lane = slot.lane
     cdef bint fails[16]
-    cdef bint refused, waits
-    cdef int lane, i
+    cdef bint refused = False, waits = False
+    cdef int i
     cdef point_t point
-    _aim(query, part)
-    for place in range(part.count):
-        page, lane = part.pages[place // 64], place % 64
-        _corner(&page.lanes, lane, query, &point)
-        fails[0] = point.cost > query.price_blend_max * part.gpu_centi
-        fails[1] = point.cost > query.cost_max
-        fails[2] = point.latency > query.scan.latency_max
-        fails[3] = point.tpot > query.scan.tpot_max
-        fails[4] = wrong_gpu
-        fails[5] = (not query.any_provider and not _listed(query.only, query.only_count, page.provider[lane])
-                    or _listed(query.exclude, query.exclude_count, page.provider[lane]))
-        fails[6] = page.lanes.free_tokens[lane] < query.scan.need or page.lanes.free_slots[lane] < 1
-        fails[7] = point.cost < page.lanes.reserve[lane] * query.scan.tokens
-        for i in range(8):
-            fails[8 + i] = page.lanes.blocks[lane] >> i & 1
-        refused = waits = False
-        for i in range(16):
-            counts[3 + i] += fails[i]
-            refused |= fails[i] and i < 8 and i != 6
-            waits |= fails[i] and (i >= 8 or i == 6)
-        counts[0] += 1
-        counts[1] += not refused and not waits
-        counts[2] += waits and not refused
+    _corner(&page.node, lane, query, &point)
+    fails[0] = point.cost > query.price_blend_max * query.scan.gpu_centi
+    fails[1] = point.cost > query.cost_max
+    fails[2] = point.latency > query.scan.latency_max
+    fails[3] = point.tpot > query.scan.tpot_max
+    fails[4] = wrong_gpu
+    fails[5] = (not query.any_provider and not _listed(query.only, query.only_count, page.provider[lane])
+                or _listed(query.exclude, query.exclude_count, page.provider[lane]))
+    fails[6] = page.node.free_tokens[lane] < query.scan.need or _free_slots(slot) < 1
+    fails[7] = point.cost < page.node.reserve[lane] * query.scan.tokens
+    for i in range(8):
+        fails[8 + i] = slot.blocks >> i & 1
+    for i in range(16):
+        counts[3 + i] += fails[i]
+        refused |= fails[i] and i < 8 and i != 6
+        waits |= fails[i] and (i >= 8 or i == 6)
+    counts[0] += 1
+    counts[1] += not refused and not waits
+    counts[2] += waits and not refused
+
+
+@cython.overflowcheck(False)
+cdef void _total(const node_t *node, totals_t *totals) noexcept:
+    """Add up what is free below a node."""
+    cdef int lane
+    if node == NULL:
+        return
+    for lane in range(node.count):
+        if node.height:
+            _total((<inner_t *>node).child[lane], totals)
+        elif not available(node, lane):
+            totals.others += 1
+        else:
+            totals.available += 1
+            totals.free_tokens_high += node.free_tokens[lane] >> 32
+            totals.free_tokens_low += node.free_tokens[lane] & 0xFFFFFFFF
+            totals.free_slots += node.free_slots[lane]
+            totals.least_sum = min(totals.least_sum, node.price[lane] + node.completion[lane])

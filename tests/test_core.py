@@ -49,6 +49,10 @@ def column(values) -> array:
     return array("q", values)
 
 
+def ones(n: int) -> array:
+    return column([1] * n)
+
+
 def test_the_bounds_are_those_of_the_market() -> None:
     names = [name for name in dir(types) if name.startswith("MAX_") and hasattr(_core, name)]
     assert len(names) >= 6
@@ -193,21 +197,26 @@ def test_claims_may_go_below_zero_and_come_back() -> None:
 
 
 def test_memory_is_flat_under_churn() -> None:
-    """10^6 updates at a constant number of asks leave memory where it was."""
+    """5 * 10^5 updates at a constant number of asks leave memory where it was: pages merge as fast as they split."""
     b = Book()
     partitions = [b.partition(100 + i) for i in range(3)]
     random_ = random.Random(5)
-    terms = list(ASK.values())
-    handles = [b.add(random_.choice(partitions), *terms) for _ in range(5_000)]
-    columns = [column([7] * 5_000)] * 4
+    bid = query(partitions=(0, 1, 2), cost=(2**61, 1, 0))
+
+    def fresh() -> int:
+        return b.add(random_.choice(partitions), *(ASK | {"price_ticks": random_.randrange(1, 100)}).values())
+
+    handles = [fresh() for _ in range(5_000)]
     peak = 0
     for turn in range(100):
         for i in random_.sample(range(5_000), 2_500):
             assert b.remove(handles[i])
-            handles[i] = b.add(partitions[random_.randrange(3)], *terms)
-        b.update(column(handles), *columns)
+            handles[i] = fresh()
+        b.update(column(handles), *[column(random_.choices(range(1, 10**6), k=5_000)) for _ in range(3)], ones(5_000))
+        b.match(bid)
         if turn == 10:
             peak = b.memory_bytes()
+    b.check()
     assert len(b) == 5_000
     assert b.memory_bytes() <= peak * 1.05
     assert b.memory_bytes() / 5_000 < 130

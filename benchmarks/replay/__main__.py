@@ -10,7 +10,7 @@ import uvloop
 from benchmarks.replay.inputs import BadInput, read_asks, read_requests
 from benchmarks.replay.run import Plan, replay
 from benchmarks.replay.tally import Tally
-from gollem.cli.failure import Failure
+from gollem.cli.failure import Failure, interrupted
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 file = click.Path(dir_okay=False, path_type=Path)
@@ -25,7 +25,7 @@ file = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option("--limit", type=click.IntRange(1), help="replay the first requests only  [default: all]")
 @click.option(
-    "--seconds", type=click.FloatRange(1, 3600), default=75, show_default=True, help="time is compressed to this"
+    "--seconds", type=click.FloatRange(1, 3600), default=100, show_default=True, help="time is compressed to this"
 )
 @click.option("--seed", type=int, default=1, show_default=True, help="of everything that is drawn")
 @click.option("--ledger", metavar="URL", default="", help="of an empty ledger  [default: SQLite in a temporary folder]")
@@ -37,7 +37,7 @@ def main(requests: Path, asks: Path, limit: int | None, seconds: float, seed: in
     except BadInput as error:
         raise Failure(str(error)) from error
     except asyncio.CancelledError:
-        raise click.Abort from None
+        raise interrupted() from None
     finish(tally)
 
 

@@ -20,6 +20,8 @@ POLICIES = {
 }
 # Quotes cost as much as matches, so the spread is taken from a part of the orders.
 QUOTED_SHARE = 0.1
+# Of the orders that are served, or fail: not every client tells what it measured.
+REPORTED_SHARE = 0.5
 
 
 class Fate(Enum):
@@ -33,7 +35,9 @@ class Fate(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A request turned into a bid. `luck` in 0..1 meets the unreliability of whoever wins it."""
+    """A request turned into a bid. `luck` in 0..1 meets the unreliability of whoever wins it.
+
+    `slowness` is by how much its answer is slower than the provider's usual; `reported`: its consumer tells so."""
 
     order_id: str
     at_s: float
@@ -43,6 +47,8 @@ class Order:
     completion_tokens: int
     quoted: bool
     luck: float
+    reported: bool
+    slowness: float
 
     def fate(self, failing_share: float) -> Fate:
         """`failing_share` is the winner's share of orders that it fails."""
@@ -77,6 +83,8 @@ def _order(
         completion_tokens=request.completion_tokens,
         quoted=rng.random() < QUOTED_SHARE,
         luck=rng.random(),
+        reported=rng.random() < REPORTED_SHARE,
+        slowness=rng.lognormvariate(0.0, 0.2),
     )
 
 

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grpclib.client import Channel
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks.replay import venue
 from benchmarks.replay.inputs import ListedPrice, Request
 from benchmarks.replay.listings import Listing, listings
 from benchmarks.replay.orders import Order, orders
+from benchmarks.replay.pacing import Pace
 from benchmarks.replay.pricing import models
 from benchmarks.replay.sellers import Sellers
 from benchmarks.replay.tally import Tally
-from benchmarks.replay.trading import Trading
+from benchmarks.replay.trading import MAX_CALLS, Trading
 from gollem import units
 from gollem.cli import output
 from gollem.cli.demo.processes import Processes
@@ -28,7 +28,6 @@ from gollem.identity import Role
 CONSUMERS = 16
 POOR = 4  # of them: they run out of credit on the way
 RICH_CREDITS = "1000000"
-MAX_IN_FLIGHT = 256
 # Few providers fail often and trip their circuit breaker; the others hardly ever do.
 UNRELIABLE = 5
 FAILING_SHARE, UNRELIABLE_SHARE = 0.002, 0.3
@@ -56,7 +55,7 @@ async def replay(plan: Plan) -> Tally:
     catalogue = models(plan.asks)
     asks = listings(plan.asks, catalogue, plan.seed)
     bids = orders(plan.requests, asks, CONSUMERS, plan.seed)
-    tally = Tally()
+    tally = Tally(requests=len(plan.requests), at_once=MAX_CALLS)
     with tempfile.TemporaryDirectory(prefix="gollem-replay-") as name:
         folder = Path(name)
         operator_key = (await new_key(folder / "data", "replay", Role.OPERATOR)).secret
@@ -95,33 +94,10 @@ async def _trade(
     await sellers.register()
     trading = Trading(channels[2], buyers, sellers, _failing(providers, plan.seed), plan.compression, tally)
     async with sellers.reporting():
-        await _pace(bids, plan.compression, trading)
+        await Pace(trading, plan.compression, tally).run(bids)
         await _close(operator, granted, tally)
     report = await operator.audit()
     tally.audit_ok, tally.findings = report.ok, list(report.findings)
-
-
-async def _pace(bids: Sequence[Order], compression: float, trading: Trading) -> None:
-    """Start each order at its time, at most MAX_IN_FLIGHT at once."""
-    loop = asyncio.get_running_loop()
-    room = asyncio.Semaphore(MAX_IN_FLIGHT)
-    began_s = loop.time()
-    columns = (TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=output.stderr()) as progress:
-        bar = progress.add_task("", total=len(bids))
-
-        async def one(order: Order) -> None:
-            try:
-                await trading.trade(order)
-            finally:
-                room.release()
-                progress.advance(bar)
-
-        async with asyncio.TaskGroup() as group:
-            for order in bids:
-                await asyncio.sleep(max(0.0, began_s + order.at_s / compression - loop.time()))
-                await room.acquire()
-                group.create_task(one(order))
 
 
 async def _close(operator: venue.Venue, granted: dict[str, str], tally: Tally) -> None:
@@ -160,4 +136,4 @@ def _show(plan: Plan, tally: Tally) -> None:
     for finding in tally.findings:
         screen.print(f"  {finding}")
     if not tally.adds_up:
-        screen.print("held is not what was charged and refunded together, or a call broke", style="bold red")
+        screen.print("something does not add up: orders, or credits, or a call broke", style="bold red")

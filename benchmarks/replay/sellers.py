@@ -30,6 +30,7 @@ class Sellers:
         self._asks: dict[str, list[Listing]] = defaultdict(list)
         for listing in listings:
             self._asks[listing.provider_id].append(listing)
+        self._by_id = {listing.ask_id: listing for listing in listings}
         # Orders that an ask must be told to have refused, with its next report.
         self._refusals: dict[str, list[str]] = defaultdict(list)
 
@@ -40,6 +41,10 @@ class Sellers:
             await asyncio.gather(
                 *(self._stub.Register(_register(ask), timeout=CALL_TIMEOUT_S, metadata=metadata) for ask in asks)
             )
+
+    def listing(self, ask_id: str) -> Listing:
+        """What an ask really is, whatever has been measured of it since."""
+        return self._by_id[ask_id]
 
     @asynccontextmanager
     async def reporting(self) -> AsyncIterator[None]:

@@ -17,6 +17,9 @@ from gollem.cli import output
 class Tally:
     """Money in atoms, times in ms. `spreads` are the shares by which the price taken was above the cheapest."""
 
+    requests: int = 0
+    seconds: float = 0.0  # from the first order to the last one's end
+    calls: int = 0  # of consumers and providers, without telemetry
     match_ms: list[float] = field(default_factory=list)
     matched: int = 0
     refused: int = 0
@@ -30,14 +33,20 @@ class Tally:
     returned_atoms: int = 0  # told by settlements and cancellations
     refunded_atoms: int = 0  # what balances have again, read when nothing is held any more
     open_atoms: int = 0  # still held at the end: must be none
-    broken: int = 0  # calls that ended otherwise than a refusal
+    broken: int = 0  # orders that were neither matched nor refused: the call broke
+    unsettled: Counter[str] = field(default_factory=Counter)  # matched, but their end was refused, by reason
+    reported: int = 0
+    at_once: int = 0  # calls, at most
     audit_ok: bool = False
     findings: Sequence[str] = ()
 
     @property
     def adds_up(self) -> bool:
-        """Every credit held is charged or back, by the balances themselves."""
-        return self.held_atoms == self.charged_atoms + self.refunded_atoms and not self.open_atoms and not self.broken
+        """Every request has one outcome, and every credit held is charged or back, by the balances themselves."""
+        outcomes = self.matched + self.refused + self.broken == self.requests
+        ends = sum(self.fates.values()) + self.unsettled.total() == self.matched
+        money = self.held_atoms == self.charged_atoms + self.refunded_atoms and not self.open_atoms
+        return outcomes and ends and money and not self.broken
 
     def refuse(self, reason: str, figures: dict[str, str]) -> None:
         """Count a refusal once under each limit that kept an ask away; under its reason where there is none."""
@@ -50,6 +59,10 @@ class Tally:
         """Of the time that Match took, refusals included; 0 without any."""
         ordered = sorted(self.match_ms)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+
+    @property
+    def calls_per_s(self) -> float:
+        return self.calls / self.seconds if self.seconds else 0.0
 
     def as_json(self) -> str:
         """One line; credits as decimal strings."""
@@ -65,23 +78,37 @@ class Tally:
                 "refunded": units.format_fixed(self.refunded_atoms),
                 "fees": units.format_fixed(self.fees_atoms),
                 "audit_ok": self.audit_ok,
+                "broken": self.broken,
+                "unsettled": self.unsettled.total(),
+                "reported": self.reported,
+                "calls_per_s": round(self.calls_per_s, 1),
             }
         )
 
     def tables(self) -> list[Table]:
         """For people."""
-        return [self._orders(), self._limits(), self._spread(), self._money()]
+        return [self._orders(), self._speed(), self._limits(), self._spread(), self._money()]
 
     def _orders(self) -> Table:
         shown = output.table("orders", "", right=("",))
         shown.add_row("matched", f"{self.matched:,}")
         for fate in Fate:
             shown.add_row(f"  {fate.value}", f"{self.fates[fate]:,}")
+        for reason, count in self.unsettled.most_common():
+            shown.add_row(f"  not settled: {reason}", f"{count:,}")
         shown.add_row("refused", f"{self.refused:,}")
         for reason, count in self.reasons.most_common():
             shown.add_row(f"  {reason}", f"{count:,}")
-        shown.add_row("broken calls", f"{self.broken:,}")
-        shown.add_row("Match p50 / p99", f"{self.quantile_ms(0.50):.2f} / {self.quantile_ms(0.99):.2f} ms")
+        shown.add_row("broken", f"{self.broken:,}")
+        shown.add_row("reported by their clients", f"{self.reported:,}")
+        return shown
+
+    def _speed(self) -> Table:
+        """The figures of Match, and under which load they were taken."""
+        shown = output.table("Match", "", right=("",))
+        shown.add_row("p50 / p99", f"{self.quantile_ms(0.50):.2f} / {self.quantile_ms(0.99):.2f} ms")
+        shown.add_row("load: calls of every kind", f"{self.calls_per_s:,.0f}/s")
+        shown.add_row("  at once, at most", f"{self.at_once}")
         return shown
 
     def _limits(self) -> Table:

@@ -30,7 +30,8 @@ ADVICE = {
     "RATE_LIMITED": "Try again in a moment.",
     "LEDGER_UNAVAILABLE": "Repeat the command.",
     "OUTCOME_UNKNOWN": "Repeat the command, with the same --order-id if it has one.",
-    "SHUTTING_DOWN": "Start one with `gollem serve`, or name it with --server.",
+    "EXCHANGE_UNREACHABLE": "Start one with `gollem serve`, or name it with --server.",
+    "SHUTTING_DOWN": "Try again in a moment.",
 }
 
 

@@ -32,6 +32,7 @@ _FIELDS = {"reserve_units": "credit_rate"}
 _HALF_OF_DEPTH = 500  # tokens of prompt and of completion for which a depth tells costs
 # handle, cost_units, latency_us, tpot_ns
 _Found = tuple[int, int, int, int]
+_MAX_LOOKED_AT = 1_024
 _SLOT = 0xFFFFFFFF  # the part of a handle that is small and used again
 
 
@@ -50,17 +51,24 @@ class _Entry:
 class MemoryBook:
     """An OrderBook of this process. Raises InvalidField or UnknownModel for what it cannot hold."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: Catalogue, lanes: int = 64) -> None:
+        """`lanes`: asks a page of the core, fewer than 64 only in tests, to have large trees of few asks."""
         self._catalogue = catalogue
-        self._core = _core.Book()
+        self._core = _core.Book(lanes)
         self._entries: dict[str, _Entry] = {}
         self._by_slot: dict[int, _Entry] = {}
         # By model, then GPU type. Bounded by the catalogue.
         self._partitions: dict[str, dict[str, int]] = {}
+        # Partitions that bids looked at, by model and the GPU types named; forgotten when a partition is added.
+        self._looked_at: dict[tuple[str, tuple[str, ...]], tuple[int, ...]] = {}
         self._providers = Numbering()
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def check(self) -> None:
+        """Raise AssertionError if the core breaks a rule of its own. For tests: it reads everything."""
+        self._core.check()
 
     # --- asks -------------------------------------------------------------------------------------------------------
 
@@ -212,6 +220,7 @@ class MemoryBook:
         number = by_gpu.get(gpu_type)
         if number is None:
             number = by_gpu[gpu_type] = self._core.partition(gpu_centi)
+            self._looked_at.clear()
         return number
 
     def _set_blocks(self, entry: _Entry, blocks: int) -> None:
@@ -220,14 +229,9 @@ class MemoryBook:
 
     def _query(self, bid: Bid, model: Model, need_tokens: int | None = None) -> _core.Query:
         check_bid(bid)
-        by_gpu = self._partitions.get(model.name, {})
-        if bid.gpu_types:
-            partitions = tuple({by_gpu[gpu] for gpu in bid.gpu_types if gpu in by_gpu})
-        else:
-            partitions = tuple(by_gpu.values())
         cost, latency, tpot = scales(bid, model)
         return _core.Query(
-            partitions,
+            self._partitions_of(model, bid.gpu_types),
             bid.prompt_tokens,
             bid.max_tokens,
             bid.prompt_tokens + bid.max_tokens if need_tokens is None else need_tokens,
@@ -239,6 +243,18 @@ class MemoryBook:
             self._providers.known(bid.only_providers) if bid.only_providers else None,
             self._providers.known(bid.exclude_providers) if bid.exclude_providers else (),
         )
+
+    def _partitions_of(self, model: Model, gpu_types: tuple[str, ...]) -> tuple[int, ...]:
+        """Those of the GPU types named, or all."""
+        key = (model.name, gpu_types)
+        found = self._looked_at.get(key)
+        if found is None:
+            by_gpu = self._partitions.get(model.name, {})
+            found = tuple({by_gpu[gpu] for gpu in gpu_types or by_gpu if gpu in by_gpu})
+            if len(self._looked_at) >= _MAX_LOOKED_AT:
+                self._looked_at.clear()
+            self._looked_at[key] = found
+        return found
 
     def _offers(self, found: list[_Found], model: Model) -> list[Offer]:
         offers = []

@@ -4,11 +4,12 @@ An amount is summed in cost units and rounded once, at the end: a hold and a cha
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from gollem.errors import InvalidField
 from gollem.market.catalogue import Model
-from gollem.market.types import MAX_LISTED, MAX_TOKENS, MAX_WEIGHT, Bid, Policy
+from gollem.market.types import DEFAULT_WEIGHTS, MAX_LISTED, MAX_TOKENS, MAX_WEIGHT, Bid, Policy
 from gollem.units import MAX_ATOMS
 
 UNITS_PER_MICRO_ATOM = 400_000  # 4 tokens a standard credit, hundredths of the GPU's, millionths of the model's
@@ -147,8 +148,8 @@ def scales(bid: Bid, model: Model) -> Scales:
     tpot = reference.tpot_ns if bid.max_tpot_ns is None else bid.max_tpot_ns
     return Scales(
         _scale(cost, weights.price, most, bits),
-        _scale(latency, weights.latency, most, bits),
-        _scale(tpot, weights.throughput, most, bits),
+        _known_scale(latency, weights.latency, most, bits),
+        _known_scale(tpot, weights.throughput, most, bits),
     )
 
 
@@ -177,22 +178,29 @@ def _scale(scale: int, weight: int, most: int, bits: int) -> Scale:
     return Scale(_MAX_TERM // factor, factor, shift)
 
 
+# Consumers state the same few latencies and speeds again and again; costs vary with the tokens.
+_known_scale = lru_cache(maxsize=1_024)(_scale)
+
+
 def check_bid(bid: Bid) -> None:
     """Raise InvalidField where a bid is beyond what can be weighed."""
     tokens = bid.prompt_tokens + bid.max_tokens
     if bid.prompt_tokens < 0 or bid.max_tokens < 0 or not 1 <= tokens <= MAX_TOKENS:
         raise InvalidField("prompt_tokens + max_tokens", f"must be 1 to {MAX_TOKENS}, not {tokens}")
-    for name, limit in (
-        ("max_price", bid.max_price_ticks),
-        ("max_cost", bid.max_cost_atoms),
-        ("max_latency", bid.max_latency_us),
-        ("min_throughput", bid.max_tpot_ns),
-    ):
-        if limit is not None and limit < 0:
-            raise InvalidField(name, "must not be negative")
-    weights = (bid.weights.price, bid.weights.latency, bid.weights.throughput)
-    if min(weights) < 0 or not 1 <= max(weights) <= MAX_WEIGHT:
-        raise InvalidField("weights", f"must be 0 to {MAX_WEIGHT} each, and not all 0")
-    for name, listed in (("only_providers", bid.only_providers), ("exclude_providers", bid.exclude_providers)):
-        if len(listed) > MAX_LISTED:
-            raise InvalidField(name, f"must be at most {MAX_LISTED}")
+    _check_limit("max_price", bid.max_price_ticks)
+    _check_limit("max_cost", bid.max_cost_atoms)
+    _check_limit("max_latency", bid.max_latency_us)
+    _check_limit("min_throughput", bid.max_tpot_ns)
+    if bid.weights is not DEFAULT_WEIGHTS:
+        weights = (bid.weights.price, bid.weights.latency, bid.weights.throughput)
+        if min(weights) < 0 or not 1 <= max(weights) <= MAX_WEIGHT:
+            raise InvalidField("weights", f"must be 0 to {MAX_WEIGHT} each, and not all 0")
+    if len(bid.only_providers) > MAX_LISTED:
+        raise InvalidField("only_providers", f"must be at most {MAX_LISTED}")
+    if len(bid.exclude_providers) > MAX_LISTED:
+        raise InvalidField("exclude_providers", f"must be at most {MAX_LISTED}")
+
+
+def _check_limit(name: str, limit: int | None) -> None:
+    if limit is not None and limit < 0:
+        raise InvalidField(name, "must not be negative")

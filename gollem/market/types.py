@@ -37,6 +37,9 @@ class Weights:
     throughput: int = 1
 
 
+DEFAULT_WEIGHTS = Weights()
+
+
 @dataclass(frozen=True, slots=True)
 class Bid:
     """What a consumer wants. `None` means no limit; `max_tpot_ns` is the inverse of the least throughput.
@@ -55,7 +58,7 @@ class Bid:
     only_providers: tuple[str, ...] = ()
     exclude_providers: tuple[str, ...] = ()
     policy: Policy = Policy.BALANCED
-    weights: Weights = Weights()
+    weights: Weights = DEFAULT_WEIGHTS
 
 
 class Block(Enum):

@@ -7,7 +7,22 @@ from decimal import Decimal
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-KEYS = ["matched", "refused", "excluded_by", "p50_ms", "p99_ms", "held", "charged", "refunded", "fees", "audit_ok"]
+KEYS = [
+    "matched",
+    "refused",
+    "excluded_by",
+    "p50_ms",
+    "p99_ms",
+    "held",
+    "charged",
+    "refunded",
+    "fees",
+    "audit_ok",
+    "broken",
+    "unsettled",
+    "reported",
+    "calls_per_s",
+]
 
 
 def replay(*words: str) -> subprocess.CompletedProcess[str]:
@@ -20,7 +35,11 @@ def test_every_credit_is_accounted_for() -> None:
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
     assert list(figures) == KEYS
-    assert figures["matched"] + figures["refused"] == 60
+    assert figures["matched"] + figures["refused"] + figures["broken"] == 60
+    assert figures["broken"] == figures["unsettled"] == 0
+    assert 0 < figures["reported"] < figures["matched"]
+    assert figures["calls_per_s"] > 0
+    assert "at once, at most" in done.stderr
     assert figures["matched"] > 30
     assert Decimal(figures["held"]) == Decimal(figures["charged"]) + Decimal(figures["refunded"])
     assert Decimal(figures["refunded"]) > 0

@@ -3,6 +3,7 @@
 import random
 from dataclasses import replace
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -19,9 +20,11 @@ BIDS = worlds.BIDS.filter(lambda bid: bid.prompt_tokens + bid.max_tokens <= MAX_
 class BothBooks(RuleBasedStateMachine):
     """Each rule asks both and compares."""
 
+    lanes = 64
+
     def __init__(self) -> None:
         super().__init__()
-        self.fast = MemoryBook(worlds.CATALOGUE)
+        self.fast = MemoryBook(worlds.CATALOGUE, self.lanes)
         self.plain = ReferenceBook(worlds.CATALOGUE)
 
     def same(self, method: str, *arguments: object) -> object:
@@ -98,10 +101,18 @@ class BothBooks(RuleBasedStateMachine):
     @invariant()
     def same_size(self) -> None:
         assert len(self.fast) == len(self.plain)
+        self.fast.check()
 
 
-def test_every_answer_is_that_of_the_reference() -> None:
-    run_state_machine_as_test(BothBooks, settings=settings(max_examples=250, stateful_step_count=40, deadline=None))
+class BothBooksInTinyPages(BothBooks):
+    """Pages of four asks: trees of several levels, in which asks move and nodes split, share and merge all the time."""
+
+    lanes = 4
+
+
+@pytest.mark.parametrize("books", [BothBooks, BothBooksInTinyPages])
+def test_every_answer_is_that_of_the_reference(books: type[BothBooks]) -> None:
+    run_state_machine_as_test(books, settings=settings(max_examples=200, stateful_step_count=40, deadline=None))
 
 
 def _random_ask(random_: random.Random, number: int, spread: int) -> Ask:
@@ -140,26 +151,37 @@ def _random_bid(random_: random.Random, spread: int) -> Bid:
     )
 
 
-def test_many_pages() -> None:
-    """Enough asks for more than one page of boxes, under churn, with many ties and with few."""
-    for spread in (8, 1_000_000):
-        random_ = random.Random(spread)
-        fast, plain = MemoryBook(worlds.CATALOGUE), ReferenceBook(worlds.CATALOGUE)
-        for number in range(6_000):
-            ask = _random_ask(random_, number, spread)
-            fast.place(ask)
-            plain.place(ask)
-        for step in range(12):
-            for key in random_.sample(sorted(plain.rows), 80):
-                assert fast.remove(key) is plain.remove(key)
-            for ask in [_random_ask(random_, 10_000 + 100 * step + i, spread) for i in range(50)]:
-                fast.place(ask)
-                plain.place(ask)
-            batch = [
-                Report(key, random_.randrange(1, spread), random_.randrange(1, spread), True, 50, random_.randrange(3))
-                for key in random_.sample(sorted(plain.rows), 200)
-            ]
-            assert fast.update(batch) == plain.update(batch)
-            for _ in range(3):
-                bid = _random_bid(random_, spread)
-                assert fast.match(bid, 0) == plain.match(bid, 0)
+@pytest.mark.parametrize(("lanes", "asks"), [(64, 6_000), (4, 1_500), (7, 1_500)])
+@pytest.mark.parametrize("spread", [8, 1_000_000])
+def test_many_pages(lanes: int, asks: int, spread: int) -> None:
+    """Enough asks for trees of several levels, under churn, with many ties and with few."""
+    random_ = random.Random(spread)
+    fast, plain = MemoryBook(worlds.CATALOGUE, lanes), ReferenceBook(worlds.CATALOGUE)
+    for number in range(asks):
+        ask = _random_ask(random_, number, spread)
+        fast.place(ask)
+        plain.place(ask)
+    for step in range(12):
+        _churn(random_, spread, 100 * step, fast, plain)
+        for _ in range(3):
+            bid = _random_bid(random_, spread)
+            assert fast.match(bid, 0) == plain.match(bid, 0)
+            fast.check()
+    for key in random_.sample(sorted(plain.rows), len(plain) - 5):
+        assert fast.remove(key) is plain.remove(key)
+    fast.check()
+    bid = _random_bid(random_, spread)
+    assert fast.quote(bid) == plain.quote(bid)
+
+
+def _churn(random_: random.Random, spread: int, number: int, fast: MemoryBook, plain: ReferenceBook) -> None:
+    for key in random_.sample(sorted(plain.rows), 80):
+        assert fast.remove(key) is plain.remove(key)
+    for ask in [_random_ask(random_, 10_000 + number + i, spread) for i in range(50)]:
+        fast.place(ask)
+        plain.place(ask)
+    batch = [
+        Report(key, random_.randrange(1, spread), random_.randrange(1, spread), True, 50, random_.randrange(3))
+        for key in random_.sample(sorted(plain.rows), 200)
+    ]
+    assert fast.update(batch) == plain.update(batch)

@@ -105,7 +105,13 @@ async def refused(call: Any) -> tuple[str, str, dict[str, str]]:
     return error.value.status.name, reason, dict(figures)
 
 
-SETTINGS = {"server.port": "0", "exchange.cancel_wait_ms": "300", "providers.samples_needed": "3"}
+SETTINGS = {
+    "server.port": "0",
+    "exchange.cancel_wait_ms": "300",
+    "providers.samples_needed": "3",
+    # Most tests have no agent that reports, and some machines are slow.
+    "providers.withdraw_after_ms": "60000",
+}
 
 
 @pytest.fixture

@@ -1,17 +1,18 @@
 """Stream one answer under hard limits, and show what it cost.
 
-GOLLEM_API_KEY=... python generate.py "Tell me about foxes"
+GOLLEM_API_KEY=... [GOLLEM_SERVER=127.0.0.1:50051] python generate.py "Tell me about foxes"
 """
 
 import asyncio
 import os
 import sys
 
-from gollem_client import GollemClient, errors
+from gollem_client import GollemClient, GollemError, errors
 
 
 async def main(prompt: str) -> None:
-    async with GollemClient("127.0.0.1:50051", api_key=os.environ["GOLLEM_API_KEY"]) as client:
+    server = os.environ.get("GOLLEM_SERVER", "127.0.0.1:50051")
+    async with GollemClient(server, api_key=os.environ.get("GOLLEM_API_KEY", "")) as client:
         stream = client.generate(
             "smollm2-135m",
             [{"role": "user", "content": prompt}],
@@ -19,11 +20,8 @@ async def main(prompt: str) -> None:
             max_latency_ms=30_000,
             max_tokens=64,
         )
-        try:
-            async for chunk in stream:
-                print(chunk.text, end="", flush=True)
-        except errors.NoFeasibleAsk as refusal:
-            sys.exit(f"nobody meets these limits: {refusal.excluded_by}")
+        async for chunk in stream:
+            print(chunk.text, end="", flush=True)
         print()
         if stream.match and stream.measured:
             print(f"from {stream.match.offer.provider_id}, first token after {stream.measured.ttft_ms:.0f} ms")
@@ -32,4 +30,11 @@ async def main(prompt: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(" ".join(sys.argv[1:]) or "Say hello"))
+    try:
+        asyncio.run(main(" ".join(sys.argv[1:]) or "Say hello"))
+    except errors.NoFeasibleAsk as refusal:
+        sys.exit(f"nobody meets these limits: {refusal.excluded_by}")
+    except GollemError as error:
+        sys.exit(f"{error.message} ({error.reason})")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,10 +1,12 @@
 """Decides which order to try next when a provider fails before its first chunk. Does nothing itself."""
 
-from gollem_client.errors import OrderAlreadyServed, ProviderFailed
+from gollem_client.errors import OrderAlreadyServed, OrderCancelled, ProviderFailed
 from gollem_client.stubs import Bid, MatchRequest
 
-# Another provider would refuse these as well.
-_FINAL = frozenset({"INVALID_FIELD", OrderAlreadyServed.reason})
+# Another provider would refuse these as well, or must not serve it.
+FINAL = frozenset({"INVALID_FIELD", OrderAlreadyServed.reason, OrderCancelled.reason})
+# Nor are these the provider's failures. One of the clocks may be wrong about a grant's time: another is tried.
+_NOBODYS = FINAL | {"PROMPT_TOO_LONG", "GRANT_EXPIRED"}
 _MAX_EXCLUDED = 64
 
 
@@ -37,7 +39,7 @@ class Attempts:
         if reason == "PROMPT_TOO_LONG":
             return self._recount(failure.figures.get("prompt_tokens", ""))
         excluded = self._bid.exclude_providers
-        if reason in _FINAL or len(self.tried) >= self._tries or len(excluded) >= _MAX_EXCLUDED:
+        if reason in FINAL or len(self.tried) >= self._tries or len(excluded) >= _MAX_EXCLUDED:
             return False
         excluded.append(failure.figures["provider_id"])
         self.failovers += 1
@@ -46,7 +48,7 @@ class Attempts:
 
     def blames_provider(self, failure: ProviderFailed) -> bool:
         """Whether the failure is the provider's, not the request's."""
-        return failure.figures["provider_reason"] not in _FINAL | {"PROMPT_TOO_LONG"}
+        return failure.figures["provider_reason"] not in _NOBODYS
 
     def _recount(self, prompt_tokens: str) -> bool:
         """Bid for the prompt's real length, once, if it is more than was bid for."""

@@ -1,6 +1,7 @@
 """Connections by endpoint: shared while in use, a bounded number kept when idle, every connection attempt bounded."""
 
 import asyncio
+import socket
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,6 +63,8 @@ class BoundedChannel(Channel):
                 return await super()._create_connection()
         except TimeoutError:
             raise NotConnected(f"no connection within {self._connect_ms} ms") from None
+        except socket.gaierror as error:
+            raise NotConnected("its host name cannot be resolved") from error
         except OSError as error:
             raise NotConnected(str(error)) from error
 

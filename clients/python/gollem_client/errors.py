@@ -206,10 +206,22 @@ class ProviderFailed(GollemError):
 
 
 class ExchangeUnavailable(GollemError):
-    """The exchange cannot be reached or is draining; nothing has happened. Repeat the call with the same order_id."""
+    """The exchange takes no call now, and nothing has happened. Repeat the call with the same order_id."""
 
     reason = "SHUTTING_DOWN"
     retryable = True
+
+
+class ExchangeUnreachable(ExchangeUnavailable):
+    """There is no connection to the exchange: its address is wrong, or it does not run."""
+
+    reason = "EXCHANGE_UNREACHABLE"
+
+
+class ProviderUnreachable(GollemError):
+    """There is no connection to a provider's endpoint. Users see it as the reason within a ProviderFailed."""
+
+    reason = "PROVIDER_UNREACHABLE"
 
 
 class LedgerUnavailable(ExchangeUnavailable):

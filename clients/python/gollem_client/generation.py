@@ -6,14 +6,13 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from typing import Any
 
-from gollem_client.attempts import Attempts
+from gollem_client.attempts import FINAL, Attempts
 from gollem_client.channels import ChannelPool
 from gollem_client.chunk_stream import ChunkStream, Stopwatch
 from gollem_client.errors import (
     GollemError,
     InsufficientCredits,
     NoFeasibleAsk,
-    OrderAlreadyServed,
     OutcomeUnknown,
     ProviderFailed,
     from_reason,
@@ -189,7 +188,7 @@ class Generation(ChunkStream):
     def _final(self, failure: ProviderFailed) -> GollemError:
         """What the user is told when there is nothing left to try."""
         reason = failure.figures["provider_reason"]
-        if reason == OrderAlreadyServed.reason or reason == "INVALID_FIELD":
+        if reason in FINAL:
             return from_reason(reason, failure.message, failure.figures)
         return self._given_up(failure.message)
 

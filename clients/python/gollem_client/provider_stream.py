@@ -6,7 +6,7 @@ from contextlib import aclosing
 
 from gollem_client import wire
 from gollem_client.channels import ChannelPool, parse_address
-from gollem_client.errors import GollemError, ProviderFailed
+from gollem_client.errors import GollemError, InvalidField, ProviderFailed, ProviderUnreachable
 from gollem_client.stubs import Chunk, GenerateRequest, GenerateResponse
 from gollem_client.timeouts import Timeouts
 
@@ -20,13 +20,19 @@ class ProviderStream:
         self, pool: ChannelPool, provider_id: str, endpoint: str, request: GenerateRequest, timeouts: Timeouts
     ) -> None:
         self.provider_id = provider_id
+        self._endpoint = endpoint
         self._timeouts = timeouts
         self._answers = self._open(pool, endpoint, request)
 
     async def _open(
         self, pool: ChannelPool, endpoint: str, request: GenerateRequest
     ) -> AsyncGenerator[GenerateResponse, None]:
-        with pool.lease(parse_address(endpoint, "endpoint")) as channel:
+        try:
+            address = parse_address(endpoint)
+        except InvalidField as error:
+            # The provider's mistake, not the caller's.
+            raise ProviderUnreachable(f"its endpoint is not valid: {error.message}") from error
+        with pool.lease(address) as channel:
             async with aclosing(wire.server_stream(channel, _ROUTE, request, GenerateResponse, {})) as answers:
                 async for answer in answers:
                     yield answer
@@ -42,7 +48,7 @@ class ProviderStream:
     async def _next(self, timeout_ms: int) -> Chunk:
         """A chunk with text or the last one; a stream without a last one, or one that tells an error, has failed."""
         try:
-            with wire.own_errors(f"provider {self.provider_id}"):
+            with wire.own_errors(f"provider {self.provider_id} at {self._endpoint}", ProviderUnreachable):
                 async with asyncio.timeout(timeout_ms / 1_000):
                     chunk = await self._speaking()
         except GollemError as error:

@@ -13,7 +13,7 @@ from grpclib.client import Channel, Stream
 from grpclib.const import Cardinality
 from grpclib.exceptions import ProtocolError, StreamTerminatedError
 
-from gollem_client.errors import ExchangeUnavailable, GollemError, OutcomeUnknown, from_reason
+from gollem_client.errors import ExchangeUnreachable, GollemError, OutcomeUnknown, from_reason
 
 Request = TypeVar("Request", bound=betterproto.Message)
 Answer = TypeVar("Answer", bound=betterproto.Message)
@@ -50,14 +50,14 @@ def from_grpc(error: GRPCError) -> GollemError:
 
 
 @contextmanager
-def own_errors(peer: str) -> Iterator[None]:
+def own_errors(peer: str, unreachable: type[GollemError] = ExchangeUnreachable) -> Iterator[None]:
     """Whatever goes wrong inside leaves as a GollemError; `peer` names who was called."""
     try:
         yield
     except GRPCError as error:
         raise from_grpc(error) from None
     except NotConnected as error:
-        raise ExchangeUnavailable(f"{peer}: {error}") from error
+        raise unreachable(f"no connection to {peer}: {error}") from error
     except TimeoutError as error:
         raise OutcomeUnknown(f"{peer} has not answered in time") from error
     except BROKEN as error:

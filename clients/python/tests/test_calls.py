@@ -76,12 +76,18 @@ async def test_a_status_without_a_reason_is_typed_too(exchange: FakeExchange, cl
         await client.balance()
 
 
-async def test_unavailable_is_repeated_and_then_told(exchange: FakeExchange, client: GollemClient) -> None:
+async def test_unavailable_is_repeated(exchange: FakeExchange, client: GollemClient) -> None:
     exchange.next["Balance"].extend([fault(Status.UNAVAILABLE, "LEDGER_UNAVAILABLE")] * 2)
     assert (await client.balance()).available == "9.00000000"
-    await exchange.stop()
-    with pytest.raises(errors.ExchangeUnavailable):
-        await client.balance()
+
+
+@pytest.mark.parametrize(
+    ("address", "why"), [("127.0.0.1:1", "Connect call failed"), ("exchange.invalid:50051", "cannot be resolved")]
+)
+async def test_a_wrong_address_is_told_as_such(address: str, why: str) -> None:
+    async with GollemClient(address, api_key="k") as client:
+        with pytest.raises(errors.ExchangeUnreachable, match=f"no connection to the exchange at {address}.*{why}"):
+            await client.balance()
 
 
 async def test_an_answer_that_never_comes_is_unknown_after_bounded_tries(exchange: FakeExchange) -> None:

@@ -208,7 +208,42 @@ async def test_an_order_that_was_served_is_not_served_by_another(
     await add_provider("p2", "0.002")
     with pytest.raises(errors.OrderAlreadyServed):
         await client.generate("m", MESSAGES, order_id="o1").complete()
-    assert list(exchange.orders) == ["o1"]
+    async with asyncio.timeout(3):
+        await exchange.until(lambda: exchange.cancelled == ["o1"])
+    assert (list(exchange.orders), exchange.reports) == (["o1"], [])
+
+
+async def test_an_order_that_was_cancelled_is_not_served_by_another(
+    exchange: FakeExchange, add_provider: AddProvider, client: GollemClient
+) -> None:
+    (await add_provider("p1")).script = [fault(Status.FAILED_PRECONDITION, "ORDER_CANCELLED")]
+    await add_provider("p2", "0.002")
+    with pytest.raises(errors.OrderCancelled):
+        await client.generate("m", MESSAGES, order_id="o1").complete()
+    async with asyncio.timeout(3):
+        await exchange.until(lambda: exchange.cancelled == ["o1"])
+    assert (list(exchange.orders), exchange.reports) == (["o1"], [])
+
+
+async def test_an_expired_grant_is_nobodys_failure_and_another_provider_is_tried(
+    exchange: FakeExchange, add_provider: AddProvider, client: GollemClient
+) -> None:
+    (await add_provider("p1")).script = [fault(Status.FAILED_PRECONDITION, "GRANT_EXPIRED")]
+    await add_provider("p2", "0.002")
+    assert await client.generate("m", MESSAGES, order_id="o1").complete() == "Hello!"
+    async with asyncio.timeout(3):
+        await exchange.until(lambda: exchange.cancelled == ["o1"])
+    assert {report.order_id for report in exchange.reports} == {"o1.2"}
+
+
+@pytest.mark.parametrize("endpoint", ["127.0.0.1:1", "provider.invalid:7000", "no endpoint"])
+async def test_a_provider_that_cannot_be_reached_is_named_so(
+    exchange: FakeExchange, client: GollemClient, endpoint: str
+) -> None:
+    exchange.add_ask("p1", endpoint)
+    with pytest.raises(errors.ProviderFailed) as caught:
+        await client.generate("m", MESSAGES).complete()
+    assert caught.value.tried == (("p1", "PROVIDER_UNREACHABLE"),)
 
 
 async def test_break_stops_the_provider(add_provider: AddProvider, client: GollemClient) -> None:
