@@ -6,13 +6,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 # Without build isolation pip would fetch the build tools once more for each package.
 INSTALL := $(PIP) --no-build-isolation
-CORE := setup.py $(wildcard gollem/_core.*px*)
+CORE := setup.py $(wildcard gollem/_*.px* gollem/_*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate simulate-long check proto bench replay venv clean
+.PHONY: help demo test simulate simulate-long kill-rounds micro-settles mutants check proto bench bench-ledger replay \
+  venv clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.core $(VENV)/.demo ## exchange, three providers with a real model, one streamed answer; KEEP=1, LEDGER=url
 	@$(BIN)/python -m gollem demo $(if $(KEEP),--keep) $(if $(LEDGER),--ledger '$(LEDGER)')
@@ -26,6 +27,15 @@ simulate: $(VENV)/.core $(VENV)/.dev ## one run of the simulated exchange, fault
 simulate-long: $(VENV)/.core $(VENV)/.dev ## 10,000 seeds over all cores; SEEDS=1-10000 STEPS=200
 	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1-10000) --steps $(or $(STEPS),200)
 
+kill-rounds: $(VENV)/.core $(VENV)/.dev ## 200 times kill -9 over SQLite, with acknowledgements kept outside; KILL_ROUNDS=n
+	KILL_ROUNDS=$(or $(KILL_ROUNDS),200) $(BIN)/python -m pytest tests/ledger/test_crash.py -k killed $(ARGS)
+
+micro-settles: $(VENV)/.core $(VENV)/.dev ## 100,000 random settlements of a few atoms on every backend; MICRO_SETTLES=n
+	MICRO_SETTLES=$(or $(MICRO_SETTLES),100000) $(BIN)/python -m pytest tests/contracts/test_faults.py -k micro $(ARGS)
+
+mutants: $(VENV)/.core $(VENV)/.dev ## break the ledger line by line: a test must turn red each time; ARGS="-k fence"
+	$(BIN)/python tools/mutants.py $(ARGS)
+
 check: $(VENV)/.core $(VENV)/.dev ## format, lint, strict types, generated code current
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -37,6 +47,10 @@ proto: $(VENV)/.dev ## write the generated stubs again
 
 bench: $(VENV)/.core $(VENV)/.dev ## every benchmarks/bench_*.py; ARGS are passed on
 	@for file in benchmarks/bench_*.py; do $(BIN)/python -m benchmarks.$$(basename $$file .py) $(ARGS) || exit 1; done
+
+bench-ledger: $(VENV)/.core $(VENV)/.dev ## the ledger beside its limit and PostgreSQL, and on DynamoDB Local
+	$(BIN)/python -m benchmarks.bench_ledger $(ARGS)
+	$(BIN)/python -m benchmarks.bench_dynamodb
 
 replay: $(VENV)/.core ## real requests against real asks; REQUESTS=file ASKS=file LIMIT=n LEDGER=url
 	@$(BIN)/python -m benchmarks.replay \

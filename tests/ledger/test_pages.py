@@ -1,0 +1,25 @@
+"""The pages that name tests name tests that are there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("page", ["docs/faults.md", "docs/conformance.md"])
+def test_every_test_named_is_there(page: str) -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / page).read_text()))
+    defined = set()
+    for file in (ROOT / "tests").rglob("test_*.py"):
+        defined |= set(re.findall(r"def (test_\w+)\(", file.read_text()))
+
+    assert len(named) > 10
+    assert named - defined == set()
+
+
+def test_every_fault_of_the_core_has_its_row() -> None:
+    rows = re.findall(r"^\| (\d+) \|", (ROOT / "docs/faults.md").read_text(), re.MULTILINE)
+
+    assert [int(row) for row in rows] == list(range(1, 33))
