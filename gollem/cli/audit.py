@@ -12,6 +12,7 @@ from gollem.cli import output
 from gollem.cli.connection import Server, ask, read_key, run
 from gollem.cli.create import create
 from gollem.cli.failure import Failure
+from gollem.cli.reconcile import reconcile
 from gollem.cli.settings import read_config
 from gollem.errors import GollemError
 from gollem.ledger import open_ledger
@@ -33,6 +34,7 @@ def ledger() -> None:
 
 
 ledger.add_command(create)
+ledger.add_command(reconcile)
 
 
 @ledger.command()

@@ -5,9 +5,11 @@ from pathlib import Path
 from gollem.errors import LedgerUnavailable
 from gollem.ledger import rules
 from gollem.ledger.interface import Ledger
+from gollem.ledger.reconcile import Reconciler, Result
 from gollem.ledger.types import (
     AuditReport,
     Balance,
+    Check,
     Entry,
     Hold,
     HoldState,
@@ -20,12 +22,15 @@ from gollem.ledger.types import (
 __all__ = [
     "AuditReport",
     "Balance",
+    "Check",
     "Entry",
     "Hold",
     "HoldState",
     "Kind",
     "Ledger",
     "Posted",
+    "Reconciler",
+    "Result",
     "StatementFilter",
     "StatementLine",
     "open_ledger",

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from typing import TypeVar
 
+from gollem.clock import utc_day
 from gollem.errors import InvalidField
 from gollem.ledger.accounts import (
     earnings_of,
@@ -32,6 +33,7 @@ from gollem.ledger.types import (
 _CURSOR = re.compile(r"[0-9a-f]{26}", re.ASCII)
 _NEWEST = "g"  # above every cursor
 _PAGE = 256
+_MS_PER_DAY = 86_400_000
 _MAX_BUCKETS = 98  # read in one transaction with two accounts more
 T = TypeVar("T")
 
@@ -152,6 +154,28 @@ async def records(client: Client, kind: str, state: str, after: str, limit: int)
             break
         after = candidates[-1]["pk"]["S"].split("#", 2)[2]
     return found[:limit]
+
+
+async def journal(client: Client, after: int, until: int, limit: int) -> list[Entry]:
+    """Entries of one number, which two machines may give at the same moment, are never torn apart."""
+    found: list[Item] = []
+    day_ms = max(items.moment_ms(after), 0) // _MS_PER_DAY * _MS_PER_DAY
+    for at_ms in range(day_ms, items.moment_ms(until) + 1, _MS_PER_DAY):
+        found += await queries.merged(
+            client,
+            limit + 1,
+            items.journal_pks(utc_day(at_ms)),
+            DATED_BY,
+            False,
+            IndexName=DATED,
+            KeyConditionExpression=f"{DATED} = :pk AND {DATED_BY} BETWEEN :first AND :last",
+            ExpressionAttributeValues={":first": text(items.date(after + 1)), ":last": text(items.date(until))},
+        )
+        if len(found) > limit:
+            torn = found[limit][DATED_BY]
+            found = [item for item in found[:limit] if item[DATED_BY] != torn]
+            break
+    return [items.read_entry(item) for item in await queries.look_up(client, found)]
 
 
 async def due_earnings(client: Client, until_day: str, limit: int) -> list[Earnings]:

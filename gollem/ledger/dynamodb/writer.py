@@ -154,7 +154,7 @@ class Writer:
             seen = await Snapshot.take(self._client, touched(transaction))
             first = seen.entry(transaction.key)
             if first:
-                return refusals.replayed(first, transaction)
+                return refusals.replayed(first, transaction.fingerprint)
             refusals.require(transaction, seen)
             _require_range(transaction, seen)
         raise LedgerUnavailable(f"{transaction.key}: what it depends on keeps changing; nothing was written")
