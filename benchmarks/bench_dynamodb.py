@@ -2,9 +2,9 @@
 
     python -m benchmarks.bench_dynamodb [--seconds 3]
 
-A table on stderr, one JSON line a case on stdout. DynamoDB Local shares the machine, writes one transaction at a time and
-takes its time by the item, so its rates are no measure of DynamoDB's; calls, items and the client's own CPU are. What
-group commit gains where a call takes its time on the way is measured through a proxy that delays every request.
+A table on stderr, one JSON line a case on stdout. DynamoDB Local shares the machine, writes one transaction at a
+time and takes its time by the item, so its rates are no measure of DynamoDB's; calls, items and the client's own CPU
+are. What group commit gains where a call takes time on its way is measured through a proxy that delays every request.
 Write units are counted by DynamoDB's rule for transactions, 2 for each item of up to 1 KB, without its indexes.
 """
 

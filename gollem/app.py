@@ -15,6 +15,7 @@ from gollem.exchange import (
     Accounts,
     AgentLinks,
     Asks,
+    Commits,
     Floor,
     Orders,
     Reports,
@@ -77,9 +78,14 @@ class App:
         registry = Registry(config.providers)
         floor = Floor(MemoryBook(catalogue), registry, clock)
         links = AgentLinks(registry, clock)
-        waiting = WaitingRoom(floor, clock, config.market.max_resting_bids)
-        settlement = Settlement(floor, ledger, links, clock)
-        orders = Orders(floor, ledger, catalogue, settlement, links, waiting, clock, config.market, config.exchange)
+        waiting = WaitingRoom(floor, config.market.max_resting_bids, config.market.max_resting_bids_per_account)
+        commits = Commits()
+        self._closers.append(commits.finish)
+        settlement = Settlement(floor, ledger, links, commits, clock)
+        orders = Orders(
+            floor, ledger, catalogue, settlement, links, waiting, commits, clock, config.market, config.exchange
+        )
+        reports = Reports(floor, ledger, settlement, links, clock, config.providers)
         restored = await restore_claims(ledger, floor)
         if restored:
             _log.info("%d orders were under way and keep their capacity", restored)
@@ -93,7 +99,7 @@ class App:
             asks=Asks(floor, registry, links, settlement, config.providers),
             links=links,
             settlement=settlement,
-            reports=Reports(floor, ledger, settlement),
+            reports=reports,
             accounts=Accounts(ledger, clock),
             keys=keys,
             signing_key=data / "grant.key",
@@ -101,7 +107,9 @@ class App:
         await edge.start()
         self._edge = edge
         self._chore(_TICK_MS, _as_async(floor.tick))
+        self._chore(_TICK_MS, reports.review)
         self._chore(config.exchange.sweep_interval_ms, settlement.expire_overdue)
+        self._chore(config.exchange.sweep_interval_ms, settlement.release_ended)
         self._watch_the_books(ledger)
 
     def _watch_the_books(self, ledger: Ledger) -> None:

@@ -64,6 +64,7 @@ class MarketConfig:
     catalogue: str = _text("", "TOML file of models and GPUs; empty: the one that comes with GoLLeM")
     fee_bps: int = _number(500, 0, 10_000, "platform fee in basis points of the charge")
     max_resting_bids: int = _number(10_000, 0, 1_000_000, "bids resting in the book at once")
+    max_resting_bids_per_account: int = _number(256, 0, 1_000_000, "bids of one account resting at once")
 
 
 @dataclass(frozen=True, slots=True)

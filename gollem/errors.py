@@ -145,6 +145,18 @@ class OrderCancelled(CallerError):
     reason = "ORDER_CANCELLED"
 
 
+class PromptTooLong(CallerError):
+    """The provider counts more tokens in the prompt than the bid allowed; figures: prompt_tokens, allowed."""
+
+    reason = "PROMPT_TOO_LONG"
+
+
+class GrantSpent(CallerError):
+    """The order has been generated, cancelled or left too long before; figures: order_id."""
+
+    reason = "GRANT_SPENT"
+
+
 class NotImplementedYet(CallerError):
     """The API has it, this release has not."""
 

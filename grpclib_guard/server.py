@@ -18,6 +18,7 @@ from grpclib.reflection.service import ServerReflection
 from .calls import Calls
 from .limits import Limits
 from .link import Link
+from .symbols import Symbols
 
 _BACKLOG = 1_024
 # How long calls that are cut off may take to say so, and connections to close.
@@ -64,7 +65,7 @@ class GuardedServer:
         self._status.set(True)
         health = Health({OVERALL: [self._status], **{service: [self._status] for service in services}})
         methods: dict[str, Handler] = {}
-        for service in ServerReflection.extend([*services, health]):
+        for service in ServerReflection.extend([*services, health], pool=Symbols()):
             methods |= service.__mapping__()
         dispatch = _DispatchServerEvents()
         if on_request:

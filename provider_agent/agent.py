@@ -14,6 +14,7 @@ from provider_agent.exchange_link import ExchangeLink
 from provider_agent.gpu import GpuReader
 from provider_agent.inference_service import InferenceService
 from provider_agent.journal import Journal
+from provider_agent.model_watch import ModelWatch
 from provider_agent.options import Options
 from provider_agent.running import Running
 from provider_agent.settler import Settler
@@ -24,6 +25,9 @@ _log = logging.getLogger(__name__)
 _HOUSEKEEPING_S = 1.0
 _PARTING_S = 0.2
 _SETTLE_AT_EXIT_MS = 5_000
+_DEREGISTER_AT_EXIT_S = 5.0
+# Orders that the exchange is reminded of when it comes back.
+_MOST_BEGUN = 10_000
 
 
 class Agent:
@@ -43,6 +47,7 @@ class Agent:
         self._pool = ChannelPool(timeouts.connect_ms)
         exchange = Exchange(options.exchange, options.api_key, self._pool, timeouts)
         upstream_model = options.upstream_model or options.model
+        upstream_timeouts = upstream_timeouts or UpstreamTimeouts()
         self._upstream = Upstream(options.upstream, upstream_model, upstream_timeouts, options.upstream_api_key)
         self._gpu_reader = GpuReader()
         self._gpus: list[GpuStatus] = []
@@ -50,17 +55,27 @@ class Agent:
         self._journal = Journal(options.folder)
         self._settler = Settler(self._journal, exchange, options.provider_id)
         self._events = OrderEvents()
+        self._model = ModelWatch(self._upstream, upstream_timeouts.watch_ms, self._events.wake.set)
         self._ask = _ask(options)
         self._link = ExchangeLink(
             exchange,
             self._ask,
             self._events,
             self._measure,
+            lambda: self._journal.begun(_MOST_BEGUN),
             lambda order_id: self._service.cancelled(order_id),
             self._clock,
         )
+        limits = limits or Limits()
         self._service = InferenceService(
-            self._link, self._upstream, self._running, self._journal, self._settler, self._events, self._clock
+            self._link,
+            self._upstream,
+            self._running,
+            self._journal,
+            self._settler,
+            self._events,
+            self._clock,
+            limits.stall_timeout_ms,
         )
         self._server = GuardedServer([self._service], limits=limits)
         self._stop = asyncio.Event()
@@ -93,7 +108,8 @@ class Agent:
         """Everything that runs at once; ends when told to stop."""
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(work) for work in (self._settler.run(), self._keep_house(), self._sell())]
+                works = self._settler.run(), self._keep_house(), self._model.run(), self._sell()
+                tasks = [group.create_task(work) for work in works]
                 await self._stop.wait()
                 await self._leave()
                 for task in tasks:
@@ -102,17 +118,17 @@ class Agent:
             raise failures.exceptions[0] from None
 
     async def _sell(self) -> None:
+        await self._model.ready.wait()
         await self._link.register_at_last()
         self.ready.set()
         await self._link.run()
 
     async def _leave(self) -> None:
-        """New orders go elsewhere, running ones end, earnings are settled. The link stays up until all is told."""
-        if self.ready.is_set():
-            try:
-                await self._link.deregister()
-            except GollemError as error:
-                _log.warning("not deregistered, the exchange will notice by itself: %s", error.message)
+        """New orders go elsewhere, running ones end, earnings are settled; then the ask leaves the book.
+
+        Not before: an exchange that cannot ask this agent gives the money of a cancelled order back, served or not.
+        """
+        self._link.leave()
         await self._running.drain(self._options.drain_ms)
         # Some clients drop what they have not read yet when they are told that the connection closes.
         await asyncio.sleep(_PARTING_S if self._server.connections else 0)
@@ -120,12 +136,23 @@ class Agent:
         await self._service.ended()
         if not await self._settler.drained(_SETTLE_AT_EXIT_MS):
             _log.warning("some orders are not settled yet; start the agent again with the same state to settle them")
+        if self.ready.is_set():
+            await self._deregister()
+
+    async def _deregister(self) -> None:
+        try:
+            async with asyncio.timeout(_DEREGISTER_AT_EXIT_S):
+                await self._link.deregister()
+        except (GollemError, TimeoutError) as error:
+            _log.warning("not deregistered, the exchange will notice by itself: %s", error or "no answer in time")
 
     async def _listen(self) -> None:
         host, port = self._options.listen_address
         await self._server.start(host, port, ssl=_tls(self._options))
         self._ask.endpoint = self._options.endpoint_at(self._server.port)
-        _log.info("listening; consumers are told %s", self._ask.endpoint)
+        _log.info("listening at port %d; consumers are told %s", self._server.port, self._ask.endpoint)
+        if self._options.told_port not in (None, self._server.port):
+            _log.warning("the ports differ: does something pass %s on to here?", self._ask.endpoint)
 
     async def _keep_house(self) -> None:
         """Each second: note progress for the case of a crash, look at the GPUs, forget what is long over."""
@@ -136,7 +163,9 @@ class Agent:
             await asyncio.sleep(_HOUSEKEEPING_S)
 
     async def _measure(self) -> TelemetryRequest:
-        return TelemetryRequest(running=len(self._running), queued=0, gpus=self._gpus)
+        open_for_orders = self._model.ready.is_set() and not self._stop.is_set()
+        slots = self._options.slots if open_for_orders else 0
+        return TelemetryRequest(running=len(self._running), queued=0, capacity_slots=slots, gpus=self._gpus)
 
 
 def _ask(options: Options) -> RegisterRequest:

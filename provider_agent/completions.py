@@ -1,4 +1,4 @@
-"""Chat completions of OpenAI's API: the body of a request, and what each streamed event says. Pure."""
+"""Chat completions of OpenAI's API: the body of a request, what each streamed event says, the models. Pure."""
 
 import json
 from dataclasses import dataclass
@@ -57,6 +57,13 @@ def parse_event(data: str) -> Delta:
         finish_reason=_finish_reason(finish_reason) if isinstance(finish_reason, str) else "",
         usage=_usage(event.get("usage")),
     )
+
+
+def model_names(listed: object) -> list[str]:
+    """What the answer of /models names; nothing where it is something else."""
+    data = _object(listed).get("data")
+    names = [_object(each).get("id") for each in data] if isinstance(data, list) else []
+    return [name for name in names if isinstance(name, str)]
 
 
 def _finish_reason(reason: str) -> str:

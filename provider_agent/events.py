@@ -2,6 +2,8 @@
 
 import asyncio
 from collections import OrderedDict, deque
+from collections.abc import Iterable
+from itertools import chain, islice
 
 from gollem_client.stubs import OrderEvent, OrderEventKind
 
@@ -42,12 +44,16 @@ class OrderEvents:
         while self._sent and next(iter(self._sent)) <= sequence:
             self._sent.popitem(last=False)
 
-    def reconnected(self) -> None:
-        """Whatever was not acknowledged is told again."""
-        for events in reversed(self._sent.values()):
-            self._waiting.extendleft(reversed(events))
+    def reconnected(self, begun: Iterable[str]) -> None:
+        """Whatever was not acknowledged is told again, and first of all which orders have `begun`.
+
+        An exchange that has restarted has forgotten that they did, and would give their money back when asked to.
+        """
+        started = ((order_id, "STARTED") for order_id in begun)
+        events = dict.fromkeys(chain(started, *self._sent.values(), self._waiting))
+        self._waiting = deque(islice(events, _MAX_WAITING), maxlen=_MAX_WAITING)
+        self._told = OrderedDict.fromkeys(self._waiting)
         self._sent.clear()
-        self._told.clear()
         if self._waiting:
             self.wake.set()
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -19,6 +19,7 @@ from gollem_client.stubs import (
 )
 from provider_agent.backoff import Backoff
 from provider_agent.clock import Clock
+from provider_agent.contact import Contact
 from provider_agent.events import OrderEvents
 from provider_agent.grants import Seller
 from provider_agent.refusals import Refusal
@@ -33,7 +34,8 @@ class Registration:
     seller: Seller
     grant_key: Ed25519PublicKey
     interval_ms: int
-    withdraw_after_ms: int
+    # The exchange counts the agent as gone after twice as long.
+    cut_off_after_ms: int
 
 
 class _AskUnknown(Exception):
@@ -41,7 +43,8 @@ class _AskUnknown(Exception):
 
 
 class ExchangeLink:
-    """`measure` gives a report without its identity; `cancelled` is told of orders that consumers have cancelled."""
+    """`measure` gives a report without its identity, `begun` the orders that began and are not settled; `cancelled` is
+    told of orders that consumers have cancelled."""
 
     def __init__(
         self,
@@ -49,6 +52,7 @@ class ExchangeLink:
         ask: RegisterRequest,
         events: OrderEvents,
         measure: Callable[[], Awaitable[TelemetryRequest]],
+        begun: Callable[[], Awaitable[Iterable[str]]],
         cancelled: Callable[[str], Awaitable[None]],
         clock: Clock,
     ) -> None:
@@ -56,35 +60,54 @@ class ExchangeLink:
         self._ask = ask
         self._events = events
         self._measure = measure
+        self._begun = begun
         self._cancelled = cancelled
         self._clock = clock
         self._backoff = Backoff()
+        self._contact = Contact()
         self._sequence = 0
         self._leaving = False
         self._registration: Registration | None = None
 
     @property
     def registration(self) -> Registration:
-        """The latest. Raises Refusal NOT_SERVING before there is one."""
+        """The latest. Raises Refusal NOT_SERVING before there is one, and while the exchange does not answer.
+
+        An exchange that has not heard this agent for too long returns the money of a cancelled order without asking:
+        whatever began now might be served for nothing.
+        """
         if self._registration is None:
             raise Refusal("NOT_SERVING", "this provider is not registered yet")
+        if self._contact.silent_ms() > self._registration.cut_off_after_ms:
+            raise Refusal("NOT_SERVING", "this provider is cut off from the exchange")
+        return self._registration
+
+    @property
+    def _known(self) -> Registration:
+        assert self._registration is not None, "register first"
         return self._registration
 
     async def register(self) -> None:
         """Put the ask into the book. Raises GollemError."""
+        asked_at_s = self._contact.now_s()
         answer = await self._exchange.call("ProviderService/Register", self._ask, RegisterResponse)
+        self._contact.heard(asked_at_s)
         self._registration = Registration(
             seller=Seller(self._ask.provider_id, answer.ask_id, answer.model),
             grant_key=Ed25519PublicKey.from_public_bytes(answer.grant_public_key),
             interval_ms=max(10, answer.telemetry_interval_ms),
-            withdraw_after_ms=max(100, answer.withdraw_after_ms),
+            cut_off_after_ms=max(100, answer.withdraw_after_ms) // 2,
         )
         _log.info("registered ask %s of %s for %s", answer.ask_id, self._ask.provider_id, answer.model)
 
-    async def deregister(self) -> None:
-        """Take the ask out of the book, for good. Raises GollemError."""
+    def leave(self) -> None:
+        """Report at once, and from now on do not come back into the book, though the reports go on."""
         self._leaving = True
-        request = DeregisterRequest(provider_id=self._ask.provider_id, ask_id=self.registration.seller.ask_id)
+        self._events.wake.set()
+
+    async def deregister(self) -> None:
+        """Take the ask out of the book. Raises GollemError."""
+        request = DeregisterRequest(provider_id=self._ask.provider_id, ask_id=self._known.seller.ask_id)
         await self._exchange.call("ProviderService/Deregister", request, DeregisterResponse)
 
     async def register_at_last(self) -> None:
@@ -102,7 +125,7 @@ class ExchangeLink:
                 return
 
     async def run(self) -> None:
-        """Stay registered and keep reporting until the ask is deregistered. Register first."""
+        """Keep reporting, and stay registered until told to leave. Register first."""
         while True:
             try:
                 await self._report_until_it_breaks()
@@ -110,17 +133,17 @@ class ExchangeLink:
                 _log.warning("the exchange does not know the ask any more")
             except* (GollemError, TimeoutError) as failures:
                 _log.warning("lost the exchange: %s", failures.exceptions[0])
-            if self._leaving:
-                return
             await asyncio.sleep(self._backoff.pause_s())
             try:
-                await self.register()
+                if not self._leaving:
+                    await self.register()
             except (GollemError, ValueError) as error:
                 _log.warning("not registered: %s", error)
 
     async def _report_until_it_breaks(self) -> None:
         """One telemetry stream. Raises an ExceptionGroup of GollemError, TimeoutError or _AskUnknown."""
-        self._events.reconnected()
+        self._contact.lost()
+        self._events.reconnected(await self._begun())
         async with asyncio.TaskGroup() as group:
             reports: asyncio.Queue[TelemetryRequest] = asyncio.Queue(maxsize=1)
             group.create_task(self._listen(reports))
@@ -131,7 +154,7 @@ class ExchangeLink:
         while True:
             await reports.put(await self._next_report())
             try:
-                async with asyncio.timeout(self.registration.interval_ms / 1_000):
+                async with asyncio.timeout(self._known.interval_ms / 1_000):
                     await self._events.wake.wait()
             except TimeoutError:
                 pass
@@ -140,9 +163,10 @@ class ExchangeLink:
         report = await self._measure()
         # Above whatever an earlier life of this agent has sent.
         self._sequence = max(self._sequence + 1, self._clock.now_ms())
-        report.provider_id, report.ask_id = self._ask.provider_id, self.registration.seller.ask_id
+        report.provider_id, report.ask_id = self._ask.provider_id, self._known.seller.ask_id
         report.sequence = self._sequence
         report.events = self._events.take(self._sequence)
+        self._contact.sent(self._sequence)
         return report
 
     async def _listen(self, reports: "asyncio.Queue[TelemetryRequest]") -> None:
@@ -150,8 +174,9 @@ class ExchangeLink:
         answers = self._exchange.converse("ProviderService/Telemetry", reports, TelemetryResponse)
         async with aclosing(answers):
             while True:
-                async with asyncio.timeout(self.registration.withdraw_after_ms / 1_000):
+                async with asyncio.timeout(self._known.cut_off_after_ms / 1_000):
                     answer = await anext(answers)
+                self._contact.answered(answer.sequence)
                 self._events.acknowledged(answer.sequence)
                 for order_id in answer.cancelled_orders:
                     await self._cancelled(order_id)

@@ -12,6 +12,10 @@ from provider_agent.pb.inference_pb2 import GrantClaims
 from provider_agent.refusals import Refusal
 
 _MAX_GRANT_CHARS = 4_096
+# Settling takes its time, and is refused once the hold has expired: a generation ends a tenth of the time before, but
+# not more than this, and does not begin with less than that.
+_MOST_MARGIN_MS = 10_000
+_LEAST_LEFT_MS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,17 @@ def check_grant(text: str, key: Ed25519PublicKey, seller: Seller, now_ms: int) -
         raise Refusal("GRANT_INVALID", "the grant names no order or allows no tokens")
     if now_ms > claims.expires_at_ms:
         raise Refusal("GRANT_EXPIRED", "the grant's time to start is over", expires_at_ms=claims.expires_at_ms)
+    serving_ms(claims, now_ms)
     return claims
+
+
+def serving_ms(claims: GrantClaims, now_ms: int) -> int:
+    """How long a generation that begins now may last, so that it is settled in time. Raises Refusal GRANT_EXPIRED."""
+    left_ms = claims.hold_expires_at_ms - now_ms
+    if left_ms < _LEAST_LEFT_MS:
+        message = "the order's hold expires too soon to serve it"
+        raise Refusal("GRANT_EXPIRED", message, hold_expires_at_ms=claims.hold_expires_at_ms)
+    return left_ms - min(_MOST_MARGIN_MS, left_ms // 10)
 
 
 def _verified(text: str, key: Ed25519PublicKey) -> GrantClaims:

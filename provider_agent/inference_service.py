@@ -11,7 +11,7 @@ from grpclib.server import Stream
 from provider_agent.clock import Clock
 from provider_agent.events import OrderEvents
 from provider_agent.exchange_link import Registration
-from provider_agent.grants import check_grant
+from provider_agent.grants import check_grant, serving_ms
 from provider_agent.journal import Earning, Journal, State
 from provider_agent.metering import NOTHING, Meter, Outcome, Tokens
 from provider_agent.pb.common_pb2 import Chunk, Usage
@@ -52,6 +52,7 @@ class InferenceService(InferenceServiceBase):
         settler: Settler,
         events: OrderEvents,
         clock: Clock,
+        send_ms: int,
     ) -> None:
         self._registered = registered
         self._upstream = upstream
@@ -61,6 +62,8 @@ class InferenceService(InferenceServiceBase):
         self._settler = settler
         self._events = events
         self._clock = clock
+        # How long a consumer may take for one chunk.
+        self._send_ms = send_ms
         self._endings: set[asyncio.Task[None]] = set()
 
     async def Generate(self, stream: Call) -> None:
@@ -94,9 +97,10 @@ class InferenceService(InferenceServiceBase):
         check_request(request)
         with self._running.slot():
             prompt_tokens = await self._count(request, claims)
+            most_ms = serving_ms(claims, self._clock.now_ms())
             await self._begin(claims)
             allowed = Tokens(claims.max_prompt_tokens, claims.max_completion_tokens)
-            with self._running.generation(claims.order_id, Meter(allowed, prompt_tokens)) as generation:
+            with self._running.generation(claims.order_id, Meter(allowed, prompt_tokens), most_ms) as generation:
                 await self._generate(stream, request, claims.max_completion_tokens, generation)
 
     async def _count(self, request: GenerateRequest, claims: GrantClaims) -> int:
@@ -137,7 +141,7 @@ class InferenceService(InferenceServiceBase):
         last = Chunk(finish_reason="cancelled")
         failure: UpstreamFailed | None = None
         try:
-            last.finish_reason = await self._relay(stream, request, max_tokens, generation.meter)
+            last.finish_reason = await self._relay(stream, request, max_tokens, generation)
             outcome = Outcome.COMPLETED
         except UpstreamFailed as error:
             outcome, failure = Outcome.FAILED, error
@@ -156,22 +160,38 @@ class InferenceService(InferenceServiceBase):
             if not generation.meter.anything:
                 raise refusal
         last.usage.CopyFrom(Usage(prompt_tokens=tokens.prompt, completion_tokens=tokens.completion))
-        await stream.send_message(GenerateResponse(chunk=last))
+        await self._send(stream, last, generation)
 
-    async def _relay(self, stream: Call, request: GenerateRequest, max_tokens: int, meter: Meter) -> str:
-        """From the model server to the consumer; the reason why it ended. Raises UpstreamFailed."""
-        finish_reason = ""
+    async def _relay(self, stream: Call, request: GenerateRequest, max_tokens: int, generation: Generation) -> str:
+        """From the model server to the consumer; the reason why it ended. Raises UpstreamFailed, Refusal."""
+        finish_reason, meter = "", generation.meter
         async with aclosing(self._upstream.generate(request, max_tokens)) as deltas:
             async for delta in deltas:
                 if delta.text and meter.full:
                     return "length"
                 if delta.text:
-                    await stream.send_message(GenerateResponse(chunk=Chunk(text=delta.text)))
                     meter.delivered()
+                    await self._send(stream, Chunk(text=delta.text), generation)
                 if delta.usage is not None:
                     meter.told(delta.usage)
                 finish_reason = delta.finish_reason or finish_reason
         return finish_reason or "stop"
+
+    async def _send(self, stream: Call, chunk: Chunk, generation: Generation) -> None:
+        """Hand a chunk over, in bounded time: one byte now and then keeps a reader from ever looking stalled.
+
+        Raises Refusal READER_TOO_SLOW, also when the chunk before is still stuck half way.
+        """
+        slow = Refusal("READER_TOO_SLOW", "you do not read your answer: it was given up, and what was sent is charged")
+        if generation.sending:
+            raise slow
+        generation.sending = True
+        try:
+            async with asyncio.timeout(self._send_ms / 1_000):
+                await stream.send_message(GenerateResponse(chunk=chunk))
+        except TimeoutError:
+            raise slow from None
+        generation.sending = False
 
     async def _even_if_cancelled(self, work: Awaitable[None]) -> None:
         """Do `work` to its end, though the consumer has gone and this task is being cancelled."""

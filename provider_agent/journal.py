@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS orders (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS orders_by_expiry ON orders (keep_until_ms);
 CREATE INDEX IF NOT EXISTS orders_unsettled ON orders (order_id) WHERE state = 'finished';
+CREATE INDEX IF NOT EXISTS orders_begun ON orders (order_id) WHERE state IN ('running', 'finished');
 """
 
 
@@ -106,6 +107,12 @@ class Journal:
         sql = "SELECT order_id, prompt_tokens, completion_tokens, outcome FROM orders WHERE state = 'finished' LIMIT ?"
         rows = await self._do(lambda: self._db.execute(sql, (limit,)).fetchall())
         return [Earning(order, Tokens(prompt, made), Outcome(outcome)) for order, prompt, made, outcome in rows]
+
+    async def begun(self, limit: int) -> list[str]:
+        """Orders that run, or have ended and are not settled yet."""
+        sql = "SELECT order_id FROM orders WHERE state IN ('running', 'finished') LIMIT ?"
+        rows = await self._do(lambda: self._db.execute(sql, (limit,)).fetchall())
+        return [order_id for (order_id,) in rows]
 
     async def forget(self, now_ms: int) -> int:
         """Drop orders whose grant and hold are both long over. Returns how many."""

@@ -22,7 +22,12 @@ NOTHING = Tokens(0, 0)
 
 
 class Meter:
-    """One generation. The model server's own count is taken where it tells one, else one token a delta."""
+    """One generation. The model server's own count is taken where it tells one, else one token a delta.
+
+    A token counts from when it is handed over for sending. The model has worked for it by then, and whether and when
+    the consumer reads it is the consumer's affair: were only what is read counted, whoever reads slowly would hold a
+    slot and pay nothing. What the model server has in store beyond that cannot reach the consumer, and is free.
+    """
 
     def __init__(self, allowed: Tokens, prompt_tokens: int) -> None:
         self._allowed = allowed
@@ -31,11 +36,11 @@ class Meter:
         self._told = NOTHING
 
     def delivered(self) -> None:
-        """A delta with text has been sent to the consumer."""
+        """A delta with text is handed over for sending to the consumer."""
         self._deltas += 1
 
     def told(self, tokens: Tokens) -> None:
-        """The model server has said how much it used so far, all of it sent to the consumer."""
+        """The model server has said how much it used so far, all of it handed over."""
         self._told = tokens
 
     @property
@@ -45,11 +50,11 @@ class Meter:
 
     @property
     def anything(self) -> bool:
-        """Whether the consumer has received any of the answer."""
+        """Whether any of the answer was handed over."""
         return self._deltas > 0
 
     def tokens(self, outcome: Outcome) -> Tokens:
-        """What to settle: within the grant, and nothing for an answer of which nothing arrived."""
+        """What to settle: within the grant, and nothing for an answer of which nothing was handed over."""
         if outcome is not Outcome.COMPLETED and not self._deltas:
             return NOTHING
         prompt = self._told.prompt or self._prompt_tokens

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 _WILDCARDS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104
-_LISTEN = re.compile(r"(?P<host>\[[0-9a-fA-F:.]*\]|[^:\[\]/]*):(?P<port>[0-9]{1,5})")
+_HOST_PORT = re.compile(r"(?P<host>\[[0-9a-fA-F:.]*\]|[^:\[\]/]*):(?P<port>[0-9]{1,5})")
 
 
 class BadOption(ValueError):
@@ -34,7 +34,8 @@ class Options:
     slots: int = 4
     capacity_tokens: int | None = None
     max_requests_per_minute: int | None = None
-    listen: str = "127.0.0.1:0"
+    # Where consumers are served. Empty: at any address and the port of `endpoint`, or at 127.0.0.1 and a free port.
+    listen: str = ""
     endpoint: str = ""
     state_dir: Path | None = None
     tls_cert: Path | None = None
@@ -51,16 +52,29 @@ class Options:
     @property
     def listen_address(self) -> tuple[str, int]:
         """Host (without brackets) and port. Raises BadOption."""
-        match = _LISTEN.fullmatch(self.listen)
-        if match is None or int(match["port"]) > 65_535:
-            raise BadOption(f"--listen: must be host:port, not {self.listen!r}")
-        return match["host"].strip("[]"), int(match["port"])
+        if self.listen:
+            return _host_port("--listen", self.listen)
+        endpoint = _HOST_PORT.fullmatch(self.endpoint)
+        if endpoint is None:
+            return "127.0.0.1", 0
+        # An endpoint is the machine's name to others, which need not be an address of its own.
+        anywhere = "::" if endpoint["host"].startswith("[") else "0.0.0.0"  # noqa: S104
+        return anywhere, _host_port("--endpoint", self.endpoint)[1]
+
+    @property
+    def told_port(self) -> int | None:
+        """The port that consumers are told; None where `endpoint` names none."""
+        if not self.endpoint:
+            return None
+        port = self.endpoint.rpartition(":")[2].rstrip("/")
+        return int(port) if port.isascii() and port.isdigit() else None
 
     def endpoint_at(self, port: int) -> str:
         """Where consumers reach the agent when it has bound `port`."""
         if self.endpoint:
             return self.endpoint
-        host = self.listen.rpartition(":")[0]
+        host = self.listen_address[0]
+        host = f"[{host}]" if ":" in host else host
         return f"{'https://' if self.tls_cert else ''}{host}:{port}"
 
     @property
@@ -75,3 +89,11 @@ class Options:
     def total_tokens(self) -> int:
         """Capacity in tokens: by default 4,096 a slot."""
         return self.capacity_tokens or 4_096 * self.slots
+
+
+def _host_port(option: str, text: str) -> tuple[str, int]:
+    """Host without brackets, and port. Raises BadOption."""
+    match = _HOST_PORT.fullmatch(text)
+    if match is None or int(match["port"]) > 65_535:
+        raise BadOption(f"{option}: must be host:port, not {text!r}")
+    return match["host"].strip("[]"), int(match["port"])

@@ -14,8 +14,10 @@ _STATUS = {
     "GRANT_USED": Status.ALREADY_EXISTS,
     "ORDER_CANCELLED": Status.FAILED_PRECONDITION,
     "CAPACITY_EXHAUSTED": Status.RESOURCE_EXHAUSTED,
+    # The consumer takes its answer too slowly, or not at all.
+    "READER_TOO_SLOW": Status.RESOURCE_EXHAUSTED,
     "UPSTREAM_FAILED": Status.UNAVAILABLE,
-    # Not registered yet, or draining.
+    # Not registered yet, cut off from the exchange, or draining.
     "NOT_SERVING": Status.UNAVAILABLE,
 }
 

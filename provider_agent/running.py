@@ -14,10 +14,12 @@ class Generation:
     def __init__(self, order_id: str, meter: Meter) -> None:
         self.order_id = order_id
         self.meter = meter
-        # It is to end early: the consumer has cancelled at the exchange, or the agent stops.
+        # It is to end early: the consumer has cancelled at the exchange, the time is up, or the agent stops.
         self.stopped = False
         # It has ended and is being settled: too late to stop it.
         self.over = False
+        # A message to the consumer is on its way out: none can follow before its last byte.
+        self.sending = False
         self._task = asyncio.current_task()
 
     def stop(self) -> None:
@@ -61,12 +63,14 @@ class Running:
                 self._idle.set()
 
     @contextmanager
-    def generation(self, order_id: str, meter: Meter) -> Iterator[Generation]:
-        """The generation of an order that the journal has let begin, while it lasts."""
+    def generation(self, order_id: str, meter: Meter, most_ms: int) -> Iterator[Generation]:
+        """The generation of an order that the journal has let begin, while it lasts; stopped after `most_ms`."""
         generation = self._generations[order_id] = Generation(order_id, meter)
+        time_up = asyncio.get_running_loop().call_later(most_ms / 1_000, generation.stop)
         try:
             yield generation
         finally:
+            time_up.cancel()
             del self._generations[order_id]
 
     def delivered(self) -> dict[str, Tokens]:

@@ -8,11 +8,13 @@ from typing import Any
 
 import aiohttp
 
-from provider_agent.completions import DONE, Delta, parse_event, request_body
+from provider_agent.completions import DONE, Delta, model_names, parse_event, request_body
 from provider_agent.pb.inference_pb2 import GenerateRequest
 from provider_agent.sse import SseParser
 
 _MAX_ANSWER_BYTES = 64 << 20
+# /health says this while a model is being loaded; /models may list it all the same.
+_LOADING = 503
 _NO_SUCH_METHOD = frozenset({400, 404, 405, 422, 501})
 
 
@@ -31,6 +33,8 @@ class UpstreamTimeouts:
     idle_ms: int = 60_000
     # Counting the tokens of a prompt.
     count_ms: int = 10_000
+    # Between two looks at whether the server is there.
+    watch_ms: int = 2_000
 
 
 class Upstream:
@@ -69,6 +73,29 @@ class Upstream:
                 yield delta
         if not ended:
             raise UpstreamFailed("the stream broke off")
+
+    async def models(self) -> list[str]:
+        """The models that it lists, perhaps none. Raises UpstreamFailed while it cannot take work."""
+        try:
+            async with asyncio.timeout(self._timeouts.count_ms / 1_000):
+                health, _ = await self._get(f"{self._root}/health")
+                status, listed = await self._get(f"{self._url}/models")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise UpstreamFailed(_told(error)) from error
+        if health == _LOADING:
+            raise UpstreamFailed("it is still loading its model")
+        if 200 not in (health, status):
+            raise UpstreamFailed(f"/models: HTTP status {status}")
+        return model_names(listed)
+
+    async def _get(self, url: str) -> tuple[int, Any]:
+        """The status, and the JSON where there is any."""
+        assert self._session is not None
+        async with self._session.get(url) as response:
+            try:
+                return response.status, await response.json(content_type=None)
+            except ValueError:
+                return response.status, None
 
     async def post(self, path: str, body: dict[str, Any]) -> Any:
         """What a method beside /v1 answers, as JSON; None where there is no such method. Raises UpstreamFailed."""

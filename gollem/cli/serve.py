@@ -1,12 +1,15 @@
 """`gollem serve`: runs the exchange until it is told to stop."""
 
+import errno
 import logging
 
 import click
 
 from gollem.cli.failure import Failure
 from gollem.cli.settings import config_options
-from gollem.config import Config
+from gollem.config import Config, ConfigError
+from gollem.errors import GollemError, InvariantBroken
+from gollem.market import CatalogueError
 
 
 @click.command()
@@ -18,8 +21,21 @@ def serve(config: Config) -> None:
     logging.getLogger().setLevel(logging.INFO)
     try:
         app.serve(config, lambda port: click.echo(f"listening on {config.server.host}:{port}", err=True))
-    except OSError as error:
-        place = f"{config.server.host}:{config.server.port}"
-        raise Failure(
-            f"cannot serve at {place}: {error.strerror or error}", "Is another one running? Try --port."
-        ) from error
+    except (GollemError, CatalogueError, ConfigError, OSError) as error:
+        raise _failure(error, config) from error
+
+
+def _failure(error: Exception, config: Config) -> Failure:
+    """What keeps the exchange from starting, in one line, and what to do."""
+    if isinstance(error, InvariantBroken):  # it says itself what has to be mended
+        return Failure(error.message)
+    if isinstance(error, GollemError):
+        return Failure(error.message, "Name another folder with --data, or another ledger with --ledger.")
+    if isinstance(error, CatalogueError):
+        return Failure(f"catalogue: {error}", "Mend that file, or name another with --set market.catalogue=FILE.")
+    if isinstance(error, OSError) and error.filename:
+        return Failure(f"{error.filename}: {error.strerror}", "Name another folder with --data.")
+    place = f"{config.server.host}:{config.server.port}"
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        return Failure(f"cannot serve at {place}: the port is taken", "Is another one running? Try --port.")
+    return Failure(f"cannot serve at {place}: {error}", "Name an address of this machine with --host and --port.")

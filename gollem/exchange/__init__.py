@@ -2,6 +2,7 @@
 
 from gollem.exchange.accounts import Accounts
 from gollem.exchange.asks import Answer, Asks, Status
+from gollem.exchange.commits import Commits
 from gollem.exchange.floor import Floor
 from gollem.exchange.links import AgentLinks
 from gollem.exchange.orders import Orders
@@ -28,6 +29,7 @@ __all__ = [
     "CancelState",
     "Cancelled",
     "ClientOutcome",
+    "Commits",
     "Floor",
     "Matched",
     "Measurement",

@@ -59,6 +59,7 @@ class Asks:
     def deregister(self, provider_id: str, ask_id: str | None) -> int:
         """Take one ask, or all of the provider's, out of the book. Returns how many. Orders under way go on."""
         keys = self._floor.asks_of(provider_id) if ask_id is None else [f"{provider_id}/{ask_id}"]
+        self._links.heard(provider_id)
         return sum(self._floor.remove(key) for key in keys)
 
     async def report(self, provider_id: str, ask_id: str, status: Status) -> Answer:
@@ -67,9 +68,11 @@ class Asks:
         for order_id in status.started:
             self._started(provider_id, order_id)
         for order_id in status.refused:
+            self._links.stopped(key, order_id)
             await self._settlement.refused_by_provider(provider_id, order_id)
         ask, seller = self._floor.ask(key), self._registry.seller(key)
         if ask is None or seller is None:
+            self._links.heard(provider_id)
             return Answer(known=False, cancelled_orders=tuple(self._links.cancelled_orders(key)))
         if self._floor.heard(key, status.sequence, _promise(seller, status), status.gauge):
             self._reprice(ask, status)

@@ -7,6 +7,7 @@ call of the core before the book is next read.
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 from gollem.clock import Clock
 from gollem.market import Ask, Bid, Block, Depth, Match, OrderBook, Quote, Rejection, Report
@@ -40,7 +41,7 @@ class Floor:
         self._on_room: Callable[[str], None] = lambda model: None
         self._asks_of: dict[str, set[str]] = {}
         self._models: Counter[str] = Counter()
-        self._failed: OrderedDict[str, None] = OrderedDict()
+        self._failed: OrderedDict[str, int] = OrderedDict()
 
     def on_room(self, callback: Callable[[str], None]) -> None:
         """`callback(model)` whenever an ask of the model may have become matchable."""
@@ -129,10 +130,17 @@ class Floor:
         """Counts once an order, whoever tells: its provider, its client, or both."""
         if order_id in self._failed:
             return
-        self._failed[order_id] = None
+        now_ms = self._clock.monotonic_ms()
+        self._failed[order_id] = now_ms
         if len(self._failed) > _FAILURES_REMEMBERED:
             self._failed.popitem(last=False)
-        self.apply(self._registry.order_failed(provider_id, self._clock.monotonic_ms()))
+        self.apply(self._registry.order_failed(provider_id, now_ms))
+
+    def retract_failure(self, provider_id: str, order_id: str) -> None:
+        """The order turned out not to have failed, or not by its provider's fault."""
+        at_ms = self._failed.get(order_id)
+        if at_ms is not None:
+            self.apply(self._registry.failure_retracted(provider_id, at_ms, self._clock.monotonic_ms()))
 
     def sampled(self, key: str, latency_us: int, tpot_ns: int | None) -> None:
         """What a client measured of an order of this ask."""
@@ -172,6 +180,13 @@ class Floor:
 
     def claims(self) -> int:
         return len(self._claims)
+
+    def next_claims(self, limit: int) -> list[str]:
+        """Orders with claims, at most `limit`, in turn: those not named for longest first."""
+        order_ids = list(islice(self._claims, limit))
+        for order_id in order_ids:
+            self._claims[order_id] = self._claims.pop(order_id)
+        return order_ids
 
     def release(self, order_id: str) -> None:
         """The order has ended. Idempotent."""

@@ -1,16 +1,22 @@
 """Consumers' use cases: match, quote, cancel."""
 
 import asyncio
+import contextlib
+from dataclasses import dataclass, replace
 
 from gollem.clock import Clock
 from gollem.config import ExchangeConfig, MarketConfig
 from gollem.errors import (
     HoldClosed,
+    InsufficientCredits,
     InvariantBroken,
     KeyReused,
+    LedgerUnavailable,
     OrderMismatch,
+    OutcomeUnknown,
     UnknownOrder,
 )
+from gollem.exchange.commits import Commits
 from gollem.exchange.floor import Claim, Floor
 from gollem.exchange.links import AgentLinks
 from gollem.exchange.refusals import refusal
@@ -19,6 +25,18 @@ from gollem.exchange.types import Cancelled, CancelState, Matched, Terms, bid_fi
 from gollem.exchange.waiting import WaitingRoom
 from gollem.ledger import Hold, HoldState, Ledger, rules
 from gollem.market import Bid, Catalogue, Match, Quote, Rejection
+from gollem.units import format_fixed
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A match under way, and how many callers wait for it. Once it is committing it runs to its end."""
+
+    user: str
+    fingerprint: str
+    task: asyncio.Task[Matched]
+    callers: int = 0
+    committing: bool = False
 
 
 class Orders:
@@ -32,6 +50,7 @@ class Orders:
         settlement: Settlement,
         links: AgentLinks,
         waiting: WaitingRoom,
+        commits: Commits,
         clock: Clock,
         market: MarketConfig,
         config: ExchangeConfig,
@@ -45,7 +64,8 @@ class Orders:
         self._clock = clock
         self._fee_bps = market.fee_bps
         self._config = config
-        self._commits: set[asyncio.Task[Matched]] = set()
+        self._commits = commits
+        self._flights: dict[str, _Flight] = {}
 
     # --- match ------------------------------------------------------------------------------------------------------
 
@@ -53,31 +73,55 @@ class Orders:
         """The best ask within every limit, claimed and paid into escrow.
 
         Raises NoFeasibleAsk or CapacityExhausted (after `good_for_ms` of rest), InsufficientCredits, AccountFrozen,
-        OrderMismatch, OutcomeUnknown. A replay is answered with the first result, whatever the book says now.
+        OrderMismatch, OutcomeUnknown. A replay is answered with the first result, whatever the book says now; one that
+        comes while the first is under way waits for it.
         """
-        result = self._floor.match(bid, alternates)
-        if isinstance(result, Rejection):
-            if replay := await self._replay(user, order_id, bid_fingerprint(user, bid)):
-                return replay
-            if not good_for_ms:
-                raise refusal(result)
-            result = await self._waiting.wait(user, order_id, bid, good_for_ms, alternates)
-        return await self._committed(user, order_id, bid, result)
+        fingerprint = bid_fingerprint(user, bid)
+        flight = self._flights.get(order_id)
+        joined = flight is not None
+        if flight is None:
+            work = self._match(user, order_id, bid, fingerprint, good_for_ms, alternates)
+            flight = self._flights[order_id] = _Flight(user, fingerprint, self._commits.start(work))
+            flight.task.add_done_callback(lambda _: self._flights.pop(order_id, None))
+        elif flight.fingerprint != fingerprint:
+            raise _mismatch(order_id)
+        matched = await self._on_board(flight)
+        return replace(matched, alternates=(), replayed=True) if joined else matched
 
     def quote(self, bid: Bid) -> Quote:
         return self._floor.quote(bid)
 
-    async def _committed(self, user: str, order_id: str, bid: Bid, match: Match) -> Matched:
-        """Finish the commit even if the caller goes away meanwhile: a claim must end as an order or be given back."""
-        task = asyncio.create_task(self._commit(user, order_id, bid, match))
-        self._commits.add(task)
-        task.add_done_callback(self._forget_commit)
-        return await asyncio.shield(task)
+    async def _on_board(self, flight: "_Flight") -> Matched:
+        """Wait for the outcome. When the last caller leaves before anything is committed, the attempt ends."""
+        flight.callers += 1
+        try:
+            return await asyncio.shield(flight.task)
+        except asyncio.CancelledError:
+            if flight.callers == 1 and not flight.committing:
+                flight.task.cancel()
+            raise
+        finally:
+            flight.callers -= 1
 
-    def _forget_commit(self, task: asyncio.Task[Matched]) -> None:
-        self._commits.discard(task)
-        if not task.cancelled():
-            task.exception()
+    async def _match(
+        self, user: str, order_id: str, bid: Bid, fingerprint: str, good_for_ms: int, alternates: int
+    ) -> Matched:
+        result = self._floor.match(bid, alternates)
+        if isinstance(result, Rejection):
+            if replay := await self._replay(user, order_id, fingerprint):
+                return replay
+            if not good_for_ms:
+                raise refusal(result)
+            await self._check_can_pay(user)
+            result = await self._waiting.wait(user, order_id, bid, good_for_ms, alternates)
+        self._flights[order_id].committing = True
+        return await self._commit(user, order_id, bid, result)
+
+    async def _check_can_pay(self, user: str) -> None:
+        """A bid that could never be paid for must not take another's place."""
+        if (await self._ledger.balance(user)).available_atoms <= 0:
+            nothing = format_fixed(0)
+            raise InsufficientCredits("a bid may rest once the account has credits", needed=nothing, available=nothing)
 
     async def _commit(self, user: str, order_id: str, bid: Bid, match: Match) -> Matched:
         hold = self._hold(user, order_id, bid, match)
@@ -86,9 +130,7 @@ class Orders:
             posted = await self._ledger.post(rules.hold(hold, fingerprint, self._clock.now_ms()))
         except KeyReused as error:
             self._floor.undo(match)
-            raise OrderMismatch(
-                f"order {order_id} was another bid before: use a new order_id", order_id=order_id
-            ) from error
+            raise _mismatch(order_id) from error
         except BaseException:
             self._floor.undo(match)
             raise
@@ -101,12 +143,11 @@ class Orders:
         ask = match.offer.ask
         self._floor.confirm(Claim(order_id, user, ask.provider_id, ask.key, match.claimed_tokens))
         terms = Terms.from_text(hold.terms)
-        balance = await self._ledger.balance(user)
         return Matched(
             order_id,
             terms,
             hold.amount_atoms,
-            balance.available_atoms,
+            await self._available_atoms(user),
             hold.expires_at_ms,
             match.alternates,
             replayed=False,
@@ -157,17 +198,24 @@ class Orders:
             return None
         hold = await self._ledger.find_hold(order_id)
         if hold is None or entry.fingerprint != fingerprint:
-            raise OrderMismatch(f"order {order_id} was another bid before: use a new order_id", order_id=order_id)
-        balance = await self._ledger.balance(user)
+            raise _mismatch(order_id)
         return Matched(
             order_id,
             Terms.from_text(hold.terms),
             hold.amount_atoms,
-            balance.available_atoms,
+            await self._available_atoms(user),
             hold.expires_at_ms,
             alternates=(),
             replayed=True,
         )
+
+    async def _available_atoms(self, user: str) -> int:
+        """For the answer to an order that is committed. Raises OutcomeUnknown: that nothing was written, as a ledger
+        that cannot be read says, would no longer be true."""
+        try:
+            return (await self._ledger.balance(user)).available_atoms
+        except LedgerUnavailable as error:
+            raise OutcomeUnknown("the order is committed, but its balance cannot be read: repeat the call") from error
 
     # --- cancel -----------------------------------------------------------------------------------------------------
 
@@ -175,21 +223,29 @@ class Orders:
         """Undo a resting bid, or an order that its provider has not started. Raises UnknownOrder."""
         if self._waiting.cancel(user, order_id):
             return Cancelled(CancelState.CANCELLED, 0)
+        flight = self._flights.get(order_id)
+        if flight is not None and flight.user == user:
+            await asyncio.wait({flight.task}, timeout=self._config.cancel_wait_ms / 1_000)
+            if self._waiting.cancel(user, order_id):
+                return Cancelled(CancelState.CANCELLED, 0)
         hold = await self._own_hold(user, order_id)
         if hold.state is not HoldState.OPEN:
             return await self._closed(hold)
-        if not self._links.reachable(hold.provider):
-            return await self._void(hold)
-        answered = self._links.ask_to_cancel(Terms.from_text(hold.terms).ask_key, order_id)
-        try:
+        ask_key = Terms.from_text(hold.terms).ask_key
+        claim = self._floor.claim(order_id)
+        started = claim is not None and claim.started
+        if not started and not self._links.reachable(hold.provider):
+            return await self._void(hold, ask_key)
+        answered = self._links.ask_to_cancel(ask_key, order_id)
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(answered.wait(), self._config.cancel_wait_ms / 1_000)
-        except TimeoutError:
-            return Cancelled(CancelState.PENDING, 0)
         return await self._closed(await self._own_hold(user, order_id))
 
-    async def _void(self, hold: Hold) -> Cancelled:
+    async def _void(self, hold: Hold, ask_key: str) -> Cancelled:
+        """Nobody is there to be asked. Should the agent come back before the order's time is over, it is told."""
         try:
-            await self._settlement.void(hold, "cancelled by its consumer")
+            await self._settlement.void(hold, "cancelled by its consumer, its provider silent")
+            self._links.tell_to_stop(ask_key, hold.order_id, hold.expires_at_ms)
         except HoldClosed:
             return await self._closed(await self._own_hold(hold.user, hold.order_id))
         return Cancelled(CancelState.CANCELLED, hold.amount_atoms)
@@ -207,3 +263,7 @@ class Orders:
             return Cancelled(CancelState.CANCELLED, hold.amount_atoms)
         receipt = await self._settlement.receipt(hold)
         return Cancelled(CancelState.SETTLED, receipt.refunded_atoms if receipt else 0)
+
+
+def _mismatch(order_id: str) -> OrderMismatch:
+    return OrderMismatch(f"order {order_id} was another bid before: use a new order_id", order_id=order_id)

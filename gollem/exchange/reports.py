@@ -1,16 +1,30 @@
-"""What clients saw: measured figures for the book, failures for the circuit breaker, the receipt in return."""
+"""What clients saw: measured figures for the book, failures for the circuit breaker, the receipt in return.
+
+A report costs its consumer nothing, so it is believed only as far as the order itself bears it out. Figures count once
+the order is settled with tokens delivered. A failure counts at once, and the agent is asked. If it answers and tells
+another story, one consumer's word counts once within the breaker's window: more than that is retracted.
+"""
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
 
+from gollem.clock import Clock
+from gollem.config import ProvidersConfig
 from gollem.errors import UnknownOrder
 from gollem.exchange.floor import Floor
-from gollem.exchange.settlement import Settlement
-from gollem.exchange.types import ClientOutcome, Receipt, Terms
+from gollem.exchange.links import AgentLinks
+from gollem.exchange.settlement import REFUSED_BY_PROVIDER, Settlement
+from gollem.exchange.types import ClientOutcome, Outcome, Receipt, Terms
 from gollem.ledger import Hold, HoldState, Ledger
 
-# Orders of which it is remembered that their client has reported.
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+# Orders of which it is remembered that their client has reported, and consumers whose word has counted.
 _REMEMBERED = 100_000
+_REVIEWED_A_TURN = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,32 +35,104 @@ class Measurement:
     tpot_ns: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """What a client said, until its order bears it out or not."""
+
+    outcome: ClientOutcome
+    measurement: Measurement
+
+
 class Reports:
     """Takes one report an order, from its own consumer."""
 
-    def __init__(self, floor: Floor, ledger: Ledger, settlement: Settlement) -> None:
+    def __init__(
+        self,
+        floor: Floor,
+        ledger: Ledger,
+        settlement: Settlement,
+        links: AgentLinks,
+        clock: Clock,
+        config: ProvidersConfig,
+    ) -> None:
         self._floor = floor
         self._ledger = ledger
         self._settlement = settlement
+        self._links = links
+        self._clock = clock
+        self._window_ms = config.circuit_window_ms
         self._reported: OrderedDict[str, None] = OrderedDict()
+        self._waiting: OrderedDict[str, _Report] = OrderedDict()
+        self._counted: OrderedDict[tuple[str, str], int] = OrderedDict()
 
     async def report(
         self, user: str, order_id: str, outcome: ClientOutcome, measurement: Measurement
     ) -> Receipt | None:
         """Returns the receipt, if the order is settled. A second report of an order changes nothing.
 
-        Raises UnknownOrder.
+        A failure also asks the agent to stop: its client does not want the order any more. Raises UnknownOrder.
         """
         hold = await self._own_hold(user, order_id)
         receipt = await self._settlement.receipt(hold)
         if order_id not in self._reported:
-            self._remember(order_id)
-            self._learn(hold, receipt, outcome, measurement)
+            _remember(self._reported, order_id, None)
+            report = _Report(outcome, measurement)
+            if outcome is not ClientOutcome.COMPLETED:
+                self._blame(hold)
+            if not await self._conclude(hold, report):
+                _remember(self._waiting, order_id, report)
         return receipt
 
     async def receipt(self, user: str, order_id: str) -> Receipt | None:
         """What the order cost; None until it is settled. Raises UnknownOrder."""
         return await self._settlement.receipt(await self._own_hold(user, order_id))
+
+    async def review(self) -> int:
+        """Look again at reports whose orders had not ended, in turn. Returns how many were concluded."""
+        concluded = 0
+        for order_id in list(islice(self._waiting, _REVIEWED_A_TURN)):
+            report = self._waiting.pop(order_id)
+            hold = await self._ledger.find_hold(order_id)
+            if hold is None or await self._conclude(hold, report):
+                concluded += 1
+            else:
+                self._waiting[order_id] = report
+        return concluded
+
+    def _blame(self, hold: Hold) -> None:
+        """Count the failure, and let the agent hear that its client does not want the order any more."""
+        self._floor.order_failed(hold.provider, hold.order_id)
+        if hold.state is HoldState.OPEN:
+            self._links.ask_to_cancel(Terms.from_text(hold.terms).ask_key, hold.order_id)
+
+    async def _conclude(self, hold: Hold, report: _Report) -> bool:
+        """Let the report count as far as its order bears it out. False: it is too early to tell."""
+        if hold.state is HoldState.OPEN:
+            return False
+        if report.outcome is ClientOutcome.COMPLETED:
+            receipt = await self._settlement.receipt(hold)
+            latency_us = report.measurement.latency_us
+            if receipt is not None and receipt.usage.completion_tokens and latency_us is not None:
+                self._floor.sampled(Terms.from_text(hold.terms).ask_key, latency_us, report.measurement.tpot_ns)
+        elif await self._is_contested(hold) and not self._may_count(hold):
+            self._floor.retract_failure(hold.provider, hold.order_id)
+        return True
+
+    async def _is_contested(self, hold: Hold) -> bool:
+        """Whether the provider was there at the order's end, and tells another story than its consumer."""
+        if hold.state is HoldState.SETTLED:
+            return await self._settlement.outcome(hold) is not Outcome.FAILED
+        entry = await self._ledger.find_entry(f"void:{hold.order_id}")
+        return entry is not None and entry.detail == REFUSED_BY_PROVIDER
+
+    def _may_count(self, hold: Hold) -> bool:
+        """One consumer's word against its provider's: once within the window."""
+        who, now_ms = (hold.user, hold.provider), self._clock.monotonic_ms()
+        last_ms = self._counted.get(who)
+        if last_ms is not None and now_ms - last_ms < self._window_ms:
+            return False
+        _remember(self._counted, who, now_ms)
+        return True
 
     async def _own_hold(self, user: str, order_id: str) -> Hold:
         hold = await self._ledger.find_hold(order_id)
@@ -54,17 +140,10 @@ class Reports:
             raise UnknownOrder(f"you have no order {order_id}", order_id=order_id)
         return hold
 
-    def _learn(self, hold: Hold, receipt: Receipt | None, outcome: ClientOutcome, measurement: Measurement) -> None:
-        """Figures count for orders that were served; a failure counts unless the provider was paid for all of it."""
-        delivered = receipt is not None and receipt.usage.completion_tokens > 0
-        if outcome is ClientOutcome.COMPLETED:
-            if measurement.latency_us is not None and (delivered or hold.state is HoldState.OPEN):
-                ask_key = Terms.from_text(hold.terms).ask_key
-                self._floor.sampled(ask_key, measurement.latency_us, measurement.tpot_ns)
-        elif not delivered:
-            self._floor.order_failed(hold.provider, hold.order_id)
 
-    def _remember(self, order_id: str) -> None:
-        self._reported[order_id] = None
-        if len(self._reported) > _REMEMBERED:
-            self._reported.popitem(last=False)
+def _remember(memory: OrderedDict[Key, Value], key: Key, value: Value) -> None:
+    """Keep the latest `_REMEMBERED`."""
+    memory[key] = value
+    memory.move_to_end(key)
+    if len(memory) > _REMEMBERED:
+        memory.popitem(last=False)

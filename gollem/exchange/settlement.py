@@ -5,20 +5,25 @@ import logging
 
 from gollem.clock import Clock
 from gollem.errors import Forbidden, GollemError, HoldClosed, KeyReused, UnknownOrder
+from gollem.exchange.commits import Commits
 from gollem.exchange.floor import Floor
 from gollem.exchange.links import AgentLinks
 from gollem.exchange.types import Outcome, Receipt, Terms, Usage
-from gollem.ledger import Entry, Hold, HoldState, Ledger, rules
+from gollem.ledger import Entry, Hold, HoldState, Ledger, Transaction, rules
 from gollem.market import share
 
 _log = logging.getLogger(__name__)
+
+# The detail of a void's entry: the provider is there, and says that it never began.
+REFUSED_BY_PROVIDER = "never started by its provider"
 
 
 class Settlement:
     """The ledger decides which of settle, void and expiry wins; the floor follows."""
 
-    def __init__(self, floor: Floor, ledger: Ledger, links: AgentLinks, clock: Clock) -> None:
+    def __init__(self, floor: Floor, ledger: Ledger, links: AgentLinks, commits: Commits, clock: Clock) -> None:
         self._floor = floor
+        self._commits = commits
         self._ledger = ledger
         self._links = links
         self._clock = clock
@@ -38,36 +43,42 @@ class Settlement:
         charged = _chargeable(usage, outcome, terms)
         charge_atoms = terms.price.charge_atoms(charged.prompt_tokens, charged.completion_tokens)
         fee_atoms = share(charge_atoms, terms.fee_bps).fee_atoms
-        detail = json.dumps(
-            {
-                "prompt_tokens": charged.prompt_tokens,
-                "completion_tokens": charged.completion_tokens,
-                "outcome": outcome.value,
-                "charged_atoms": charge_atoms,
-                "fee_atoms": fee_atoms,
-            },
-            separators=(",", ":"),
-        )
+        detail = _detail(charged, outcome, charge_atoms, fee_atoms)
+        transaction = rules.settle(hold, charge_atoms, fee_atoms, self._clock.now_ms(), detail)
+        return await self._commits.run(self._post_settlement(hold, transaction, outcome))
+
+    async def _post_settlement(self, hold: Hold, transaction: Transaction, outcome: Outcome) -> Receipt:
+        order_id = hold.order_id
         try:
-            posted = await self._ledger.post(rules.settle(hold, charge_atoms, fee_atoms, self._clock.now_ms(), detail))
+            posted = await self._ledger.post(transaction)
         except KeyReused as error:
             raise KeyReused(f"order {order_id} was settled before with other figures", order_id=order_id) from error
-        if posted.applied:
+        except HoldClosed:
+            await self._release_if_closed(order_id)
+            raise
+        # A claim that is left here is of an order whose first answer was lost, or was given by another node.
+        if posted.applied or self._floor.claim(order_id) is not None:
             self._ended(hold, outcome)
         return _receipt(hold, posted.entry, replayed=not posted.applied)
 
     async def void(self, hold: Hold, why: str) -> None:
         """Return the whole hold. Raises HoldClosed."""
-        await self._ledger.post(rules.void(hold, self._clock.now_ms(), why))
-        self._floor.release(hold.order_id)
-        self._links.order_closed(hold.order_id)
+        await self._commits.run(self._post_void(hold, rules.void(hold, self._clock.now_ms(), why)))
+
+    async def _post_void(self, hold: Hold, transaction: Transaction) -> None:
+        try:
+            await self._ledger.post(transaction)
+        except HoldClosed:
+            await self._release_if_closed(hold.order_id)
+            raise
+        self._release(hold.order_id)
 
     async def refused_by_provider(self, provider_id: str, order_id: str) -> None:
         """The provider will never serve this order. Orders that are not its own or are closed are passed over."""
         hold = await self._ledger.find_hold(order_id)
         if hold is not None and hold.provider == provider_id and hold.state is HoldState.OPEN:
             try:
-                await self.void(hold, "never started by its provider")
+                await self.void(hold, REFUSED_BY_PROVIDER)
             except HoldClosed:
                 self._links.order_closed(order_id)
 
@@ -83,18 +94,41 @@ class Settlement:
                 _log.exception("expiry of %s failed; the next sweep tries again", hold.order_id)
                 continue
             expired += posted.applied
-            self._floor.release(hold.order_id)
-            self._links.order_closed(hold.order_id)
+            self._release(hold.order_id)
         return expired
+
+    async def release_ended(self, limit: int = 64) -> int:
+        """Give back what is kept here for orders that ended without this process learning of it: on another node, or by
+        a call whose answer was lost. Looks at `limit` claims and `limit` cancellations, the next ones each time.
+        Returns how many orders had ended."""
+        ended = 0
+        for order_id in dict.fromkeys(self._floor.next_claims(limit) + self._links.next_cancelled(limit)):
+            ended += await self._release_if_closed(order_id)
+        return ended
 
     async def receipt(self, hold: Hold) -> Receipt | None:
         """What the order cost; None unless it is settled."""
         entry = await self._ledger.find_entry(f"settle:{hold.order_id}")
         return _receipt(hold, entry, replayed=True) if entry else None
 
+    async def outcome(self, hold: Hold) -> Outcome | None:
+        """How the order ended by its provider's word; None unless it is settled."""
+        entry = await self._ledger.find_entry(f"settle:{hold.order_id}")
+        return Outcome(json.loads(entry.detail)["outcome"]) if entry else None
+
+    async def _release_if_closed(self, order_id: str) -> bool:
+        hold = await self._ledger.find_hold(order_id)
+        closed = hold is not None and hold.state is not HoldState.OPEN
+        if closed:
+            self._release(order_id)
+        return closed
+
+    def _release(self, order_id: str) -> None:
+        self._floor.release(order_id)
+        self._links.order_closed(order_id)
+
     def _ended(self, hold: Hold, outcome: Outcome) -> None:
-        self._floor.release(hold.order_id)
-        self._links.order_closed(hold.order_id)
+        self._release(hold.order_id)
         if outcome is Outcome.FAILED:
             self._floor.order_failed(hold.provider, hold.order_id)
         elif outcome is Outcome.COMPLETED:
@@ -106,6 +140,20 @@ def _chargeable(usage: Usage, outcome: Outcome, terms: Terms) -> Usage:
     if outcome is not Outcome.COMPLETED and not usage.completion_tokens:
         return Usage(0, 0)
     return Usage(min(usage.prompt_tokens, terms.prompt_tokens), min(usage.completion_tokens, terms.max_tokens))
+
+
+def _detail(charged: Usage, outcome: Outcome, charge_atoms: int, fee_atoms: int) -> str:
+    """What the settlement's entry says beside its legs, so that a replay can be answered from it."""
+    return json.dumps(
+        {
+            "prompt_tokens": charged.prompt_tokens,
+            "completion_tokens": charged.completion_tokens,
+            "outcome": outcome.value,
+            "charged_atoms": charge_atoms,
+            "fee_atoms": fee_atoms,
+        },
+        separators=(",", ":"),
+    )
 
 
 def _receipt(hold: Hold, entry: Entry, replayed: bool) -> Receipt:

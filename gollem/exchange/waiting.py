@@ -1,16 +1,18 @@
 """Bids that rest until an ask allows them: who waits, and who wakes them in price-time priority."""
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
 
-from gollem.clock import Clock
-from gollem.errors import GollemError, OrderCancelled, OrderMismatch
+from gollem.errors import GollemError, OrderCancelled, TooManyStreams
 from gollem.exchange.floor import Floor
 from gollem.exchange.refusals import refusal
-from gollem.market import Bid, Match, Resting, RestingBids
+from gollem.market import Bid, Match, RestingBids
 
-# Bids tried in one turn of the loop, so that a crowd of waiters does not hold up everybody else.
+# Bids tried in one turn, about half a millisecond, and the pause after it: a crowd of waiters takes a fifth of the loop
+# at most, however often asks report.
 _TRIED_A_TURN = 64
+_PAUSE_S = 0.002
 
 
 @dataclass(slots=True)
@@ -22,11 +24,12 @@ class _Waiter:
 
 
 class WaitingRoom:
-    """Resting bids and their callers. Bounded: past `limit` a bid is refused."""
+    """Resting bids and their callers. Bounded: past `limit`, or `limit_per_user` of one user, a bid is refused."""
 
-    def __init__(self, floor: Floor, clock: Clock, limit: int) -> None:
+    def __init__(self, floor: Floor, limit: int, limit_per_user: int) -> None:
         self._floor = floor
-        self._clock = clock
+        self._limit_per_user = limit_per_user
+        self._by_user: Counter[str] = Counter()
         self._bids = RestingBids(limit)
         self._waiters: dict[str, _Waiter] = {}
         self._models: dict[str, None] = {}
@@ -44,9 +47,9 @@ class WaitingRoom:
         """The first match that comes within `good_for_ms`, its capacity claimed. The order of service is by price
         limit (none is the highest), then by age.
 
-        Raises NoFeasibleAsk or CapacityExhausted when time is up, OrderCancelled, TooManyStreams, OrderMismatch.
+        Raises NoFeasibleAsk or CapacityExhausted when time is up, OrderCancelled; TooManyStreams.
         """
-        waiter = self._admit(user, order_id, bid, good_for_ms, alternates)
+        waiter = self._admit(user, order_id, bid, alternates)
         # There may be room since the caller last looked.
         self._room(bid.model)
         try:
@@ -81,18 +84,23 @@ class WaitingRoom:
             if not waiter.future.done():
                 waiter.future.set_exception(error)
 
-    def _admit(self, user: str, order_id: str, bid: Bid, good_for_ms: int, alternates: int) -> _Waiter:
-        if order_id in self._waiters:
-            raise OrderMismatch(f"order {order_id} is resting already", order_id=order_id)
-        self._bids.add(Resting(order_id, bid, self._clock.monotonic_ms() + good_for_ms))
+    def _admit(self, user: str, order_id: str, bid: Bid, alternates: int) -> _Waiter:
+        if self._by_user[user] >= self._limit_per_user:
+            limit = self._limit_per_user
+            raise TooManyStreams(f"{limit} of your bids rest in the book already", limit=limit)
+        self._bids.add(order_id, bid)
         waiter = _Waiter(user, bid, alternates, asyncio.get_running_loop().create_future())
         self._waiters[order_id] = waiter
+        self._by_user[user] += 1
         return waiter
 
     def _leave(self, order_id: str, waiter: _Waiter) -> None:
         if self._waiters.get(order_id) is waiter:
             del self._waiters[order_id]
-            self._bids.cancel(order_id)
+            self._by_user[waiter.user] -= 1
+            if not self._by_user[waiter.user]:
+                del self._by_user[waiter.user]
+            self._bids.remove(order_id)
 
     def _room(self, model: str) -> None:
         if self._bids.count(model):
@@ -105,10 +113,10 @@ class WaitingRoom:
         while self._models:
             model = next(iter(self._models))
             del self._models[model]
-            for tried, resting in enumerate(self._bids.candidates(model)):
+            for tried, order_id in enumerate(self._bids.candidates(model)):
                 if tried % _TRIED_A_TURN == _TRIED_A_TURN - 1:
-                    await asyncio.sleep(0)
-                self._try(resting.order_id)
+                    await asyncio.sleep(_PAUSE_S)
+                self._try(order_id)
 
     def _try(self, order_id: str) -> None:
         waiter = self._waiters.get(order_id)

@@ -42,6 +42,12 @@ class Authenticator:
             raise Unauthenticated(_NOT_VALID)
         return Principal(record.account, record.role, record.key_id)
 
+    async def confirm(self, principal: Principal) -> None:
+        """Raises Unauthenticated if the key has been revoked since it was presented."""
+        record = await self._find(principal.key_id)
+        if record is None or record.revoked:
+            raise Unauthenticated(_NOT_VALID)
+
     async def _find(self, key_id: str) -> KeyRecord | None:
         # Taken before the read: the record is at least as new as the moment it is kept from.
         now_ms = self._clock.monotonic_ms()

@@ -86,8 +86,11 @@ class SqliteKeyStore:
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
+        # No write-ahead log: `gollem keys` writes while an exchange runs, and before SQLite 3.51.3 a log that two
+        # processes write can be corrupted. EXTRA: a revocation, once told, survives a loss of power.
+        if connection.execute("PRAGMA journal_mode = DELETE").fetchone() != ("delete",):
+            raise sqlite3.OperationalError("its write-ahead log is in use by another release")
+        connection.execute("PRAGMA synchronous = EXTRA")
         connection.execute(_SCHEMA)
         connection.execute(_INDEX)
     except BaseException:

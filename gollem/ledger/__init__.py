@@ -17,6 +17,7 @@ from gollem.ledger.types import (
     Posted,
     StatementFilter,
     StatementLine,
+    Transaction,
 )
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Result",
     "StatementFilter",
     "StatementLine",
+    "Transaction",
     "open_ledger",
     "rules",
 ]

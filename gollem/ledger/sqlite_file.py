@@ -48,7 +48,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
     """The one connection that writes: created on first use, durable at each commit. Only one thread at a time may use
     it."""
     _check_version()
-    _warn_of_wal_reset()
+    _note_wal_reset(path)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
     try:
@@ -97,13 +97,10 @@ def _check_version() -> None:
         raise LedgerUnavailable(f"SQLite {sqlite3.sqlite_version} is too old: at least 3.37 is needed")
 
 
-def _warn_of_wal_reset() -> None:
+def _note_wal_reset(path: Path) -> None:
+    """Before 3.51.3, two connections that write can corrupt a write-ahead log. The lock keeps us the only one."""
     if sqlite3.sqlite_version_info < _WAL_RESET_FIXED:
-        _log.warning(
-            "SQLite %s has a bug that can corrupt a write-ahead log which two connections write (fixed in 3.51.3): "
-            "never let another program write to the ledger's file",
-            sqlite3.sqlite_version,
-        )
+        _log.info("SQLite %s: no program but this one may write to %s while it runs", sqlite3.sqlite_version, path)
 
 
 def _bring_schema(connection: sqlite3.Connection, path: Path) -> None:

@@ -5,7 +5,7 @@ from gollem.market.catalogue import Catalogue, CatalogueError, Model
 from gollem.market.memory_book import MemoryBook
 from gollem.market.pricing import Terms as PriceTerms
 from gollem.market.pricing import share
-from gollem.market.resting import Resting, RestingBids
+from gollem.market.resting import RestingBids
 from gollem.market.types import (
     MAX_CAPACITY_SLOTS,
     MAX_CAPACITY_TOKENS,
@@ -48,7 +48,6 @@ __all__ = [
     "Quote",
     "Rejection",
     "Report",
-    "Resting",
     "RestingBids",
     "Weights",
     "share",

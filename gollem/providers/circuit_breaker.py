@@ -70,6 +70,14 @@ class CircuitBreaker:
         elif len(self._failures) == self._failures.maxlen and now_ms - self._failures[0] < self._window_ms:
             self._opened_at_ms = now_ms
 
+    def retracted(self, at_ms: int) -> None:
+        """The failure of that moment was none. If it takes too many with it, the circuit closes again."""
+        if at_ms not in self._failures:
+            return
+        self._failures.remove(at_ms)
+        if self._probed_at_ms is None and len(self._failures) + 1 == self._failures.maxlen:
+            self._opened_at_ms = None
+
     def next_change_ms(self) -> int | None:
         """When waiting alone will let the next order through; None while closed."""
         if self._opened_at_ms is None:

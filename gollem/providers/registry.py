@@ -5,6 +5,7 @@ Each method decides and returns the changes; whoever calls applies them. Times a
 
 import heapq
 from collections import OrderedDict
+from copy import deepcopy
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -96,6 +97,11 @@ class Registry:
     def __len__(self) -> int:
         return len(self._sellers)
 
+    @property
+    def withdraw_after_ms(self) -> int:
+        """Silence after which a provider counts as gone."""
+        return self._config.withdraw_after_ms
+
     def seller(self, key: str) -> Seller | None:
         return self._sellers.get(key)
 
@@ -181,6 +187,12 @@ class Registry:
             breaker.failed(now_ms)
         return self._review_provider(provider_id, now_ms)
 
+    def failure_retracted(self, provider_id: str, at_ms: int, now_ms: int) -> list[Change]:
+        """What was said to have failed at that moment had not."""
+        if breaker := self._breakers.get(provider_id):
+            breaker.retracted(at_ms)
+        return self._review_provider(provider_id, now_ms)
+
     def sampled(self, key: str, latency_us: int, tpot_ns: int | None, now_ms: int) -> list[Change]:
         """A client measured an order of this ask."""
         seller = self._sellers.get(key)
@@ -210,7 +222,7 @@ class Registry:
 
     def _admit(self, key: str, provider_id: str, offering: str, promise: Promise, now_ms: int) -> Seller:
         settings = self._config
-        samples = self._left.pop(_left_key(provider_id, offering), None)
+        samples = self._left.pop(_left_key(provider_id, offering), None) or self._of_a_sibling(provider_id, offering)
         samples = samples or Samples(settings.samples_kept, settings.samples_max_age_ms)
         seller = Seller(key, provider_id, offering, promise, samples, None, now_ms)
         self._sellers[key] = seller
@@ -220,6 +232,12 @@ class Registry:
                 settings.circuit_failures, settings.circuit_window_ms, settings.circuit_open_ms
             )
         return seller
+
+    def _of_a_sibling(self, provider_id: str, offering: str) -> Samples | None:
+        """A copy of what was measured of the provider's ask of the same offering that is known best."""
+        siblings = [seller.samples for seller in self.sellers_of(provider_id) if seller.offering == offering]
+        best = max(siblings, key=len, default=None)
+        return deepcopy(best) if best else None
 
     def _review_provider(self, provider_id: str, now_ms: int) -> list[Change]:
         return [change for seller in self.sellers_of(provider_id) for change in self._review(seller, now_ms)]

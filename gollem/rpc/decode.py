@@ -155,6 +155,7 @@ def usage(message: provider_pb2.SettleRequest) -> tuple[Usage, Outcome]:
 def measurement(message: market_pb2.ReportRequest) -> tuple[ClientOutcome, Measurement]:
     """What a client reports. Raises InvalidField."""
     outcome = _enum(_CLIENT_OUTCOMES, message.outcome, "outcome")
+    _optional(message, "completion_tokens", _up_to(2**31 - 1))
     latency_us = None
     if message.HasField("ttft_ms"):
         if not 0 <= message.ttft_ms <= 3_600_000:

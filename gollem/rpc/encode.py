@@ -16,18 +16,14 @@ _CIRCUITS = {
 
 def offer(value: Offer, catalogue: Catalogue) -> market_pb2.Offer:
     ask = value.ask
-    micro = catalogue.resolve(ask.model).multiplier_micro
-    centi = catalogue.gpu(ask.gpu_type)
+    multipliers = catalogue.resolve(ask.model).multiplier_micro, catalogue.gpu(ask.gpu_type)
     return market_pb2.Offer(
         provider_id=ask.provider_id,
         ask_id=ask.ask_id,
         model=ask.model,
         gpu_type=ask.gpu_type,
         endpoint=ask.endpoint,
-        price=units.format_fixed(ask.price_ticks),
-        completion_price=units.format_fixed(ask.completion_price_ticks),
-        prompt_usd_per_mtok=units.usd_per_mtok(ask.price_ticks, micro, centi),
-        completion_usd_per_mtok=units.usd_per_mtok(ask.completion_price_ticks, micro, centi),
+        **_prices(ask.price_ticks, ask.completion_price_ticks, *multipliers),
         max_cost=units.format_fixed(value.cost_atoms),
         latency_ms=value.latency_us / 1_000,
         throughput_tps=units.tokens_per_second(value.tpot_ns),
@@ -37,22 +33,28 @@ def offer(value: Offer, catalogue: Catalogue) -> market_pb2.Offer:
 
 def agreed_offer(terms: Terms, held_atoms: int) -> market_pb2.Offer:
     """The winner as it was at the match."""
-    micro, centi = terms.model_micro, terms.gpu_centi
     return market_pb2.Offer(
         provider_id=terms.provider_id,
         ask_id=terms.ask_id,
         model=terms.model,
         gpu_type=terms.gpu_type,
         endpoint=terms.endpoint,
-        price=units.format_fixed(terms.price_ticks),
-        completion_price=units.format_fixed(terms.completion_price_ticks),
-        prompt_usd_per_mtok=units.usd_per_mtok(terms.price_ticks, micro, centi),
-        completion_usd_per_mtok=units.usd_per_mtok(terms.completion_price_ticks, micro, centi),
+        **_prices(terms.price_ticks, terms.completion_price_ticks, terms.model_micro, terms.gpu_centi),
         max_cost=units.format_fixed(held_atoms),
         latency_ms=terms.latency_us / 1_000,
         throughput_tps=units.tokens_per_second(terms.tpot_ns),
         measured=terms.measured,
     )
+
+
+def _prices(price_ticks: int, completion_price_ticks: int, model_micro: int, gpu_centi: int) -> dict[str, str]:
+    """The four price fields of an offer."""
+    return {
+        "price": units.format_fixed(price_ticks),
+        "completion_price": units.format_fixed(completion_price_ticks),
+        "prompt_usd_per_mtok": units.usd_per_mtok(price_ticks, model_micro, gpu_centi),
+        "completion_usd_per_mtok": units.usd_per_mtok(completion_price_ticks, model_micro, gpu_centi),
+    }
 
 
 def matched(value: Matched, grant: str, catalogue: Catalogue) -> market_pb2.MatchResponse:

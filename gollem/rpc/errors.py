@@ -31,6 +31,8 @@ _STATUSES: dict[type[errors.GollemError], Status] = {
     errors.OrderMismatch: Status.ALREADY_EXISTS,
     errors.KeyReused: Status.ALREADY_EXISTS,
     errors.OrderCancelled: Status.CANCELLED,
+    errors.PromptTooLong: Status.INVALID_ARGUMENT,
+    errors.GrantSpent: Status.FAILED_PRECONDITION,
     errors.NotImplementedYet: Status.UNIMPLEMENTED,
 }
 

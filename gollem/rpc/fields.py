@@ -10,7 +10,9 @@ from gollem.market import MAX_LATENCY_US, MAX_PRICE_TICKS
 _ACCOUNT = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _ORDER = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
 _ASK = re.compile(r"[A-Za-z0-9._:/-]{1,64}", re.ASCII)
-_HOST_PORT = re.compile(r"(?:https://)?(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII)
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST = rf"(?=[^:]{{1,253}}(?::|$)){_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]{{2,45}}\]"
+_HOST_PORT = re.compile(rf"(?:https://)?(?:{_HOST})(?::[0-9]{{1,5}})?", re.ASCII)
 MAX_TPS = 1_000_000.0
 
 

@@ -11,6 +11,7 @@ from typing import Self
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from gollem.errors import InvariantBroken
 from gollem.exchange import Matched
 from gollem.rpc.pb import inference_pb2
 
@@ -23,11 +24,15 @@ class GrantSigner:
 
     @classmethod
     def open(cls, file: Path) -> Self:
-        """The key in `file`, made on first use with mode 0600."""
+        """The key in `file`, made on first use with mode 0600. Raises InvariantBroken if it is damaged."""
         if not file.exists():
             _write_key(file, Ed25519PrivateKey.generate())
-        key = Ed25519PrivateKey.from_private_bytes(file.read_bytes())
-        return cls(key)
+        try:
+            return cls(Ed25519PrivateKey.from_private_bytes(file.read_bytes()))
+        except ValueError as error:
+            raise InvariantBroken(
+                f"{file} is no signing key: restore a backup, or remove it to make another"
+            ) from error
 
     @property
     def public_key(self) -> bytes:

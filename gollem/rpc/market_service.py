@@ -1,6 +1,9 @@
 """MarketService: what consumers call."""
 
 import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from gollem import units
@@ -20,6 +23,7 @@ from gollem.rpc.unary import answer
 # Bids of one MatchStream that may be under way at once; more wait their turn.
 _STREAM_BIDS = 256
 _MAX_WATCHERS = 1_000
+_MAX_WATCHERS_PER_ACCOUNT = 16
 _DEFAULT_WATCH_MS = 1_000
 
 _CANCEL_STATES = {
@@ -53,7 +57,7 @@ class MarketService(MarketServiceBase):
         self._signer = signer
         self._middleware = middleware
         self._clock = clock
-        self._watchers = 0
+        self._watchers: Counter[str] = Counter()
 
     async def Match(self, stream: Any) -> None:
         await answer(stream, self._match)
@@ -71,9 +75,9 @@ class MarketService(MarketServiceBase):
         await answer(stream, self._order_book)
 
     async def Generate(self, stream: Any) -> None:
-        request = await stream.recv_message()
+        request, user = await stream.recv_message(), context.consumer()
         decode.with_headers(request.bid, stream.metadata)
-        async for event in self._relay.generate(context.consumer(), request):
+        async for event in self._relay.generate(user, request):
             await stream.send_message(event)
 
     async def MatchStream(self, stream: Any) -> None:
@@ -108,13 +112,25 @@ class MarketService(MarketServiceBase):
         interval_ms = _DEFAULT_WATCH_MS
         if request.HasField("interval_ms"):
             interval_ms = fields.whole(request.interval_ms, "interval_ms", 100, 60_000)
-        if self._watchers >= _MAX_WATCHERS:
-            raise TooManyStreams(f"{_MAX_WATCHERS} are watching already", limit=_MAX_WATCHERS)
-        self._watchers += 1
-        try:
+        with self._watching(context.caller().account):
             await self._watch(stream, request.model, interval_ms)
+
+    @contextmanager
+    def _watching(self, account: str) -> Iterator[None]:
+        """One more watcher. Raises TooManyStreams."""
+        if self._watchers[account] >= _MAX_WATCHERS_PER_ACCOUNT:
+            raise TooManyStreams(
+                f"this account watches {_MAX_WATCHERS_PER_ACCOUNT} times already", limit=_MAX_WATCHERS_PER_ACCOUNT
+            )
+        if self._watchers.total() >= _MAX_WATCHERS:
+            raise TooManyStreams(f"{_MAX_WATCHERS} are watching already", limit=_MAX_WATCHERS)
+        self._watchers[account] += 1
+        try:
+            yield
         finally:
-            self._watchers -= 1
+            self._watchers[account] -= 1
+            if not self._watchers[account]:
+                del self._watchers[account]
 
     async def _watch(self, stream: Any, model: str, interval_ms: int) -> None:
         last = None
@@ -129,7 +145,7 @@ class MarketService(MarketServiceBase):
     async def _outcome(self, request: market_pb2.MatchRequest) -> market_pb2.MatchStreamResponse:
         """What a unary Match would answer, errors included."""
         try:
-            self._middleware.spend()
+            await self._middleware.admit()
             return market_pb2.MatchStreamResponse(order_id=request.order_id, match=await self._match(request))
         except Exception as error:
             return market_pb2.MatchStreamResponse(order_id=request.order_id, refusal=_refusal(public(error)))
@@ -163,9 +179,9 @@ class MarketService(MarketServiceBase):
         )
 
     async def _report(self, request: market_pb2.ReportRequest) -> market_pb2.ReportResponse:
+        user = context.consumer()
         outcome, measurement = decode.measurement(request)
-        order_id = fields.order_id(request.order_id)
-        receipt = await self._reports.report(context.consumer(), order_id, outcome, measurement)
+        receipt = await self._reports.report(user, fields.order_id(request.order_id), outcome, measurement)
         return market_pb2.ReportResponse(receipt=encode.receipt(receipt) if receipt else None)
 
     async def _order_book(self, request: market_pb2.GetOrderBookRequest) -> market_pb2.OrderBook:

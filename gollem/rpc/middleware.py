@@ -3,20 +3,28 @@
 import asyncio
 from typing import Any
 
+from grpclib.const import Status
 from grpclib.events import RecvRequest
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 
 from gollem.errors import RateLimited, ShuttingDown, Unauthenticated
 from gollem.identity import Authenticator, RateLimiter
 from gollem.rpc import context
-from gollem.rpc.errors import to_grpc
+from gollem.rpc.errors import DOMAIN, to_grpc
+from grpclib_guard import fault
 
 Call = Any  # grpclib's type of a handler cannot be written down
 
 # Health and reflection need no key.
 _OPEN = "/grpc."
 # Streams that never end by themselves: they must not hold up a server that stops.
-_ENDLESS = frozenset({"/gollem.v1.ProviderService/Telemetry", "/gollem.v1.MarketService/WatchOrderBook"})
+_ENDLESS = frozenset(
+    {
+        "/gollem.v1.ProviderService/Telemetry",
+        "/gollem.v1.MarketService/WatchOrderBook",
+        "/gollem.v1.MarketService/MatchStream",
+    }
+)
 
 
 class Middleware:
@@ -36,8 +44,13 @@ class Middleware:
         """Refuse every call from now on, and end the streams that would not end."""
         self._draining.set()
 
-    def spend(self) -> None:
-        """One message of a stream counts like a call. Raises RateLimited."""
+    async def admit(self) -> None:
+        """One message of a stream, which counts like a call: a key revoked meanwhile is good for no more of them.
+        Raises RateLimited, Unauthenticated."""
+        await self._authenticator.confirm(context.caller())
+        self._spend()
+
+    def _spend(self) -> None:
         account = context.caller().account
         wait_ms = self._limiter.spend(account)
         if wait_ms:
@@ -69,14 +82,23 @@ class Middleware:
                 if self._draining.is_set():
                     raise _stopping()
                 context.set_caller(await self._authenticator.authenticate(_key(authorization)))
-                self.spend()
+                self._spend()
                 await call(stream)
-            except (GRPCError, StreamTerminatedError, TimeoutError):
+            except GRPCError as error:
+                raise _with_reason(error) from error
+            except (StreamTerminatedError, TimeoutError):
                 raise
             except Exception as error:
                 raise to_grpc(error) from error
 
         return guarded
+
+
+def _with_reason(error: GRPCError) -> GRPCError:
+    """The guard's refusal of a message that is missing or cannot be read, with a reason as all our errors have."""
+    if error.details or error.status is not Status.INVALID_ARGUMENT:
+        return error
+    return fault(error.status, "INVALID_MESSAGE", error.message or "", domain=DOMAIN)
 
 
 def _stopping() -> ShuttingDown:

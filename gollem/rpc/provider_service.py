@@ -68,7 +68,7 @@ class ProviderService(ProviderServiceBase):
         line = _TelemetryLine(stream, self._asks, self._links, self._config.max_asks_per_provider)
         try:
             async for request in stream:
-                self._middleware.spend()
+                await self._middleware.admit()
                 response = await self._report(request)
                 if response.known:
                     line.follow(request.provider_id, request.ask_id)

@@ -4,25 +4,36 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
-from grpclib.exceptions import GRPCError, StreamTerminatedError
+from google.protobuf.message import DecodeError
+from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 
 from gollem.clock import Clock
-from gollem.errors import InvalidField, ProviderFailed
+from gollem.errors import (
+    CallerError,
+    CapacityExhausted,
+    GrantSpent,
+    InvalidField,
+    NoFeasibleAsk,
+    PromptTooLong,
+    ProviderFailed,
+)
 from gollem.exchange import ClientOutcome, Matched, Measurement, Orders, Reports
 from gollem.market import Bid, Catalogue
-from gollem.rpc import decode, encode, fields
+from gollem.rpc import decode, encode, fields, prompts
 from gollem.rpc.endpoint import open_channel
 from gollem.rpc.grants import GrantSigner
 from gollem.rpc.pb import common_pb2, inference_pb2, market_pb2
 from gollem.rpc.pb.inference_grpc import InferenceServiceStub
+from grpclib_guard import fault_info
 
 _ATTEMPTS = 3
+_MAX_ORDER_ID = 62
 _FIRST_CHUNK_S = 60.0
 _IDLE_S = 60.0
 _LONGEST_S = 1_800.0
-_MAX_MESSAGES = 1_024
-_MAX_CONTENT_BYTES = 2 << 20
 _RECEIPT_TRIES = 10
+# A provider's reasons for not serving a grant that it takes to be good.
+_SPENT = frozenset({"GRANT_USED", "GRANT_EXPIRED", "ORDER_CANCELLED"})
 _RECEIPT_WAIT_S = 0.1
 
 
@@ -68,21 +79,33 @@ class Relay:
         """The match, the chunks, the receipt. Raises what Match raises, and ProviderFailed."""
         bid = self._bid(request)
         order_id = fields.order_id(request.order_id)
-        fields.whole(len(request.order_id), "order_id length", 1, 62)
-        failed: list[str] = []
+        if len(order_id) > _MAX_ORDER_ID:
+            raise InvalidField("order_id", f"must be at most {_MAX_ORDER_ID} characters: the next tries append to it")
+        failed: list[ProviderFailed] = []
         for attempt in range(1, _ATTEMPTS + 1):
             name = order_id if attempt == 1 else f"{order_id}.{attempt}"
-            matched = await self._orders.match(user, name, _without(bid, failed), alternates=0)
+            matched = await self._match(user, name, bid, failed)
             watch = _Watch(self._clock.monotonic_ms())
             try:
                 async for event in self._stream(user, matched, request, watch):
                     yield event
                 return
-            except ProviderFailed:
-                if watch.chunks or attempt == _ATTEMPTS:
+            except ProviderFailed as failure:
+                # An order matched before may have been generated then, under another id too: never pay for it twice.
+                if watch.chunks or matched.replayed or attempt == _ATTEMPTS:
                     raise
                 # Before the first chunk nothing was delivered: the next best of the front may try.
-                failed.append(matched.terms.provider_id)
+                failed.append(failure)
+
+    async def _match(self, user: str, order_id: str, bid: Bid, failed: list[ProviderFailed]) -> Matched:
+        """The best provider but for those that failed. With none left, or no room to exclude another, the last failure
+        is what the caller hears."""
+        try:
+            return await self._orders.match(user, order_id, _without(bid, failed), alternates=0)
+        except (NoFeasibleAsk, CapacityExhausted, InvalidField):
+            if failed:
+                raise failed[-1] from None
+            raise
 
     async def _stream(
         self, user: str, matched: Matched, request: market_pb2.MarketGenerateRequest, watch: _Watch
@@ -110,6 +133,9 @@ class Relay:
                 )
         except ProviderFailed:
             await self._failed(user, matched, midstream=watch.chunks > 0)
+            raise
+        except PromptTooLong:
+            await self._orders.cancel(user, matched.order_id)
             raise
         await self._reports.report(user, matched.order_id, ClientOutcome.COMPLETED, watch.measurement(usage))
         if (receipt := await self._receipt(user, matched.order_id)) is not None:
@@ -139,8 +165,10 @@ class Relay:
                         return
                     yield reply.chunk
                     wait_s = _IDLE_S
-        except (GRPCError, StreamTerminatedError, OSError, TimeoutError) as error:
-            what = error.message if isinstance(error, GRPCError) else type(error).__name__
+        except GRPCError as error:
+            raise _refusal(error, matched) from error
+        except (StreamTerminatedError, ProtocolError, DecodeError, OSError, TimeoutError) as error:
+            what = type(error).__name__
             raise ProviderFailed(f"provider {provider_id} failed: {what}", provider_id=provider_id) from error
 
     async def _failed(self, user: str, matched: Matched, midstream: bool) -> None:
@@ -163,15 +191,26 @@ class Relay:
         return market_pb2.MarketGenerateResponse(match=encode.matched(matched, "", self._catalogue))
 
     def _bid(self, request: market_pb2.MarketGenerateRequest) -> Bid:
-        fields.count(len(request.messages), "messages", _MAX_MESSAGES, least=1)
-        size = sum(len(message.content.encode()) for message in request.messages)
-        if size > _MAX_CONTENT_BYTES:
-            raise InvalidField("messages", f"must be at most {_MAX_CONTENT_BYTES} bytes together, not {size}")
+        size = prompts.check(request)
         if not request.bid.prompt_tokens:
             # A token is seldom less than two bytes; what is not used is not charged.
             request.bid.prompt_tokens = size // 2 + 16 * len(request.messages) + 16
         return decode.bid(request.bid, self._catalogue)
 
 
-def _without(bid: Bid, failed: list[str]) -> Bid:
-    return replace(bid, exclude_providers=(*bid.exclude_providers, *failed))
+def _refusal(error: GRPCError, matched: Matched) -> CallerError | ProviderFailed:
+    """What a provider's refusal means: the consumer's doing, which no other provider mends, or the provider's."""
+    reason, figures = fault_info(error)
+    provider_id = matched.terms.provider_id
+    if reason == "PROMPT_TOO_LONG":
+        allowed = matched.terms.prompt_tokens
+        message = f"the prompt has more tokens than the {allowed} of bid.prompt_tokens"
+        return PromptTooLong(message, prompt_tokens=figures.get("prompt_tokens"), allowed=allowed)
+    if reason in _SPENT:
+        message = f"order {matched.order_id} was generated, cancelled or left too long before: use a new order_id"
+        return GrantSpent(message, order_id=matched.order_id)
+    return ProviderFailed(f"provider {provider_id} failed: {error.message}", provider_id=provider_id)
+
+
+def _without(bid: Bid, failed: list[ProviderFailed]) -> Bid:
+    return replace(bid, exclude_providers=(*bid.exclude_providers, *(each.figures["provider_id"] for each in failed)))

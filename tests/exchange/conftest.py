@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from gollem.config import ExchangeConfig, MarketConfig, ProvidersConfig
-from gollem.exchange import Accounts, AgentLinks, Asks, Floor, Orders, Reports, Settlement, WaitingRoom
+from gollem.exchange import Accounts, AgentLinks, Asks, Commits, Floor, Orders, Reports, Settlement, WaitingRoom
 from gollem.exchange.asks import Status
 from gollem.ledger import Ledger, open_ledger
 from gollem.market import Ask, Bid, Catalogue, MemoryBook
@@ -78,8 +78,9 @@ async def bench() -> Bench:
     registry = Registry(PROVIDERS)
     floor = Floor(MemoryBook(catalogue), registry, clock)
     links = AgentLinks(registry, clock)
-    waiting = WaitingRoom(floor, clock, limit=8)
-    settlement = Settlement(floor, ledger, links, clock)
+    waiting = WaitingRoom(floor, limit=8, limit_per_user=6)
+    commits = Commits()
+    settlement = Settlement(floor, ledger, links, commits, clock)
     return Bench(
         clock=clock,
         ledger=ledger,
@@ -87,8 +88,10 @@ async def bench() -> Bench:
         links=links,
         waiting=waiting,
         settlement=settlement,
-        orders=Orders(floor, ledger, catalogue, settlement, links, waiting, clock, MarketConfig(fee_bps=500), EXCHANGE),
+        orders=Orders(
+            floor, ledger, catalogue, settlement, links, waiting, commits, clock, MarketConfig(fee_bps=500), EXCHANGE
+        ),
         asks=Asks(floor, registry, links, settlement, PROVIDERS),
-        reports=Reports(floor, ledger, settlement),
+        reports=Reports(floor, ledger, settlement, links, clock, PROVIDERS),
         accounts=Accounts(ledger, clock),
     )

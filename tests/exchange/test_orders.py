@@ -159,12 +159,14 @@ async def test_resting_bids_are_served_by_price_then_age(bench: Bench) -> None:
 
 
 async def test_a_resting_bid_ends_with_its_time(bench: Bench) -> None:
+    await bench.fund()
     with pytest.raises(NoFeasibleAsk):
         await bench.orders.match("alice", "o1", BID, good_for_ms=20)
     assert len(bench.waiting) == 0
 
 
 async def test_a_resting_bid_can_be_cancelled_by_its_owner_only(bench: Bench) -> None:
+    await bench.fund()
     task = asyncio.create_task(bench.orders.match("alice", "o1", BID, good_for_ms=60_000))
     await until(lambda: len(bench.waiting))
     with pytest.raises(UnknownOrder):
@@ -175,24 +177,68 @@ async def test_a_resting_bid_can_be_cancelled_by_its_owner_only(bench: Bench) ->
 
 
 async def test_a_waiter_who_leaves_as_the_match_comes_gives_it_back(bench: Bench) -> None:
-    await bench.fund()
-    task = asyncio.create_task(bench.orders.match("alice", "o1", BID, good_for_ms=60_000))
+    task = asyncio.create_task(bench.waiting.wait("alice", "o1", BID, 60_000, alternates=0))
     await until(lambda: len(bench.waiting))
     waiter = bench.waiting._waiters["o1"]
     bench.sell()
-    await until(waiter.future.done)
+    bench.waiting._try("o1")
+    assert waiter.future.done()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert bench.floor.depth("gpt-4").free_slots == 4
-    assert await bench.held() == 0
+    assert len(bench.waiting) == 0
+
+
+async def test_without_credits_no_bid_rests(bench: Bench) -> None:
+    with pytest.raises(InsufficientCredits):
+        await bench.orders.match("alice", "o1", BID, good_for_ms=60_000)
+
+
+async def test_the_same_order_while_it_is_under_way_shares_its_outcome(bench: Bench) -> None:
+    """One slot: whoever did not join would be told that there is no room."""
+    bench.sell(capacity_slots=1)
+    await bench.fund()
+    answers = await asyncio.gather(*(bench.orders.match("alice", "o1", BID) for _ in range(8)))
+    assert [answer.replayed for answer in answers] == [False] + 7 * [True]
+    with pytest.raises(OrderMismatch):
+        await asyncio.gather(
+            bench.orders.match("alice", "o2", BID), bench.orders.match("alice", "o2", replace(BID, max_tokens=9))
+        )
+
+
+async def test_a_resting_order_sent_again_rests_once_and_outlives_either_caller(bench: Bench) -> None:
+    await bench.fund()
+    callers = [asyncio.create_task(bench.orders.match("alice", "o1", BID, good_for_ms=60_000)) for _ in range(3)]
+    await until(lambda: len(bench.waiting) == 1)
+    callers[0].cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await callers[0]
+    assert len(bench.waiting) == 1
+    bench.sell()
+    assert {(await caller).terms.provider_id for caller in callers[1:]} == {"p1"}
+
+
+async def test_a_cancel_waits_for_the_match_under_way(bench: Bench) -> None:
+    bench.sell()
+    await bench.fund()
+    matching = asyncio.create_task(bench.orders.match("alice", "o1", BID))
+    await asyncio.sleep(0)
+    assert (await bench.orders.cancel("alice", "o1")).state is CancelState.PENDING
+    assert (await matching).held_atoms == HELD
 
 
 async def test_resting_bids_are_bounded(bench: Bench) -> None:
-    tasks = [asyncio.create_task(bench.orders.match("alice", f"o{n}", BID, good_for_ms=60_000)) for n in range(8)]
-    await until(lambda: len(bench.waiting) == 8)
-    with pytest.raises(TooManyStreams):
+    await bench.fund()
+    await bench.fund("bob")
+    tasks = [asyncio.create_task(bench.orders.match("alice", f"o{n}", BID, good_for_ms=60_000)) for n in range(6)]
+    await until(lambda: len(bench.waiting) == 6)
+    with pytest.raises(TooManyStreams, match="6 of your bids"):
         await bench.orders.match("alice", "o9", BID, good_for_ms=60_000)
+    tasks += [asyncio.create_task(bench.orders.match("bob", f"b{n}", BID, good_for_ms=60_000)) for n in range(2)]
+    await until(lambda: len(bench.waiting) == 8)
+    with pytest.raises(TooManyStreams, match="8 bids"):
+        await bench.orders.match("bob", "b9", BID, good_for_ms=60_000)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -109,6 +109,40 @@ async def test_a_silent_provider_cannot_keep_a_hold_from_being_cancelled(matched
     assert (await matched.orders.cancel("alice", "o1")).state is CancelState.CANCELLED
 
 
+async def test_a_started_order_is_never_voided_by_a_cancel(matched: Bench) -> None:
+    await matched.hears(started=["o1"])
+    matched.clock.advance_ms(100_000)
+    matched.floor.tick()
+    assert (await matched.orders.cancel("alice", "o1")).state is CancelState.PENDING
+    assert await matched.held() == HELD
+
+
+async def test_an_agent_that_comes_back_hears_of_what_was_voided_meanwhile(matched: Bench) -> None:
+    matched.clock.advance_ms(10_000)
+    await matched.orders.cancel("alice", "o1")
+    assert matched.links.cancelled_orders("p1/a") == ["o1"]
+    await matched.hears(refused=["o1"])
+    assert matched.links.cancelled_orders("p1/a") == []
+
+
+@pytest.mark.parametrize("ending", ["settle", "void"])
+async def test_a_caller_who_leaves_while_an_order_ends_leaves_no_claim(matched: Bench, ending: str) -> None:
+    hold = await matched.ledger.find_hold("o1")
+    assert hold is not None
+    work = {
+        "settle": lambda: matched.settlement.settle("p1", "o1", Usage(1, 1), Outcome.COMPLETED),
+        "void": lambda: matched.settlement.void(hold, "test"),
+    }[ending]()
+    task = asyncio.create_task(work)
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await until(lambda: matched.floor.claims() == 0)
+    assert matched.floor.depth("gpt-4").free_slots == 4
+    assert await matched.held() == 0
+
+
 async def test_nobody_cancels_or_refuses_for_others(matched: Bench) -> None:
     with pytest.raises(UnknownOrder):
         await matched.orders.cancel("bob", "o1")

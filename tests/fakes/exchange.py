@@ -210,7 +210,7 @@ class _Provider(ProviderServiceBase):
                 model=request.model,
                 grant_public_key=self._state.signer.public_key,
                 telemetry_interval_ms=20,
-                withdraw_after_ms=1_000,
+                withdraw_after_ms=4_000,
                 fee_bps=500,
                 context_tokens=2_048,
             )

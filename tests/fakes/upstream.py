@@ -25,31 +25,48 @@ class FakeUpstream:
         # "llama.cpp", "vllm" or "": which methods there are for counting tokens.
         self.kind = "llama.cpp"
         self.prompt_tokens = 7
-        # Answers 503 to everything, as llama.cpp does while it loads the model.
+        # Answers 503 to everything but /models, as llama.cpp does while it loads the model.
         self.loading = False
         # Before the first byte.
         self.hold: asyncio.Event | None = None
+        # What /models lists.
+        self.models = ["m"]
         self.bodies: list[dict[str, Any]] = []
         self.asked = asyncio.Event()
+        self.looked = asyncio.Event()
         self.left = asyncio.Event()
         self.proceed = asyncio.Event()
         self._runner: web.AppRunner | None = None
-        self.url = ""
+        self._port = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}/v1"
 
     async def start(self) -> None:
+        """Listen; after a stop, on the same port again."""
         app = web.Application()
         app.router.add_post("/v1/chat/completions", self._complete)
+        app.router.add_get("/v1/models", self._list)
+        app.router.add_get("/health", self._health)
         app.router.add_post("/apply-template", self._template)
         app.router.add_post("/tokenize", self._tokenize)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True)
         await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/v1"
+        self._port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
+
+    async def _list(self, request: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": [{"id": model} for model in self.models]})
+
+    async def _health(self, request: web.Request) -> web.Response:
+        self.looked.set()
+        return web.Response(status=(503 if self.loading else 200) if self.kind else 404)
 
     async def _template(self, request: web.Request) -> web.Response:
         if self.loading:

@@ -9,6 +9,7 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "clients" / "grpcurl.md"
 ADDRESS = "127.0.0.1:50051"
 
 _BLOCK = re.compile(r"^```sh(?: (?P<mark>\w+))?\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL)
+_KEY_LINE = re.compile(r"^ {4}export \w+=.*$", re.MULTILINE)
 _COMMAND_START = re.compile(r"^(?=grpcurl )", re.MULTILINE)
 
 
@@ -18,6 +19,11 @@ class Command:
 
     text: str
     mark: str
+
+
+def key_commands() -> list[str]:
+    """The lines that make the keys and put them into the environment."""
+    return [line.strip() for line in _KEY_LINE.findall(DOCUMENT.read_text())]
 
 
 def commands(address: str) -> Iterator[Command]:

@@ -11,8 +11,11 @@ PROTO = REPOSITORY / "proto"
 GRPC_JS = Path(__file__).parent / "grpc_js"
 
 _CACHE = REPOSITORY / ".cache" / "interop"
-_GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl"
-_GRPCURL_VERSION = "v1.9.3"
+_GRPCURL_MODULE = "github.com/fullstorydev/grpcurl/cmd/grpcurl"
+# The newest that the Go of Debian 12 (1.19) builds; newer Go builds it as well.
+_GRPCURL_VERSION = "v1.8.9"
+# What `go install` installs.
+GRPCURL = f"{_GRPCURL_MODULE}@{_GRPCURL_VERSION}"
 # The first build of grpcurl compiles all of grpc-go.
 _INSTALL_TIMEOUT_S = 600
 
@@ -27,7 +30,7 @@ def grpcurl() -> Path:
     program = folder / "grpcurl"
     if not program.exists():
         go = _find("go", "to install grpcurl: see https://go.dev/dl")
-        _run([go, "install", f"{_GRPCURL}@{_GRPCURL_VERSION}"], _CACHE, {"GOBIN": str(folder)})
+        _run([go, "install", GRPCURL], _CACHE, {"GOBIN": str(folder)})
     return program
 
 

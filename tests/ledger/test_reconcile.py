@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
@@ -79,7 +80,7 @@ async def test_defect_is_named_by_the_checks_that_look_for_it(tmp_path: Path, na
 
 
 @pytest.fixture(params=list(BACKENDS))
-async def ledger(request: pytest.FixtureRequest, tmp_path: Path):
+async def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Ledger]:
     if request.param == "dynamodb":
         request.getfixturevalue("dynamodb_endpoint")
     opened = await BACKENDS[request.param](tmp_path)
@@ -94,7 +95,8 @@ async def test_sound_books_write_their_results_and_nothing_else(ledger: Ledger) 
 
     assert [(result.check, result.ok) for result in results] == [(check, True) for check in (R1, R2, R3, R4, R9)]
     written = await ledger.find_record(records.RECONCILIATION, "20270115:R3")
-    assert written and (written.state, written.number("findings")) == ("OK", 0)
+    assert written
+    assert (written.state, written.number("findings")) == ("OK", 0)
     assert await ledger.records(records.ALERT, "OPEN") == []
     assert await ledger.find_record(records.BREAKER, records.PAYOUTS) is None
 
@@ -117,13 +119,15 @@ async def test_overdue_hold_alerts_once_a_break_and_halts_payouts(ledger: Ledger
     assert provider
     with pytest.raises(WrongState):
         await ledger.post(rules.payout_initiated("po-1", provider, 10**9, NOW_MS))
-    assert (await ledger.post(opening(hold_of("order-2", 1)))).applied
+    assert (await ledger.post(opening(hold_of("order-2", 1, expires_at_ms=NOW_MS + DAY_MS)))).applied
 
     breaker = await ledger.find_record(records.BREAKER, records.PAYOUTS)
-    assert breaker and breaker.state == "HALTED"
+    assert breaker
+    assert breaker.state == "HALTED"
     await ledger.post(rules.payouts_resumed(breaker, "carol", NOW_MS))
     resumed = await ledger.find_record(records.BREAKER, records.PAYOUTS)
-    assert resumed and resumed.state == "RUNNING"
+    assert resumed
+    assert resumed.state == "RUNNING"
     # The hold's break is over when it is swept; the next break is another alert.
     await ledger.post(rules.expire(hold_of("order-1", CREDIT), clock.now_ms()))
     assert all(result.ok for result in await watch.run_quick())
@@ -138,7 +142,9 @@ async def test_seals_are_chained_day_by_day_and_copied(ledger: Ledger, tmp_path:
     clock.advance_ms(DAY_MS)
     second = await watch.seal()
 
-    assert first and second and again is None
+    assert first
+    assert second
+    assert again is None
     assert second.number("after") == first.number("until")
     assert (first.id, second.id) == ("20270115", "20270116")
     assert (await watch.look(frozenset({R9})))[0].findings == []
@@ -182,4 +188,5 @@ async def test_two_servers_write_their_results_at_once(ledger: Ledger) -> None:
         await asyncio.gather(*(watch.run_quick() for watch in watches))
 
     written = await ledger.find_record(records.RECONCILIATION, "20270115:R2")
-    assert written and written.number("version") == 5
+    assert written
+    assert written.number("version") == 5

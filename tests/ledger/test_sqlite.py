@@ -1,6 +1,7 @@
 """What only the files and the writer of a SQLite ledger can be asked. It keeps the contract: tests/contracts."""
 
 import asyncio
+import logging
 import os
 import sqlite3
 import stat
@@ -33,6 +34,14 @@ def write_raw(path: Path, *statements: str) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for statement in statements:
             connection.execute(statement)
+
+
+async def test_nothing_frightens_whoever_opens_a_sound_ledger(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        await (await open_ledger(f"sqlite://{path}")).close()
+    assert [record for record in caplog.records if record.levelno > logging.INFO] == []
+    assert len(caplog.records) <= 1
+    assert all(str(path) in record.message for record in caplog.records)
 
 
 # --- the files --------------------------------------------------------------------------------------------------------

@@ -50,16 +50,22 @@ def options(exchange: FakeExchange, upstream: FakeUpstream, tmp_path: Path) -> O
     )
 
 
-def make_agent(options: Options) -> Agent:
-    """Impatient, so that a test of a time-out is quick."""
+def make_agent(options: Options, idle_ms: int = 400) -> Agent:
+    """Impatient, so that a test of a time-out is quick; `idle_ms` is how long the model may say nothing."""
     timeouts = Timeouts(connect_ms=500, call_ms=500)
-    upstream_timeouts = UpstreamTimeouts(connect_ms=500, first_byte_ms=400, idle_ms=400, count_ms=400)
+    upstream_timeouts = UpstreamTimeouts(connect_ms=500, first_byte_ms=400, idle_ms=idle_ms, count_ms=400, watch_ms=20)
     return Agent(options, timeouts=timeouts, upstream_timeouts=upstream_timeouts, limits=Limits(stall_timeout_ms=400))
 
 
 @pytest.fixture
-async def agent(options: Options) -> AsyncIterator[Agent]:
-    agent = make_agent(options)
+def idle_ms() -> int:
+    """For the agent; a test whose generations have to last overrides it."""
+    return 400
+
+
+@pytest.fixture
+async def agent(options: Options, idle_ms: int) -> AsyncIterator[Agent]:
+    agent = make_agent(options, idle_ms)
     running = asyncio.ensure_future(agent.run())
     async with asyncio.timeout(5):
         await agent.ready.wait()

@@ -109,32 +109,103 @@ async def test_one_order_that_is_never_settled_does_not_hold_up_the_others(
     assert exchange.calls["Settle"] == 2  # the closed one was given up
 
 
-async def test_serves_on_while_the_exchange_is_away(
-    exchange: FakeExchange, agent: Agent, consumer: InferenceServiceStub
+@pytest.mark.parametrize("idle_ms", [5_000])
+async def test_cut_off_it_begins_nothing_and_finishes_what_runs(
+    exchange: FakeExchange, upstream: FakeUpstream, consumer: InferenceServiceStub
 ) -> None:
-    await exchange.stop()
-    assert len(await ask(consumer, exchange.signer.grant())) == 4
-    await exchange.start()
-    assert await settled(exchange) == (7, 3, "COMPLETED")
+    upstream.script = ["Hel", HANG, "lo"]
+    generating = asyncio.ensure_future(ask(consumer, exchange.signer.grant()))
+    async with asyncio.timeout(5):
+        await exchange.until(lambda: ("order-1", "STARTED") in exchange.events)
+        await exchange.stop()
+        await _until_refused(exchange, consumer, "NOT_SERVING")  # once half of withdraw_after_ms has passed
+        upstream.proceed.set()
+        assert [chunk.text for chunk in await generating] == ["Hel", "lo", ""]
+        await exchange.start()
+        await _until_refused(exchange, consumer, "PROMPT_TOO_LONG")
+    assert (await settled(exchange))[2] == "COMPLETED"
 
 
+async def _until_refused(exchange: FakeExchange, consumer: InferenceServiceStub, reason: str) -> None:
+    """Asks with a grant too short for the prompt, which is not used up, until it is refused for `reason`."""
+    while (told := await refusal(consumer, exchange.signer.grant(max_prompt_tokens=1)))[0] != reason:
+        assert told[0] in ("PROMPT_TOO_LONG", "NOT_SERVING")
+
+
+@pytest.mark.parametrize("idle_ms", [5_000])
+async def test_an_exchange_that_restarts_hears_first_of_all_what_has_begun(
+    exchange: FakeExchange, upstream: FakeUpstream, consumer: InferenceServiceStub
+) -> None:
+    """One order runs and one has ended and is not settled: an exchange that did not know would give the money back."""
+    exchange.unsettling = True
+    await ask(consumer, exchange.signer.grant(order_id="ended"))
+    upstream.script = ["Hel", HANG, "lo"]
+    generating = asyncio.ensure_future(ask(consumer, exchange.signer.grant(order_id="runs")))
+    async with asyncio.timeout(5):
+        await exchange.until(lambda: {("runs", "STARTED"), ("ended", "STARTED")} <= set(exchange.events))
+        await exchange.stop()
+        exchange.asks.clear()
+        exchange.telemetry.clear()
+        await exchange.start()
+        await exchange.until(lambda: bool(exchange.telemetry))
+        assert {event.order_id for event in exchange.telemetry[0].events} == {"runs", "ended"}
+        exchange.asks.clear()  # forgotten without a fall: the same again after registering
+        registrations = exchange.registrations
+        await exchange.until(lambda: exchange.registrations > registrations)
+        exchange.telemetry.clear()
+        await exchange.until(lambda: bool(exchange.telemetry))
+        assert {event.order_id for event in exchange.telemetry[0].events} == {"runs", "ended"}
+        exchange.unsettling = False
+        upstream.proceed.set()
+        await generating
+    assert (await settled(exchange, "runs"))[2] == "COMPLETED"
+
+
+@pytest.mark.parametrize("idle_ms", [5_000])
 async def test_leaves_in_order(
     exchange: FakeExchange, upstream: FakeUpstream, agent: Agent, consumer: InferenceServiceStub
 ) -> None:
-    """Out of the book first; what runs may end and is settled; what comes now is refused."""
+    """No new order from the first moment; what runs may end and is settled; only then out of the book."""
     upstream.script = ["Hel", HANG, "lo"]
+    exchange.unsettling = True
+    generating = asyncio.ensure_future(ask(consumer, exchange.signer.grant()))
+    async with asyncio.timeout(5):
+        await upstream.asked.wait()
+        assert exchange.telemetry[-1].capacity_slots == 2
+        agent.stop()
+        await exchange.until(lambda: exchange.telemetry[-1].capacity_slots == 0)
+        assert (await refusal(consumer, exchange.signer.grant(order_id="late")))[0] == "NOT_SERVING"
+        upstream.proceed.set()
+        assert [chunk.text for chunk in await generating] == ["Hel", "lo", ""]
+        await exchange.until(lambda: exchange.calls["Settle"] > 1)
+        seen = len(exchange.telemetry)
+        await exchange.until(lambda: len(exchange.telemetry) > seen + 2)
+        assert exchange.deregistrations == 0
+        exchange.unsettling = False
+        await exchange.until(lambda: exchange.deregistrations == 1)
+    assert (await settled(exchange))[2] == "COMPLETED"
+    assert exchange.registrations == 1
+
+
+@pytest.mark.parametrize("idle_ms", [5_000])
+async def test_leaving_it_is_told_of_cancellations_even_by_an_exchange_that_restarts(
+    exchange: FakeExchange, upstream: FakeUpstream, agent: Agent, consumer: InferenceServiceStub
+) -> None:
+    upstream.script = ["Hel", HANG]
     generating = asyncio.ensure_future(ask(consumer, exchange.signer.grant()))
     async with asyncio.timeout(5):
         await upstream.asked.wait()
         agent.stop()
-        await exchange.until(lambda: exchange.deregistrations == 1)
-        assert (await refusal(consumer, exchange.signer.grant(order_id="late")))[0] == "NOT_SERVING"
-        seen = len(exchange.telemetry)
-        await exchange.until(lambda: len(exchange.telemetry) > seen + 2)  # cancellations still come through
-        upstream.proceed.set()
-        assert [chunk.text for chunk in await generating] == ["Hel", "lo", ""]
-    assert (await settled(exchange))[2] == "COMPLETED"
-    assert exchange.registrations == 1
+        await exchange.until(lambda: exchange.telemetry[-1].capacity_slots == 0)
+        await exchange.stop()
+        exchange.asks.clear()
+        exchange.cancelled_orders = ["order-1"]
+        exchange.events.clear()
+        await exchange.start()
+        assert (await generating)[-1].finish_reason == "cancelled"
+    assert (await settled(exchange))[2] == "CANCELLED"
+    assert ("order-1", "STARTED") in exchange.events
+    assert exchange.registrations == 1  # it does not come back into the book to leave it
 
 
 async def test_what_runs_too_long_is_stopped_and_settled(

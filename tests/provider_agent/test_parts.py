@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from provider_agent.backoff import Backoff
 from provider_agent.completions import BadEvent, parse_event
+from provider_agent.contact import Contact
 from provider_agent.events import OrderEvents
 from provider_agent.gpu import GpuReader
 from provider_agent.journal import Earning, Journal, State
@@ -91,10 +92,32 @@ def test_events_are_told_once_and_again_after_a_fall() -> None:
     events.started("c")
     assert len(events.take(2)) == 1
     events.acknowledged(1)
-    events.reconnected()
-    assert [event.order_id for event in events.take(3)] == ["c"]
+    events.reconnected(["d"])  # orders that have begun come first, whether or not they were told before
+    assert [event.order_id for event in events.take(3)] == ["d", "c"]
+    events.started("d")
     events.started("a")  # a new connection may ask anew
     assert [event.order_id for event in events.take(4)] == ["a"]
+
+
+def test_the_exchange_is_silent_since_the_last_report_that_it_answered_was_sent() -> None:
+    now_s = 0.0
+    contact = Contact(lambda: now_s)
+    now_s = 1.0
+    contact.sent(7)
+    now_s = 2.0
+    contact.sent(8)
+    now_s = 9.0
+    assert contact.silent_ms() == 9_000
+    contact.answered(0)  # a cancellation, which answers nothing
+    assert contact.silent_ms() == 9_000
+    contact.answered(8)
+    assert contact.silent_ms() == 8_000  # as if only 7 were answered: never later than the truth
+    contact.sent(9)
+    contact.lost()
+    now_s = 10.0
+    contact.sent(10)
+    contact.answered(10)
+    assert contact.silent_ms() == 0
 
 
 def test_a_report_has_at_most_256_events() -> None:
@@ -118,7 +141,9 @@ async def test_the_journal_lets_an_order_begin_once(tmp_path: Path) -> None:
     await journal.finish(earning)
     await journal.finish(Earning("a", Tokens(9, 9), Outcome.FAILED))  # the first word stands
     assert await journal.unsettled(9) == [earning]
+    assert await journal.begun(9) == ["a"]
     await journal.settled("a")
+    assert await journal.begun(9) == []
     assert await journal.unsettled(9) == []
     assert await journal.forget(100) == 0
     assert await journal.forget(101) == 2
@@ -201,3 +226,21 @@ def test_options_show_no_secret_and_say_where_consumers_come() -> None:
     assert Options(**common, listen="0.0.0.0:9", endpoint="gpu.example:9").endpoint_at(9) == "gpu.example:9"
     with pytest.raises(BadOption):
         Options(**common, listen="0.0.0.0:9")
+
+
+@pytest.mark.parametrize(
+    ("listen", "endpoint", "address", "told"),
+    [
+        ("", "", ("127.0.0.1", 0), None),
+        ("", "gpu.example:7000", ("0.0.0.0", 7_000), 7_000),
+        ("", "[2001:db8::7]:7000", ("::", 7_000), 7_000),
+        ("", "https://gpu.example:7443", ("127.0.0.1", 0), 7_443),
+        ("", "https://gpu.example", ("127.0.0.1", 0), None),
+        ("127.0.0.1:9", "gpu.example:7000", ("127.0.0.1", 9), 7_000),
+    ],
+)
+def test_it_listens_where_the_endpoint_says_unless_told_otherwise(
+    listen: str, endpoint: str, address: tuple[str, int], told: int | None
+) -> None:
+    options = Options("p1", "m", "1", 1, 1.0, "key", listen=listen, endpoint=endpoint)
+    assert (options.listen_address, options.told_port) == (address, told)

@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 import pytest
-from grpclib import GRPCError
+from grpclib import GRPCError, Status
 from grpclib.client import Channel
 from grpclib.config import Configuration
 
@@ -17,6 +17,7 @@ from provider_agent.pb.inference_pb2 import GenerateRequest
 from tests.fakes.exchange import FakeExchange
 from tests.fakes.grants import Signer
 from tests.fakes.upstream import DIE, END, HANG, FakeUpstream
+from tests.provider_agent.slow_reader import SlowReader
 
 MESSAGES = [ChatMessage(role="user", content="Say hello")]
 
@@ -80,6 +81,14 @@ async def test_grants_for_somebody_or_some_time_else_are_refused(
     exchange: FakeExchange, upstream: FakeUpstream, consumer: InferenceServiceStub, claims: dict[str, Any], reason: str
 ) -> None:
     assert (await refusal(consumer, exchange.signer.grant(**claims)))[0] == reason
+    assert upstream.bodies == []
+
+
+async def test_a_grant_that_comes_too_late_to_be_settled_is_refused(
+    exchange: FakeExchange, upstream: FakeUpstream, consumer: InferenceServiceStub
+) -> None:
+    soon_ms = time.time_ns() // 1_000_000 + 1_900
+    assert (await refusal(consumer, exchange.signer.grant(hold_expires_at_ms=soon_ms)))[0] == "GRANT_EXPIRED"
     assert upstream.bodies == []
 
 
@@ -282,6 +291,38 @@ async def test_a_consumer_who_does_not_read_is_given_up_and_pays_for_what_was_se
     assert 1 <= completion < 100
     async with asyncio.timeout(5):
         await upstream.left.wait()
+
+
+async def test_a_consumer_who_trickles_is_given_up_and_pays_for_what_was_handed_over(
+    exchange: FakeExchange, upstream: FakeUpstream, agent: Agent
+) -> None:
+    """Each byte that it takes would start the clock anew, were only silence measured."""
+    upstream.script = ["x" * 10_000] * 9
+    request = GenerateRequest(grant=exchange.signer.grant(), messages=MESSAGES)
+    reader = SlowReader(sip_bytes=60, pause_ms=50)
+    async with asyncio.timeout(5):
+        await reader.generate(agent.endpoint, request)
+    assert reader.grpc_status == str(Status.RESOURCE_EXHAUSTED.value)
+    assert 0 < len(reader.data) < 10_000
+    assert await settled(exchange) == (7, 1, "CANCELLED")
+
+
+async def test_a_generation_ends_and_is_settled_before_its_hold_expires(
+    exchange: FakeExchange, upstream: FakeUpstream, agent: Agent
+) -> None:
+    upstream.script = ["x" * 10] * 5_000
+    expires_at_ms = time.time_ns() // 1_000_000 + 2_300
+    grant = exchange.signer.grant(hold_expires_at_ms=expires_at_ms, max_completion_tokens=10_000)
+    reader = SlowReader(sip_bytes=60, pause_ms=20)  # quick enough for each chunk, too slow for all of them
+    reading = asyncio.ensure_future(reader.generate(agent.endpoint, GenerateRequest(grant=grant, messages=MESSAGES)))
+    prompt, completion, outcome = await settled(exchange)
+    assert time.time_ns() // 1_000_000 < expires_at_ms
+    assert (prompt, outcome) == (7, "CANCELLED")
+    async with asyncio.timeout(5):
+        await reading
+    texts = [chunk.text for chunk in reader.chunks() if not chunk.finish_reason]
+    assert set(texts) == {"x" * 10}  # nothing follows a chunk that was cut off half way
+    assert 1 < len(texts) <= completion < 5_000
 
 
 async def test_an_order_cancelled_at_the_exchange_is_stopped(

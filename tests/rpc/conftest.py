@@ -1,6 +1,7 @@
 """A whole exchange on a free port, under uvloop, with stubs to call it."""
 
-from collections.abc import AsyncIterator, Callable
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,11 +115,19 @@ def ledger_url() -> str:
 
 
 @pytest.fixture
-async def site(tmp_path: Path, ledger_url: str) -> AsyncIterator[Site]:
-    app = App(load(overrides=SETTINGS | {"storage.data": str(tmp_path / "data"), "storage.ledger": ledger_url}))
+def data() -> Iterator[Path]:
+    """A folder in memory, where there is one: these tests are not about disks."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+async def site(data: Path, ledger_url: str) -> AsyncIterator[Site]:
+    app = App(load(overrides=SETTINGS | {"storage.data": str(data), "storage.ledger": ledger_url}))
     await app.start()
     channel = Channel("127.0.0.1", app.port)
-    keys = await open_key_store(tmp_path / "data")
+    keys = await open_key_store(data)
     site = Site(app, channel, keys)
     await site.connect()
     yield site

@@ -1,7 +1,8 @@
 """A bid from keyword arguments: prices exact, names of policies in words, mistakes told before anything is sent."""
 
+import re
 from collections.abc import Iterable, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TypedDict
 
 from gollem_client.errors import invalid
@@ -11,6 +12,8 @@ Amount = str | Decimal | int
 
 _POLICIES = ("balanced", "price", "latency", "throughput")
 _PLACES = 8
+# The exchange's own rule for amounts.
+_DIGITS = re.compile(r"[0-9]{1,12}(\.[0-9]{1,8})?", re.ASCII)
 _MAX_TOKENS = 256
 
 
@@ -79,10 +82,9 @@ def decimal_text(amount: Amount | None, field: str) -> str:
         raise invalid(field, f'must not be a float, which is not exact; pass "{amount}" or a Decimal')
     if isinstance(amount, bool) or not isinstance(amount, str | Decimal | int):
         raise invalid(field, "must be a decimal string, a Decimal or an int")
-    try:
-        value = Decimal(amount)
-    except InvalidOperation:
-        raise invalid(field, 'must be a decimal such as "0.002"') from None
+    if isinstance(amount, str) and not _DIGITS.fullmatch(amount):
+        raise invalid(field, "must be a decimal such as 0.002: digits, at most 12 before and 8 after the point")
+    value = Decimal(amount)
     # The exponent is looked at before the number is written out: Decimal("1E+999999999") is short, its digits are not.
     if not value.is_finite() or value.is_signed() or value.adjusted() >= 12:
         raise invalid(field, "must be a decimal of 0 or more, with at most 12 digits before the point")

@@ -83,7 +83,8 @@ class Generation(ChunkStream):
         except (NoFeasibleAsk, InsufficientCredits) as error:
             if not self._attempts.failovers:
                 raise
-            raise self._given_up(f"no other provider after a failure: {error.message}") from error
+            failed = ", ".join(f"{provider_id} ({reason})" for provider_id, reason in self._attempts.tried)
+            raise self._given_up(f"failed: {failed}; and for another provider: {error.message}") from error
         except (OutcomeUnknown, asyncio.CancelledError):
             # It may have been matched all the same.
             self._later(self._cancel(self._attempts.order_id))

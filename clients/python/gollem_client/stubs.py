@@ -256,7 +256,11 @@ class Bid(betterproto.Message):
 @dataclass(eq=False, repr=False)
 class MatchRequest(betterproto.Message):
     order_id: str = betterproto.string_field(1)
-    """Made by the client and unique to it: 1 to 64 of A-Z a-z 0-9 . _ : -"""
+    """
+    Made by the client: 1 to 64 of A-Z a-z 0-9 . _ : -
+     It is the order's name for everybody, its provider included, so take one that nobody else takes, such as a UUID.
+     An id that another account has used is refused as DUPLICATE_ORDER_MISMATCH.
+    """
 
     bid: "Bid" = betterproto.message_field(2)
     good_for_ms: int = betterproto.int32_field(3)

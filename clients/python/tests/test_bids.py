@@ -18,7 +18,7 @@ from gollem_client.prompts import chat_messages, sampling
         (Decimal("1.5"), "1.50000000"),
         (3, "3.00000000"),
         (Decimal("1E-8"), "0.00000001"),
-        ("0.1000000000", "0.10000000"),
+        (Decimal("0.1000000000"), "0.10000000"),
         ("999999999999.99999999", "999999999999.99999999"),
         (None, ""),
     ],
@@ -29,7 +29,27 @@ def test_amounts_are_exact(amount: Any, text: str) -> None:
 
 @pytest.mark.parametrize(
     "amount",
-    [0.002, True, "", "abc", "-1", "NaN", "Infinity", "1e999999999", "0.000000001", Decimal("1e12"), b"1", "-0"],
+    [
+        0.002,
+        True,
+        "",
+        "abc",
+        "-1",
+        "NaN",
+        "Infinity",
+        "1e999999999",
+        "0.000000001",
+        Decimal("1e12"),
+        b"1",
+        "-0",
+        "1e-3",
+        "1_0",
+        " 1",
+        "1.",
+        ".5",
+        "+1",
+        "１",
+    ],
 )
 def test_amounts_that_are_not_are_refused(amount: Any) -> None:
     with pytest.raises(errors.InvalidField) as caught:

@@ -1,0 +1,95 @@
+"""`gollem serve` when it cannot: one line that says what is wrong and what to do, status 1, no traceback."""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gollem.ledger import open_ledger
+
+
+def serve(folder: Path, *words: str) -> str:
+    """The one line that is not of the log."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GOLLEM_")}
+    command = [sys.executable, "-m", "gollem", "serve", "--data", str(folder), "--port", "0", *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1, done.stderr
+    [line] = [line for line in done.stderr.splitlines() if " INFO " not in line]
+    assert line.startswith("gollem: ")
+    return line
+
+
+async def test_a_second_one_on_the_same_folder(tmp_path: Path) -> None:
+    first = await open_ledger(f"sqlite://{tmp_path / 'ledger.db'}")
+    line = await asyncio.to_thread(serve, tmp_path)
+    await first.close()
+    assert f"ledger.db is open for writing in process {os.getpid()}: stop that one first" in line
+    assert "--data" in line
+
+
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        line = serve(tmp_path, "--port", str(port))
+    assert f"127.0.0.1:{port}: the port is taken" in line
+    assert "--port" in line
+
+
+def garbage(name: str) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        (folder / name).write_bytes(b"neither one nor the other" * 400)
+
+    return write
+
+
+def damaged(folder: Path) -> None:
+    """A ledger whose head is sound and whose pages are not."""
+
+    async def make() -> None:
+        await (await open_ledger(f"sqlite://{folder / 'ledger.db'}")).close()
+
+    asyncio.run(make())
+    content = bytearray((folder / "ledger.db").read_bytes())
+    content[4096 + 100 :] = b"\x5a" * (len(content) - 4096 - 100)
+    (folder / "ledger.db").write_bytes(content)
+
+
+def nothing(_: Path) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words", "said", "advice"),
+    [
+        (garbage("ledger.db"), (), "ledger.db cannot be opened: file is not a database", "--ledger"),
+        (damaged, (), "ledger.db cannot be opened: database disk image is malformed", "--ledger"),
+        (garbage("keys.db"), (), "keys.db cannot be reached", "--data"),
+        (garbage("grant.key"), (), "grant.key is no signing key", "restore a backup"),
+        (nothing, ("--data", "/dev/null/x"), "/dev/null/x: Not a directory", "--data"),
+        (nothing, ("--ledger", "postgres://x"), "'postgres://x' is no ledger", "sqlite:///"),
+        (nothing, ("--set", "market.catalogue=/dev/null"), "catalogue: ", "market.catalogue=FILE"),
+        (nothing, ("--set", "market.catalogue=/nowhere"), "/nowhere: cannot be read", "market.catalogue=FILE"),
+        (nothing, ("--host", "256.0.0.1"), "cannot serve at 256.0.0.1:0", "--host"),
+    ],
+)
+def test_what_is_wrong_with_its_files_or_settings(
+    tmp_path: Path, spoil: Callable[[Path], None], words: tuple[str, ...], said: str, advice: str
+) -> None:
+    spoil(tmp_path)
+    line = serve(tmp_path, *words)
+    assert said in line
+    assert advice in line
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_it_may_not_read(tmp_path: Path) -> None:
+    tmp_path.chmod(0)
+    try:
+        assert "Permission denied" in serve(tmp_path)
+    finally:
+        tmp_path.chmod(0o700)
