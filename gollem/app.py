@@ -24,7 +24,7 @@ from gollem.exchange import (
     restore_claims,
 )
 from gollem.identity import open_key_store
-from gollem.ledger import Ledger, Reconciler, open_ledger
+from gollem.ledger import Ledger, LowBalanceWatch, Reconciler, open_ledger
 from gollem.market import Catalogue, MemoryBook
 from gollem.providers import Registry
 from gollem.rpc import Edge
@@ -82,8 +82,19 @@ class App:
         commits = Commits()
         self._closers.append(commits.finish)
         settlement = Settlement(floor, ledger, links, commits, clock)
+        low_balance = LowBalanceWatch(ledger, clock)
         orders = Orders(
-            floor, ledger, catalogue, settlement, links, waiting, commits, clock, config.market, config.exchange
+            floor,
+            ledger,
+            catalogue,
+            settlement,
+            links,
+            waiting,
+            commits,
+            clock,
+            config.market,
+            config.exchange,
+            low_balance.note_user,
         )
         reports = Reports(floor, ledger, settlement, links, clock, config.providers)
         restored = await restore_claims(ledger, floor)
@@ -111,6 +122,8 @@ class App:
         self._chore(config.exchange.sweep_interval_ms, settlement.expire_overdue)
         self._chore(config.exchange.sweep_interval_ms, settlement.release_ended)
         self._watch_the_books(ledger)
+        self._chore(_TICK_MS, low_balance.look)
+        self._chore(config.reconcile.alert_interval_ms, low_balance.sweep, rest=_REST)
 
     def _watch_the_books(self, ledger: Ledger) -> None:
         """Never on an order's way: checks read in threads, and rest twenty times as long as they took."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from gollem.cli import output
+from gollem.cli.backup import backup, export, rebuild, restore
 from gollem.cli.connection import Server, ask, read_key, run
 from gollem.cli.create import create
 from gollem.cli.failure import Failure
@@ -35,6 +36,8 @@ def ledger() -> None:
 
 ledger.add_command(create)
 ledger.add_command(reconcile)
+for command in (backup, restore, export, rebuild):
+    ledger.add_command(command)
 
 
 @ledger.command()

@@ -5,6 +5,7 @@ from pathlib import Path
 from gollem.errors import LedgerUnavailable
 from gollem.ledger import rules
 from gollem.ledger.interface import Ledger
+from gollem.ledger.low_balance import LowBalanceWatch
 from gollem.ledger.reconcile import Reconciler, Result
 from gollem.ledger.types import (
     AuditReport,
@@ -29,6 +30,7 @@ __all__ = [
     "HoldState",
     "Kind",
     "Ledger",
+    "LowBalanceWatch",
     "Posted",
     "Reconciler",
     "Result",
