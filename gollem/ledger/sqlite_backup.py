@@ -11,6 +11,7 @@ from gollem.ledger import sqlite_audit, sqlite_file
 from gollem.ledger.types import AuditReport
 
 _PAGES = 4_096  # copied at a time, so that the writer's log can be taken up in between
+_ONE_FILE = "PRAGMA journal_mode = DELETE"  # no log beside it
 
 
 def back_up(path: Path, to: Path) -> AuditReport:
@@ -21,7 +22,7 @@ def back_up(path: Path, to: Path) -> AuditReport:
     with _making(to) as unfinished, closing(sqlite_file.open_reader(path)) as source:
         with closing(sqlite3.connect(unfinished, isolation_level=None)) as copy:
             source.backup(copy, pages=_PAGES)
-            copy.execute("PRAGMA journal_mode = DELETE")  # one file, no log beside it
+            copy.execute(_ONE_FILE)
         return _proven(unfinished, to)
 
 
@@ -35,15 +36,14 @@ def restore(source: Path, path: Path) -> AuditReport:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = sqlite_file.take_lock(path)
     try:
-        for log in (path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
-            if log.exists():
-                raise LedgerUnavailable(f"{log} is there: it belongs to another ledger")
         with _making(path) as unfinished:
+            _require_no_log(path)
             with (
                 closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as given,
                 closing(sqlite3.connect(unfinished, isolation_level=None)) as copy,
             ):
                 given.backup(copy)
+                copy.execute(_ONE_FILE)
             return _proven(unfinished, path)
     finally:
         os.close(lock)
@@ -67,6 +67,13 @@ def _making(path: Path) -> Iterator[Path]:
                 unfinished.unlink()
     except (sqlite3.Error, OSError) as error:
         raise LedgerUnavailable(f"{path} cannot be made: {error}") from error
+
+
+def _require_no_log(path: Path) -> None:
+    """A log of a ledger that was here before would be read into this one."""
+    for log in (path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
+        if log.exists():
+            raise LedgerUnavailable(f"{log} is there: it belongs to another ledger")
 
 
 def _proven(unfinished: Path, path: Path) -> AuditReport:
