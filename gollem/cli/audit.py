@@ -13,7 +13,7 @@ from gollem.cli.backup import backup, export, rebuild, restore
 from gollem.cli.connection import Server, ask, read_key, run
 from gollem.cli.create import create
 from gollem.cli.failure import Failure
-from gollem.cli.reconcile import reconcile
+from gollem.cli.reconcile import reconcile, resume_payouts
 from gollem.cli.settings import read_config
 from gollem.errors import GollemError
 from gollem.ledger import open_ledger
@@ -36,7 +36,7 @@ def ledger() -> None:
 
 ledger.add_command(create)
 ledger.add_command(reconcile)
-for command in (backup, restore, export, rebuild):
+for command in (backup, restore, export, rebuild, resume_payouts):
     ledger.add_command(command)
 
 

@@ -14,7 +14,7 @@ from gollem.cli.settings import read_config
 from gollem.clock import SystemClock
 from gollem.config import Config
 from gollem.errors import GollemError
-from gollem.ledger import Check, Reconciler, Result, open_ledger
+from gollem.ledger import Check, Reconciler, Result, open_ledger, records, rules
 
 _ABOUT = {
     Check.TRANSACTIONS: "every transaction sums to zero and is what was written",
@@ -47,8 +47,40 @@ def reconcile(data: str | None, url: str | None, names: tuple[str, ...], record:
     sys.exit(0 if all(result.ok for result in results) else 1)
 
 
+@click.command("resume-payouts")
+@click.option("--data", metavar="FOLDER", help="the exchange's data folder  [default: as for serve]")
+@click.option("--ledger", "url", metavar="URL", help="of the ledger, such as dynamodb://gollem?region=eu-west-1")
+@click.option("--approver", metavar="NAME", required=True, help="who has looked into it")
+def resume_payouts(data: str | None, url: str | None, approver: str) -> None:
+    """Let payouts go on after reconciliation halted them; a ledger on SQLite while no server runs."""
+    chosen = {"storage.data": data, "storage.ledger": url}
+    config = read_config(overrides={key: value for key, value in chosen.items() if value})
+    try:
+        reason = run(_resume(config.storage.ledger_url(), approver))
+    except GollemError as error:
+        raise Failure(error.message, "Correct the books, then name the ledger with --data or --ledger.") from error
+    click.echo(f"payouts go on; they were halted by {reason}" if reason else "payouts are not halted")
+
+
+async def _resume(url: str, approver: str) -> str:
+    """Why they were halted; nothing if they were not."""
+    await (await open_ledger(url, read_only=True)).close()
+    opened = await open_ledger(url)
+    try:
+        breaker = await opened.find_record(records.BREAKER, records.PAYOUTS)
+        if breaker is None or breaker.state != "HALTED":
+            return ""
+        await opened.post(rules.payouts_resumed(breaker, approver, SystemClock().now_ms()))
+        return breaker.text("reason")
+    finally:
+        await opened.close()
+
+
 async def _results(config: Config, checks: frozenset[Check], record: bool) -> list[Result]:
-    opened = await open_ledger(config.storage.ledger_url(), read_only=not record)
+    url = config.storage.ledger_url()
+    if record:  # a wrong name must not make a new ledger
+        await (await open_ledger(url, read_only=True)).close()
+    opened = await open_ledger(url, read_only=not record)
     settings = config.reconcile
     reconciler = Reconciler(
         opened,

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from gollem.errors import LedgerUnavailable
-from gollem.ledger import rules
+from gollem.ledger import records, rules
 from gollem.ledger.interface import Ledger
 from gollem.ledger.low_balance import LowBalanceWatch
 from gollem.ledger.reconcile import Reconciler, Result
@@ -38,6 +38,7 @@ __all__ = [
     "StatementLine",
     "Transaction",
     "open_ledger",
+    "records",
     "rules",
 ]
 
