@@ -5,6 +5,7 @@ import logging
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from random import uniform
 
 import uvloop
 
@@ -23,13 +24,14 @@ from gollem.exchange import (
     restore_claims,
 )
 from gollem.identity import open_key_store
-from gollem.ledger import open_ledger
+from gollem.ledger import Ledger, LowBalanceWatch, Reconciler, open_ledger
 from gollem.market import Catalogue, MemoryBook
 from gollem.providers import Registry
 from gollem.rpc import Edge
 
 _log = logging.getLogger(__name__)
 _TICK_MS = 100
+_REST = 20  # of checks that read a lot: at most a twentieth of the time
 
 
 class App:
@@ -80,8 +82,19 @@ class App:
         commits = Commits()
         self._closers.append(commits.finish)
         settlement = Settlement(floor, ledger, links, commits, clock)
+        low_balance = LowBalanceWatch(ledger, clock)
         orders = Orders(
-            floor, ledger, catalogue, settlement, links, waiting, commits, clock, config.market, config.exchange
+            floor,
+            ledger,
+            catalogue,
+            settlement,
+            links,
+            waiting,
+            commits,
+            clock,
+            config.market,
+            config.exchange,
+            low_balance.note_user,
         )
         reports = Reports(floor, ledger, settlement, links, clock, config.providers)
         restored = await restore_claims(ledger, floor)
@@ -108,9 +121,22 @@ class App:
         self._chore(_TICK_MS, reports.review)
         self._chore(config.exchange.sweep_interval_ms, settlement.expire_overdue)
         self._chore(config.exchange.sweep_interval_ms, settlement.release_ended)
+        self._watch_the_books(ledger)
+        self._chore(_TICK_MS, low_balance.look)
+        self._chore(config.reconcile.alert_interval_ms, low_balance.sweep, rest=_REST)
 
-    def _chore(self, every_ms: int, work: Callable[[], Awaitable[object]]) -> None:
-        self._chores.append(asyncio.create_task(_repeat(every_ms, work)))
+    def _watch_the_books(self, ledger: Ledger) -> None:
+        """Never on an order's way: checks read in threads, and rest twenty times as long as they took."""
+        settings = self.config.reconcile
+        copy = Path(settings.seal_copy) if settings.seal_copy else None
+        reconciler = Reconciler(ledger, self._clock, grace_ms=settings.hold_grace_ms, seal_copy=copy)
+
+        self._chore(settings.quick_interval_ms, reconciler.run_quick, rest=_REST)
+        self._chore(settings.deep_interval_ms, reconciler.run_deep, rest=_REST)
+        self._chore(settings.seal_interval_ms, reconciler.seal, rest=_REST)
+
+    def _chore(self, every_ms: int, work: Callable[[], Awaitable[object]], rest: int = 0) -> None:
+        self._chores.append(asyncio.create_task(_repeat(every_ms, work, self._clock, rest)))
 
     async def _close(self) -> None:
         for task in self._chores:
@@ -128,14 +154,20 @@ def _as_async(work: Callable[[], None]) -> Callable[[], Awaitable[None]]:
     return run
 
 
-async def _repeat(every_ms: int, work: Callable[[], Awaitable[object]]) -> None:
-    """For ever; a failure is logged and tried again at the next turn."""
+async def _repeat(every_ms: int, work: Callable[[], Awaitable[object]], clock: Clock, rest: int) -> None:
+    """For ever; a failure is logged and tried again at the next turn. With `rest`, the pauses are uneven, so that
+    servers do not all come at once, and at least so many times as long as the work took."""
+    took_ms = 0
     while True:
-        await asyncio.sleep(every_ms / 1_000)
+        pause_ms = max(every_ms, rest * took_ms)
+        jitter = uniform(0.9, 1.1) if rest else 1  # noqa: S311 - no secret
+        await asyncio.sleep(pause_ms * jitter / 1_000)
+        started_ms = clock.monotonic_ms()
         try:
             await work()
         except Exception:
-            _log.exception("a chore failed; it runs again in %d ms", every_ms)
+            _log.exception("a chore failed; it runs again in %d ms", pause_ms)
+        took_ms = clock.monotonic_ms() - started_ms
 
 
 async def _serve(config: Config, ready: Callable[[int], None]) -> None:

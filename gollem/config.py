@@ -96,6 +96,18 @@ class ExchangeConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ReconcileConfig:
+    """How the books are proven while they are used. Each pause is at least twenty times what the checks took."""
+
+    quick_interval_ms: int = _number(60_000, 100, 86_400_000, "how often the trial balance and holds are proven")
+    deep_interval_ms: int = _number(3_600_000, 100, 86_400_000, "how often every transaction and balance is proven")
+    seal_interval_ms: int = _number(600_000, 100, 86_400_000, "how often it is seen whether a day is to be sealed")
+    hold_grace_ms: int = _number(60_000, 1_000, 86_400_000, "how long after its deadline a hold may still be open")
+    seal_copy: str = _text("", "file outside of the data folder for copies of the daily seals; empty: none")
+    alert_interval_ms: int = _number(10_000, 10, 86_400_000, "how often all balances with an alert are looked at")
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All of it."""
 
@@ -104,6 +116,7 @@ class Config:
     market: MarketConfig = field(default_factory=MarketConfig)
     providers: ProvidersConfig = field(default_factory=ProvidersConfig)
     exchange: ExchangeConfig = field(default_factory=ExchangeConfig)
+    reconcile: ReconcileConfig = field(default_factory=ReconcileConfig)
 
     def __post_init__(self) -> None:
         watch = self.providers

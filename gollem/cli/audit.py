@@ -9,9 +9,11 @@ from pathlib import Path
 import click
 
 from gollem.cli import output
+from gollem.cli.backup import backup, export, rebuild, restore
 from gollem.cli.connection import Server, ask, read_key, run
 from gollem.cli.create import create
 from gollem.cli.failure import Failure
+from gollem.cli.reconcile import reconcile, resume_payouts
 from gollem.cli.settings import read_config
 from gollem.errors import GollemError
 from gollem.ledger import open_ledger
@@ -33,6 +35,9 @@ def ledger() -> None:
 
 
 ledger.add_command(create)
+ledger.add_command(reconcile)
+for command in (backup, restore, export, rebuild, resume_payouts):
+    ledger.add_command(command)
 
 
 @ledger.command()

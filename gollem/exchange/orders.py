@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from gollem.clock import Clock
@@ -54,8 +55,10 @@ class Orders:
         clock: Clock,
         market: MarketConfig,
         config: ExchangeConfig,
+        debited: Callable[[str], None] = lambda user: None,
     ) -> None:
         self._floor = floor
+        self._debited = debited
         self._ledger = ledger
         self._catalogue = catalogue
         self._settlement = settlement
@@ -145,6 +148,7 @@ class Orders:
             if replay is None:
                 raise InvariantBroken(f"hold:{order_id} is in the journal but its hold is not there")
             return replay
+        self._debited(user)
         self._floor.confirm(claim)
         terms = Terms.from_text(hold.terms)
         return Matched(

@@ -3,11 +3,14 @@
 from pathlib import Path
 
 from gollem.errors import LedgerUnavailable
-from gollem.ledger import rules
+from gollem.ledger import records, rules
 from gollem.ledger.interface import Ledger
+from gollem.ledger.low_balance import LowBalanceWatch
+from gollem.ledger.reconcile import Reconciler, Result
 from gollem.ledger.types import (
     AuditReport,
     Balance,
+    Check,
     Entry,
     Hold,
     HoldState,
@@ -21,16 +24,21 @@ from gollem.ledger.types import (
 __all__ = [
     "AuditReport",
     "Balance",
+    "Check",
     "Entry",
     "Hold",
     "HoldState",
     "Kind",
     "Ledger",
+    "LowBalanceWatch",
     "Posted",
+    "Reconciler",
+    "Result",
     "StatementFilter",
     "StatementLine",
     "Transaction",
     "open_ledger",
+    "records",
     "rules",
 ]
 

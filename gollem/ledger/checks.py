@@ -6,6 +6,7 @@ from typing import TypeVar
 from gollem.errors import InvariantBroken
 from gollem.ledger.accounts import Bounds, bounds, hold_account, is_debt, is_hold, is_well_formed, user_account
 from gollem.ledger.types import (
+    ABSENT,
     AvailableAtLeast,
     BalanceIs,
     CloseHold,
@@ -182,7 +183,9 @@ def _taken_atoms(effect: ReduceHold | CloseHold) -> int:
 
 
 def _broken_records(transaction: Transaction) -> str | None:
-    guarded = [(guard.kind, guard.id) for guard in transaction.guards if isinstance(guard, RecordIs)]
+    guards = [guard for guard in transaction.guards if isinstance(guard, RecordIs)]
+    guarded = [(guard.kind, guard.id) for guard in guards]
+    there = [(guard.kind, guard.id) for guard in guards if ABSENT not in guard.states]
     for effect in transaction.effects:
         if isinstance(effect, PutRecord):
             record = effect.record
@@ -190,8 +193,8 @@ def _broken_records(transaction: Transaction) -> str | None:
                 return "a new record has no guard"
             broken = _broken_fields((record.kind, record.id, record.state), record.fields)
         elif isinstance(effect, UpdateRecord):
-            if (effect.kind, effect.id) not in guarded:
-                return "changing a record needs its guard"
+            if (effect.kind, effect.id) not in there:
+                return "changing a record needs a guard that it is there"
             broken = _broken_fields((effect.kind, effect.id), effect.fields)
         else:
             continue

@@ -3,9 +3,11 @@
 from typing import Protocol
 
 from gollem.ledger.types import (
+    ALL_CHECKS,
     EVERYTHING,
     AuditReport,
     Balance,
+    Check,
     Earnings,
     Entry,
     Hold,
@@ -72,9 +74,15 @@ class Ledger(Protocol):
         """The provider's movements, in the same form: all amounts sum to what was earned and not paid, less the debt.
         Maturing moves nothing that is the provider's, and is not shown."""
 
-    async def audit(self) -> AuditReport:
+    async def audit(self, checks: frozenset[Check] = ALL_CHECKS) -> AuditReport:
         """Prove the books: every transaction sums to zero, the trial balance is zero, every balance is the sum of its
-        legs, held equals open holds, what is closed holds nothing."""
+        legs, held equals open holds, what is closed holds nothing. While others write, without a false alarm."""
+
+    async def settled_sequence(self) -> int:
+        """No entry will come any more whose sequence is this or less."""
+
+    async def journal(self, after: int, until: int, limit: int = 1_000) -> list[Entry]:
+        """Entries by sequence, those above `after` up to and with `until`."""
 
     async def close(self) -> None:
         """Finish what is queued, then close. Idempotent."""

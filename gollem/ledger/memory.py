@@ -11,9 +11,11 @@ from gollem.ledger.checks import check, entry_of, leg_number
 from gollem.ledger.cursors import cursor_of, parse_cursor
 from gollem.ledger.records import require_listed
 from gollem.ledger.types import (
+    ALL_CHECKS,
     EVERYTHING,
     AuditReport,
     Balance,
+    Check,
     CloseHold,
     Earnings,
     Effect,
@@ -115,10 +117,16 @@ class MemoryLedger:
     ) -> list[StatementLine]:
         return self._statement(accounts.provider_statement(provider), cursor, limit, only)
 
-    async def audit(self) -> AuditReport:
+    async def audit(self, checks: frozenset[Check] = ALL_CHECKS) -> AuditReport:
         states = (AccountState(name, one.balance_atoms, one.held_atoms) for name, one in self._accounts.items())
         holds = (HoldBalance(one.order_id, one.user, one.state, one.remaining_atoms) for one in self._holds.values())
-        return prove(self._journal, states, holds, self._records.values())
+        return prove(self._journal, states, holds, self._records.values(), checks)
+
+    async def settled_sequence(self) -> int:
+        return len(self._journal)
+
+    async def journal(self, after: int, until: int, limit: int = 1_000) -> list[Entry]:
+        return [entry for entry, _ in self._journal[after:until]][:limit]
 
     async def close(self) -> None:
         """Nothing to do."""

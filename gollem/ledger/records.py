@@ -16,6 +16,11 @@ ADJUSTMENT = "adjustment"
 ADJUSTED_DAY = "adjusted_day"  # how much was adjusted on a day
 UNMATCHED = "unmatched"
 ALERT = "alert"
+ALERT_RULE = "alert_rule"  # which account is watched, its threshold, and whether its alert is still to come
+RECONCILIATION = "reconciliation"  # the result of one check on one day
+SEAL = "seal"  # of what the journal had at the end of a day
+BREAKER = "breaker"  # HALTED or RUNNING; absent until it was first tripped: RUNNING
+PAYOUTS = "payouts"  # the breaker of payouts
 
 _LISTED: Mapping[str, frozenset[str]] = {
     PURCHASE: frozenset({"CREATED"}),
@@ -26,6 +31,8 @@ _LISTED: Mapping[str, frozenset[str]] = {
     ADJUSTMENT: frozenset({"PROPOSED"}),
     UNMATCHED: frozenset({"OPEN"}),
     ALERT: frozenset({"OPEN"}),
+    ALERT_RULE: frozenset({"ARMED", "FIRED"}),
+    SEAL: frozenset({"SEALED"}),
 }
 
 

@@ -12,6 +12,7 @@ from gollem.errors import (
     WrongState,
 )
 from gollem.ledger.types import (
+    ABSENT,
     AvailableAtLeast,
     BalanceIs,
     CloseHold,
@@ -110,6 +111,8 @@ def _hold_closed(order_id: str, hold: Hold | None) -> HoldClosed:
 
 
 def _require_record(guard: RecordIs, record: Record | None) -> None:
+    if record is None and ABSENT in guard.states:
+        return
     if record is None or record.state not in guard.states:
         raise _wrong_state(guard.kind, guard.id, record)
     for name, value in guard.equals.items():

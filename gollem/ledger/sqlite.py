@@ -19,9 +19,11 @@ from gollem.ledger.accounts import provider_statement, user_account
 from gollem.ledger.checks import check
 from gollem.ledger.sqlite_writer import GroupWriter
 from gollem.ledger.types import (
+    ALL_CHECKS,
     EVERYTHING,
     AuditReport,
     Balance,
+    Check,
     Earnings,
     Entry,
     Hold,
@@ -101,9 +103,15 @@ class SqliteLedger:
     ) -> list[StatementLine]:
         return await self._list(sqlite_reads.statement, provider_statement(provider), cursor, limit, only)
 
-    async def audit(self) -> AuditReport:
+    async def audit(self, checks: frozenset[Check] = ALL_CHECKS) -> AuditReport:
         self._require_open()
-        return await asyncio.to_thread(self._audit)
+        return await asyncio.to_thread(self._audit, checks)
+
+    async def settled_sequence(self) -> int:
+        return self._point(sqlite_reads.last_sequence)
+
+    async def journal(self, after: int, until: int, limit: int = 1_000) -> list[Entry]:
+        return await self._list(sqlite_reads.journal, after, until, limit)
 
     async def close(self) -> None:
         if self._closed is None:
@@ -125,9 +133,9 @@ class SqliteLedger:
         self._require_open()
         return await asyncio.get_running_loop().run_in_executor(self._executor, run)
 
-    def _audit(self) -> AuditReport:
+    def _audit(self, checks: frozenset[Check]) -> AuditReport:
         with _reading(), closing(sqlite_file.open_reader(self._path)) as connection:
-            return sqlite_audit.audit(connection)
+            return sqlite_audit.audit(connection, checks)
 
     async def _close(self) -> None:
         """Readers first, so that the writer is the last and leaves one file without a log."""

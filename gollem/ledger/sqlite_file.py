@@ -8,12 +8,12 @@ from importlib.resources import files
 from pathlib import Path
 
 from gollem.errors import InvariantBroken, LedgerUnavailable
-from gollem.ledger.sqlite_audit import trial_balance_atoms
-from gollem.units import format_fixed
+from gollem.ledger.sqlite_audit import start_findings
 
 _log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 2
+_MOST_NAMED = 3  # findings in an error
 _APPLICATION_ID = 0x474C4D4C
 _LEAST_VERSION = (3, 37, 0)  # STRICT tables
 _WAL_RESET_FIXED = (3, 51, 3)
@@ -85,10 +85,10 @@ def check_integrity(connection: sqlite3.Connection, path: Path) -> None:
     problems = [text for (text,) in connection.execute("PRAGMA quick_check(10)") if text != "ok"]
     if problems:
         raise InvariantBroken(f"{path} is damaged, restore a backup: {'; '.join(problems)}")
-    total_atoms = trial_balance_atoms(connection.cursor())
-    if total_atoms:
+    findings = start_findings(connection)
+    if findings:
         raise InvariantBroken(
-            f"{path}: all accounts sum to {format_fixed(total_atoms)}, not to 0: `gollem ledger audit` says where"
+            f"{path}: {'; '.join(findings[:_MOST_NAMED])}: `gollem ledger audit` says all that does not hold"
         )
 
 

@@ -34,6 +34,11 @@ SELECT order_id, user, provider, amount_atoms, opened_at_ms, expires_at_ms, term
 FROM hold
 """
 _ENTRY = "SELECT sequence, key, kind, fingerprint, at_ms, order_id, detail FROM entry WHERE key = ?"
+_JOURNAL = """
+SELECT sequence, key, kind, fingerprint, at_ms, order_id, detail FROM entry
+WHERE sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?
+"""
+_LEGS_BETWEEN = "SELECT number, account, amount_atoms FROM leg WHERE number >= ? AND number < ? ORDER BY number"
 _STATEMENT = """
 SELECT leg.number, entry.key, entry.kind, leg.amount_atoms, entry.order_id, entry.at_ms
 FROM leg JOIN entry ON entry.sequence = leg.number / 64
@@ -106,6 +111,24 @@ def open_holds(cursor: sqlite3.Cursor, after: str, limit: int) -> list[Hold]:
 def expired_holds(cursor: sqlite3.Cursor, now_ms: int, limit: int) -> list[Hold]:
     where = "WHERE state = 'OPEN' AND expires_at_ms <= ? ORDER BY expires_at_ms, order_id LIMIT ?"
     return [_hold(row) for row in cursor.execute(f"{_HOLD} {where}", (now_ms, limit)).fetchall()]
+
+
+def last_sequence(cursor: sqlite3.Cursor) -> int:
+    (sequence,) = cursor.execute("SELECT coalesce(max(sequence), 0) FROM entry").fetchone()
+    return int(sequence)
+
+
+def journal(cursor: sqlite3.Cursor, after: int, until: int, limit: int) -> list[Entry]:
+    rows = cursor.execute(_JOURNAL, (after, until, limit)).fetchall()
+    numbers = (rows[0][0] * MAX_LEGS, (rows[-1][0] + 1) * MAX_LEGS) if rows else (0, 0)
+    legs: dict[int, list[tuple[str, int]]] = {}
+    for number, account, atoms in cursor.execute(_LEGS_BETWEEN, numbers):
+        legs.setdefault(number // MAX_LEGS, []).append((account, atoms))
+    return [
+        # A kind that is not known is damage, for the seals to find.
+        Entry(sequence, key, KINDS.get(kind, kind), _legs(legs.get(sequence, [])), *rest)
+        for sequence, key, kind, *rest in rows
+    ]
 
 
 def find_record(cursor: sqlite3.Cursor, kind: str, record_id: str) -> Record | None:

@@ -10,6 +10,7 @@ from gollem.ledger.accounts import is_user, user_account
 from gollem.ledger.records import is_listed
 from gollem.ledger.refusals import Refused, require
 from gollem.ledger.types import (
+    ABSENT,
     AvailableAtLeast,
     BalanceIs,
     Hold,
@@ -49,7 +50,9 @@ def _is_met(cursor: sqlite3.Cursor, guard: AvailableAtLeast | BalanceIs | Record
     if isinstance(guard, BalanceIs):
         return sqlite_reads.account_atoms(cursor, guard.account) == guard.atoms
     record = sqlite_reads.find_record(cursor, guard.kind, guard.id)
-    if record is None or record.state not in guard.states:
+    if record is None:
+        return ABSENT in guard.states
+    if record.state not in guard.states:
         return False
     return all(record.fields.get(name) == value for name, value in guard.equals.items())
 

@@ -44,6 +44,20 @@ class Kind(StrEnum):
     UNMATCHED_RESOLVED = "unmatched_resolved"
     USER_FROZEN = "user_frozen"
     USER_UNFROZEN = "user_unfrozen"
+    RECONCILIATION = "reconciliation"
+    PAYOUTS_RESUMED = "payouts_resumed"
+    ALERT_RULE = "alert_rule"
+    ALERT = "alert"
+
+
+class Check(StrEnum):
+    """What reconciliation proves, each for itself."""
+
+    TRANSACTIONS = "R1"  # each sums to zero, and is what was written
+    TRIAL_BALANCE = "R2"  # all balances sum to zero
+    BALANCES = "R3"  # each is the sum of its legs
+    HOLDS = "R4"  # held is what open holds hold, what is over holds nothing
+    SEALS = "R9"  # the past is what it was when its day was sealed
 
 
 class HoldState(StrEnum):
@@ -150,9 +164,13 @@ class HoldOpen:
     sequence: int = 0
 
 
+ABSENT = ""  # as a state: there is no such record
+
+
 @dataclass(frozen=True, slots=True)
 class RecordIs:
-    """The record is there in one of these states, else WrongState, and each of these fields is this, else StaleRead."""
+    """The record is there in one of these states, else WrongState, and each of these fields is this, else StaleRead.
+    With ABSENT among the states it may also not be there."""
 
     kind: str
     id: str
@@ -313,6 +331,7 @@ class StatementFilter:
 
 
 EVERYTHING = StatementFilter()
+ALL_CHECKS = frozenset(Check) - {Check.SEALS}  # all that the books prove by themselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,13 +348,26 @@ class StatementLine:
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """What does not hold, with the exact difference, and which check says so."""
+
+    check: Check
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class AuditReport:
-    """Whether the books balance; a finding a line, each with the exact difference."""
+    """Whether the books balance, and how much was read."""
 
     transactions: int
     accounts: int
-    findings: Sequence[str]
+    found: Sequence[Finding]
+
+    @property
+    def findings(self) -> list[str]:
+        """A line each."""
+        return [finding.text for finding in self.found]
 
     @property
     def ok(self) -> bool:
-        return not self.findings
+        return not self.found

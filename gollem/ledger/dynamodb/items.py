@@ -112,6 +112,11 @@ def first_number(at_ms: int) -> int:
     return at_ms << _MS_SHIFT
 
 
+def moment_ms(entry_number: int) -> int:
+    """When an entry got its number."""
+    return entry_number >> _MS_SHIFT
+
+
 def line_cursor(entry: Entry, place: int) -> str:
     """The sort key of a statement line: by number, then place; the rest tells entries of two machines apart."""
     return f"{entry.sequence:016x}{place:02x}{crc32(entry.key.encode()):08x}"

@@ -6,14 +6,16 @@ from gollem.clock import Clock, SystemClock
 from gollem.errors import LedgerUnavailable
 from gollem.ledger.accounts import provider_statement, user_account
 from gollem.ledger.checks import check
-from gollem.ledger.dynamodb import proof, reads
+from gollem.ledger.dynamodb import items, proof, reads
 from gollem.ledger.dynamodb.client import Address, Client, Retries
 from gollem.ledger.dynamodb.table import create_table
 from gollem.ledger.dynamodb.writer import MAX_GROUP, Writer
 from gollem.ledger.types import (
+    ALL_CHECKS,
     EVERYTHING,
     AuditReport,
     Balance,
+    Check,
     Earnings,
     Entry,
     Hold,
@@ -85,8 +87,14 @@ class DynamoDBLedger:
     ) -> list[StatementLine]:
         return await reads.statement(self._open(), provider_statement(provider), cursor, limit, only)
 
-    async def audit(self) -> AuditReport:
-        return await proof.audit(self._open(), self._clock)
+    async def audit(self, checks: frozenset[Check] = ALL_CHECKS) -> AuditReport:
+        return await proof.audit(self._open(), self._clock, checks)
+
+    async def settled_sequence(self) -> int:
+        return items.first_number(self._clock.now_ms() - proof.MARGIN_MS) - 1
+
+    async def journal(self, after: int, until: int, limit: int = 1_000) -> list[Entry]:
+        return await reads.journal(self._open(), after, until, limit)
 
     async def close(self) -> None:
         if not self._closed:

@@ -16,6 +16,7 @@ from gollem.ledger.dynamodb.changes import Change, changes_of, write_of
 from gollem.ledger.dynamodb.items import DATED, DATED_BY, LISTED, Item, number, text
 from gollem.ledger.records import is_listed
 from gollem.ledger.types import (
+    ABSENT,
     CloseHold,
     Entry,
     HoldOpen,
@@ -221,13 +222,15 @@ def _records(table: str, transaction: Transaction) -> Iterator[Item]:
 
 def _record_write(table: str, guard: RecordIs, effect: UpdateRecord | None) -> Item:
     names, values = {"#state": "state"}, {}
-    for place, state in enumerate(guard.states):
+    for place, state in enumerate(state for state in guard.states if state != ABSENT):
         values[f":state{place}"] = text(state)
     conditions = [f"#state IN ({', '.join(values)})"]
     for place, (name, value) in enumerate(guard.equals.items()):
         names |= {"#fields": "fields", f"#equal{place}": name}
         values[f":equal{place}"] = items.field(value)
         conditions.append(f"#fields.#equal{place} = :equal{place}")
+    if ABSENT in guard.states:
+        conditions = [f"({_ABSENT} OR ({' AND '.join(conditions)}))"]
     update = _record_update(effect, names, values) if effect else ""
     return _conditional(table, items.record_key(guard.kind, guard.id), conditions, names, values, update)
 

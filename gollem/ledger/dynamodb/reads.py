@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from typing import TypeVar
 
+from gollem.clock import utc_day
 from gollem.errors import InvalidField
 from gollem.ledger.accounts import (
     earnings_of,
@@ -32,6 +33,8 @@ from gollem.ledger.types import (
 _CURSOR = re.compile(r"[0-9a-f]{26}", re.ASCII)
 _NEWEST = "g"  # above every cursor
 _PAGE = 256
+_MS_PER_DAY = 86_400_000
+_MAX_DAYS = 60  # looked at one by one
 _MAX_BUCKETS = 98  # read in one transaction with two accounts more
 T = TypeVar("T")
 
@@ -152,6 +155,47 @@ async def records(client: Client, kind: str, state: str, after: str, limit: int)
             break
         after = candidates[-1]["pk"]["S"].split("#", 2)[2]
     return found[:limit]
+
+
+async def journal(client: Client, after: int, until: int, limit: int) -> list[Entry]:
+    """Entries of one number, which two machines may give at the same moment, are never torn apart."""
+    found: list[Item] = []
+    start_ms, end_ms = items.moment_ms(after), items.moment_ms(until)
+    if end_ms - start_ms > _MAX_DAYS * _MS_PER_DAY:
+        start_ms = await _first_moment_ms(client, after, end_ms)
+    for at_ms in range(start_ms // _MS_PER_DAY * _MS_PER_DAY, end_ms + 1, _MS_PER_DAY):
+        found += await queries.merged(
+            client,
+            limit + 1,
+            items.journal_pks(utc_day(at_ms)),
+            DATED_BY,
+            False,
+            IndexName=DATED,
+            KeyConditionExpression=f"{DATED} = :pk AND {DATED_BY} BETWEEN :first AND :last",
+            ExpressionAttributeValues={":first": text(items.date(after + 1)), ":last": text(items.date(until))},
+        )
+        if len(found) > limit:
+            torn = found[limit][DATED_BY]
+            found = [item for item in found[:limit] if item[DATED_BY] != torn]
+            break
+    return [items.read_entry(item) for item in await queries.look_up(client, found)]
+
+
+async def _first_moment_ms(client: Client, after: int, otherwise_ms: int) -> int:
+    """When the first entry above `after` was written. The index is by day, and does not say on which day it begins:
+    this reads the whole table, once in a ledger's life, for its first seal."""
+    pages = queries.pages(
+        client,
+        "scan",
+        FilterExpression="begins_with(pk, :entry) AND #number > :after",
+        ProjectionExpression="#number",
+        ExpressionAttributeNames={"#number": "number"},
+        ExpressionAttributeValues={":entry": text("T#"), ":after": items.number(after)},
+    )
+    first_ms = otherwise_ms
+    async for page in pages:
+        first_ms = min([first_ms, *(items.moment_ms(items.integer(item, "number")) for item in page)])
+    return first_ms
 
 
 async def due_earnings(client: Client, until_day: str, limit: int) -> list[Earnings]:

@@ -9,6 +9,7 @@ from gollem.ledger.rules.adjustments import adjustment_approved, adjustment_fing
 from gollem.ledger.rules.disputes import dispute_reinstated, dispute_withdrawn, write_off
 from gollem.ledger.rules.earnings import clawback, mature
 from gollem.ledger.rules.orders import expire, hold, partial_settle, settle, void
+from gollem.ledger.rules.oversight import alert, armed_again, fell_below, payouts_resumed, reconciled, watched
 from gollem.ledger.rules.parts import digest
 from gollem.ledger.rules.payouts import (
     payout_cancelled,
@@ -29,11 +30,14 @@ __all__ = [
     "adjustment_approved",
     "adjustment_fingerprint",
     "adjustment_proposed",
+    "alert",
+    "armed_again",
     "clawback",
     "digest",
     "dispute_reinstated",
     "dispute_withdrawn",
     "expire",
+    "fell_below",
     "grant",
     "hold",
     "mature",
@@ -45,12 +49,14 @@ __all__ = [
     "payout_paid",
     "payout_reversed",
     "payout_transferred",
+    "payouts_resumed",
     "platform_payout",
     "promo",
     "provider_changed",
     "provider_registered",
     "purchase",
     "purchase_created",
+    "reconciled",
     "refund_failed",
     "refund_fingerprint",
     "refund_initiated",
@@ -62,5 +68,6 @@ __all__ = [
     "user_frozen",
     "user_unfrozen",
     "void",
+    "watched",
     "write_off",
 ]

@@ -17,6 +17,7 @@ from gollem.ledger.accounts import (
 )
 from gollem.ledger.rules.parts import digest, require_cents, require_kind, require_names
 from gollem.ledger.types import (
+    ABSENT,
     AvailableAtLeast,
     BalanceIs,
     Guard,
@@ -33,7 +34,8 @@ from gollem.ledger.types import (
 def payout_initiated(payout_id: str, provider: Record, amount_atoms: int, now_ms: int) -> Transaction:
     """Whole cents set aside for one payout, the only one under way. Key `po_init:{payout_id}`, whatever the amount.
 
-    Refused for a provider that may not be paid or has a payout open already, and (StaleRead) while it owes anything."""
+    Refused while payouts are halted, for a provider that may not be paid or has a payout open already, and (StaleRead)
+    while it owes anything."""
     require_kind(provider, records.PROVIDER)
     require_names(payout_id=payout_id)
     require_cents(f"payout {payout_id}", amount_atoms)
@@ -53,6 +55,7 @@ def payout_initiated(payout_id: str, provider: Record, amount_atoms: int, now_ms
         at_ms=now_ms,
         guards=(
             RecordIs(records.PROVIDER, provider.id, ("ENABLED",), free),
+            RecordIs(records.BREAKER, records.PAYOUTS, (ABSENT, "RUNNING")),
             BalanceIs(provider_debt(provider.id), 0),
             AvailableAtLeast(payable_account(provider.id), amount_atoms),
         ),

@@ -1,0 +1,186 @@
+"""Reconciliation: checks that prove the books by turns. Each writes its result; a break raises an alert and halts
+payouts. Nothing here ever corrects anything: people do, with an adjustment.
+
+Spending goes on through a break: what a user has is guarded by every transaction itself.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_hex
+
+from gollem.clock import Clock, utc_day
+from gollem.errors import InvariantBroken, LedgerUnavailable, StaleRead, WrongState
+from gollem.ledger import records, rules, seals
+from gollem.ledger.interface import Ledger
+from gollem.ledger.rules.oversight import MAX_MESSAGE_CHARS, Change
+from gollem.ledger.types import Check, Finding, Record
+
+_log = logging.getLogger(__name__)
+
+QUICK = frozenset({Check.TRIAL_BALANCE, Check.HOLDS})  # need no journal
+DEEP = QUICK | {Check.TRANSACTIONS, Check.BALANCES}
+EVERY = frozenset(Check)
+_MS_PER_DAY = 86_400_000
+_ATTEMPTS = 8
+_MAX_OVERDUE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one check found, and how much it read."""
+
+    check: Check
+    findings: Sequence[str]
+    transactions: int
+    accounts: int
+
+    @property
+    def ok(self) -> bool:
+        return not self.findings
+
+
+class Reconciler:
+    """`grace_ms`: how long after its deadline a hold may still be open. `seal_copy`: a file outside of the data folder
+    for copies of the seals. `sealed_days`: of how many past days the entries are read again, the last ones."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        clock: Clock,
+        *,
+        grace_ms: int = 60_000,
+        seal_copy: Path | None = None,
+        sealed_days: int = 7,
+    ) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._grace_ms = grace_ms
+        self._seal_copy = seal_copy
+        self._sealed_days = sealed_days
+
+    async def look(self, checks: frozenset[Check] = EVERY) -> list[Result]:
+        """Read only."""
+        found: list[Finding] = []
+        transactions = accounts = 0
+        if checks - {Check.SEALS}:
+            report = await self._ledger.audit(checks - {Check.SEALS})
+            found += report.found
+            transactions, accounts = report.transactions, report.accounts
+        if Check.HOLDS in checks:
+            found += await self._overdue()
+        if Check.SEALS in checks:
+            found += await self._broken_seals(await seals.all_seals(self._ledger))
+        return [
+            Result(check, [one.text for one in found if one.check is check], transactions, accounts)
+            for check in sorted(checks)
+        ]
+
+    async def run(self, checks: frozenset[Check] = EVERY) -> list[Result]:
+        """Look, write the results, and act on what is broken."""
+        results = await self.look(checks)
+        for result in results:
+            for text in result.findings:
+                _log.error("reconciliation %s: %s", result.check, text)
+        await self._write(results)
+        return results
+
+    async def run_quick(self) -> list[Result]:
+        """The trial balance and what is held: needs no journal."""
+        return await self.run(QUICK)
+
+    async def run_deep(self) -> list[Result]:
+        """All that the books prove by themselves."""
+        return await self.run(DEEP)
+
+    async def seal(self) -> Record | None:
+        """Once a UTC day, for the day before: prove the seals, then seal what was written since the last one. None if
+        that is done."""
+        now_ms = self._clock.now_ms()
+        day = utc_day(now_ms - _MS_PER_DAY)
+        known = await seals.all_seals(self._ledger)
+        if known and known[-1].id >= day:
+            return None
+        await self.run(frozenset({Check.SEALS}))
+        until = await self._ledger.settled_sequence()
+        made = await seals.seal_day(self._ledger, day, known[-1] if known else None, until, now_ms)
+        posted = await self._ledger.post(rules.reconciled(f"seal:{day}", [(None, made)], (), now_ms))
+        if not posted.applied:
+            return None
+        if self._seal_copy:
+            seals.write_copy(self._seal_copy, made)
+        return made
+
+    async def _broken_seals(self, known: list[Record]) -> list[Finding]:
+        try:
+            copies = seals.read_copies(self._seal_copy) if self._seal_copy else []
+        except InvariantBroken as error:
+            return [Finding(Check.SEALS, str(error))]
+        return await seals.verify(self._ledger, known, copies, self._sealed_days)
+
+    async def _overdue(self) -> list[Finding]:
+        """Those that are still there when looked at again: the sweep may be at them."""
+        before_ms = self._clock.now_ms() - self._grace_ms
+        held = await self._ledger.expired_holds(before_ms, _MAX_OVERDUE)
+        return [
+            Finding(
+                Check.HOLDS,
+                f"H:{hold.order_id}: open {self._clock.now_ms() - hold.expires_at_ms} ms past its deadline",
+            )
+            for hold in held
+        ]
+
+    async def _write(self, results: Sequence[Result]) -> None:
+        """In one transaction. Another server may be writing its own results: then what is there is read again."""
+        run_id = token_hex(8)
+        for _ in range(_ATTEMPTS):
+            now_ms = self._clock.now_ms()
+            changes, alerts = list[Change](), list[Record]()
+            for result in results:
+                change = await self._change(result, now_ms)
+                changes.append(change)
+                if not result.ok and (change[0] is None or change[0].state == "OK"):
+                    alerts.append(_alert(result, change[1], now_ms))
+            changes += await self._breaker([result for result in results if not result.ok], now_ms)
+            try:
+                await self._ledger.post(rules.reconciled(run_id, changes, alerts, now_ms))
+            except (StaleRead, WrongState):
+                continue
+            return
+        raise LedgerUnavailable("the results of reconciliation could not be written: others write them too")
+
+    async def _change(self, result: Result, now_ms: int) -> Change:
+        """One record a check and day."""
+        name = f"{utc_day(now_ms)}:{result.check}"
+        old = await self._ledger.find_record(records.RECONCILIATION, name)
+        fields: dict[str, str | int] = {
+            "version": old.number("version") + 1 if old else 0,
+            "at_ms": now_ms,
+            "transactions": result.transactions,
+            "accounts": result.accounts,
+            "findings": len(result.findings),
+            "first_finding": result.findings[0][:MAX_MESSAGE_CHARS] if result.findings else "",
+        }
+        return old, Record(records.RECONCILIATION, name, "OK" if result.ok else "BROKEN", fields)
+
+    async def _breaker(self, broken: list[Result], now_ms: int) -> list[Change]:
+        """Halt payouts, unless they are halted already."""
+        if not broken:
+            return []
+        old = await self._ledger.find_record(records.BREAKER, records.PAYOUTS)
+        if old and old.state == "HALTED":
+            return []
+        reason = f"{broken[0].check}: {broken[0].findings[0]}"[:MAX_MESSAGE_CHARS]
+        fields: dict[str, str | int] = {
+            "version": old.number("version") + 1 if old else 0,
+            "at_ms": now_ms,
+            "reason": reason,
+        }
+        _log.error("payouts are halted: %s", reason)
+        return [(old, Record(records.BREAKER, records.PAYOUTS, "HALTED", fields))]
+
+
+def _alert(result: Result, record: Record, now_ms: int) -> Record:
+    message = f"{len(result.findings)} findings: {result.findings[0]}"
+    return rules.alert(f"{record.id}:{record.number('version')}", f"reconciliation {result.check}", message, now_ms)

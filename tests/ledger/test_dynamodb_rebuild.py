@@ -1,0 +1,81 @@
+"""A table out of an export is the same table; an export with half of a transaction is refused, and it is said why."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gollem.errors import InvariantBroken, LedgerUnavailable
+from gollem.ledger import open_ledger, rules
+from gollem.ledger.dynamodb.rebuild import export_table, rebuild_table
+from tests.contracts.samples import NOW_MS, hold_of, opening, state
+from tests.ledger.test_audit import CREDIT
+from tests.servers.dynamodb_local import make_table
+
+Items = list[dict[str, dict[str, object]]]
+
+
+@pytest.fixture
+async def exported(dynamodb_table: str, tmp_path: Path) -> Path:
+    """Of a grant, and of two holds of which one is settled."""
+    ledger = await open_ledger(dynamodb_table)
+    hold = hold_of("order-1", 2 * CREDIT)
+    await ledger.post(rules.grant("g", "alice", 10 * CREDIT, NOW_MS))
+    await ledger.post(opening(hold))
+    await ledger.post(rules.settle(hold, CREDIT, CREDIT // 20, NOW_MS, "sold"))
+    await ledger.post(opening(hold_of("order-2", CREDIT // 2)))
+    await ledger.close()
+    file = tmp_path / "export.jsonl"
+    await export_table(dynamodb_table, file)
+    return file
+
+
+async def test_rebuilt_table_is_the_same(dynamodb_table: str, exported: Path, tmp_path: Path) -> None:
+    url = await make_table(tmp_path / "another")
+    count, findings = await rebuild_table(exported, url)
+
+    assert (count, findings) == (len(exported.read_text().splitlines()), [])
+    old, new = await open_ledger(dynamodb_table), await open_ledger(url)
+    assert await state(old) == await state(new)
+    assert not (await new.post(opening(hold_of("order-2", CREDIT // 2)))).applied
+    await old.close()
+    await new.close()
+    with pytest.raises(LedgerUnavailable, match="not empty"):
+        await rebuild_table(exported, url)
+    with pytest.raises(LedgerUnavailable, match="cannot be made"):
+        await export_table(url, exported)
+
+
+def without(pk: str) -> Callable[[Items], Items]:
+    return lambda items: [item for item in items if item["pk"]["S"] != pk]
+
+
+HALVES = {
+    "its entry": (without("T#hold:order-2"), "H:order-2: balance 0.50000000, legs sum to 0.00000000"),
+    "its hold": (without("H#order-2"), "H:order-2: balance 0.00000000, legs sum to 0.50000000"),
+    "its user": (without("A#U:alice"), "U:alice: balance 0.00000000, legs sum to 8.50000000"),
+}
+
+
+@pytest.mark.parametrize(("cut", "finding"), HALVES.values(), ids=HALVES.keys())
+async def test_half_of_a_transaction_is_refused(
+    exported: Path, tmp_path: Path, cut: Callable[[Items], Items], finding: str
+) -> None:
+    items = [json.loads(line) for line in exported.read_text().splitlines()]
+    exported.write_text("".join(json.dumps(item) + "\n" for item in cut(items)))
+    url = await make_table(tmp_path / "another")
+
+    count, findings = await rebuild_table(exported, url)
+
+    assert count == 0
+    assert any(line.startswith(finding) for line in findings), findings
+    ledger = await open_ledger(url)
+    assert (await ledger.audit()).transactions == 0
+    await ledger.close()
+
+
+async def test_file_that_was_cut_off_is_refused(exported: Path, dynamodb_table: str) -> None:
+    exported.write_text(exported.read_text()[:-20])
+    with pytest.raises(InvariantBroken, match="cut off"):
+        await rebuild_table(exported, dynamodb_table)
