@@ -399,18 +399,11 @@ MUTANTS = [
         on_dynamodb("frozen"),
     ),
     Mutant(
-        "DynamoDB: a balance may leave its range",
-        CHANGES,
-        "    if change.most < _LIMIT:\n",
-        "    if False:\n",
-        on_dynamodb("leave_its_range"),
-    ),
-    Mutant(
         "DynamoDB: a closed hold is closed again",
         PLAN,
-        '["#state = :open", "remaining = :remaining", "fence = :fence", "parts = :parts"]',
-        '["#state <> :parts", "remaining <> :open", "fence = :fence OR :remaining = :remaining"]',
-        on_dynamodb("settle_after_expiry or expiry_race"),
+        '"#state = :open", "remaining = :remaining",',
+        '"(#state = :open OR #state <> :open)", "(remaining = :remaining OR remaining <> :remaining)",',
+        Tests(("tests/contracts/test_faults.py",), "dynamodb and fault_8"),
     ),
     Mutant(
         "DynamoDB: the fence is not compared",

@@ -5,11 +5,22 @@ import os
 import random
 
 from gollem.errors import HoldClosed
-from gollem.ledger import Kind, Ledger, rules
+from gollem.ledger import Balance, Kind, Ledger, rules
 from tests.contracts.samples import NOW_MS, granting, hold_of, many, opening, outcomes
 
 HOUR_MS = 3_600_000
 MICRO_SETTLES = int(os.environ.get("MICRO_SETTLES", "1000"))  # fault 10 asks for 100,000: `make micro-settles`
+
+
+async def test_fault_8_closed_hold_is_not_paid_from_another(ledger: Ledger) -> None:
+    """What the user still holds for a second order would cover it, were the first one's state not looked at."""
+    await ledger.post(granting(200))
+    for order_id in ("order-1", "order-2"):
+        await ledger.post(opening(hold_of(order_id)))
+    await ledger.post(rules.settle(hold_of("order-1"), 60, 3, NOW_MS))
+
+    assert await outcomes([ledger.post(rules.void(hold_of("order-1"), NOW_MS))]) == [HoldClosed]
+    assert await ledger.balance("alice") == Balance(40, 100, True)
 
 
 async def test_fault_10_micro_settlements_add_up_to_the_atom(ledger: Ledger) -> None:
