@@ -86,7 +86,8 @@ async def test_guard_refused_beside_a_conflict_is_not_believed(ledger: DynamoDBL
     faults.answer(cancelled("", "", REFUSED, CONFLICT))
 
     assert (await ledger.post(opening(hold_of()))).applied
-    assert faults.writes == 2
+    assert faults.calls == ["TransactWriteItems"] * 2
+    assert len(set(faults.tokens)) == 1
 
 
 # --- faults 20, 21: the key decides first -----------------------------------------------------------------------------
