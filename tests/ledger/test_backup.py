@@ -28,6 +28,10 @@ HALVES = {
 }
 
 
+def files(folder: Path, pattern: str) -> list[str]:
+    return [file.name for file in folder.glob(pattern)]
+
+
 def spoil(path: Path, statement: str) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for trigger in DROP_TRIGGERS:
@@ -65,7 +69,7 @@ async def test_copy_taken_under_load_is_whole_and_goes_on_where_it_was_taken(tmp
     assert report.ok
     assert report.transactions > len(before)
     assert copy.stat().st_mode & 0o777 == 0o600
-    assert [file.name for file in tmp_path.glob("copy*")] == ["copy"]
+    assert files(tmp_path, "copy*") == ["copy"]
     restore(copy, elsewhere)
     restored = await open_ledger(f"sqlite://{elsewhere}")
     assert all([await restored.find_hold(order_id) for order_id in before])

@@ -16,6 +16,18 @@ from tests.servers.dynamodb_local import make_table
 Items = list[dict[str, dict[str, object]]]
 
 
+def read(file: Path) -> Items:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def write(file: Path, items: Items) -> None:
+    file.write_text("".join(json.dumps(item) + "\n" for item in items))
+
+
+def cut_off(file: Path) -> None:
+    file.write_text(file.read_text()[:-20])
+
+
 @pytest.fixture
 async def exported(dynamodb_table: str, tmp_path: Path) -> Path:
     """Of a grant, and of two holds of which one is settled."""
@@ -35,7 +47,7 @@ async def test_rebuilt_table_is_the_same(dynamodb_table: str, exported: Path, tm
     url = await make_table(tmp_path / "another")
     count, findings = await rebuild_table(exported, url)
 
-    assert (count, findings) == (len(exported.read_text().splitlines()), [])
+    assert (count, findings) == (len(read(exported)), [])
     old, new = await open_ledger(dynamodb_table), await open_ledger(url)
     assert await state(old) == await state(new)
     assert not (await new.post(opening(hold_of("order-2", CREDIT // 2)))).applied
@@ -62,8 +74,7 @@ HALVES = {
 async def test_half_of_a_transaction_is_refused(
     exported: Path, tmp_path: Path, cut: Callable[[Items], Items], finding: str
 ) -> None:
-    items = [json.loads(line) for line in exported.read_text().splitlines()]
-    exported.write_text("".join(json.dumps(item) + "\n" for item in cut(items)))
+    write(exported, cut(read(exported)))
     url = await make_table(tmp_path / "another")
 
     count, findings = await rebuild_table(exported, url)
@@ -76,6 +87,6 @@ async def test_half_of_a_transaction_is_refused(
 
 
 async def test_file_that_was_cut_off_is_refused(exported: Path, dynamodb_table: str) -> None:
-    exported.write_text(exported.read_text()[:-20])
+    cut_off(exported)
     with pytest.raises(InvariantBroken, match="cut off"):
         await rebuild_table(exported, dynamodb_table)

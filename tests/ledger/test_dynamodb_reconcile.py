@@ -38,21 +38,21 @@ async def ledger(dynamodb_table: str) -> AsyncIterator[DynamoDBLedger]:
     await opened.close()
 
 
-@pytest.mark.parametrize("name", FIRES)
+@pytest.mark.parametrize(("damage", "fires"), [(DEFECTS[name][0], fires) for name, fires in FIRES.items()], ids=FIRES)
 async def test_defect_is_named_halts_payouts_and_is_not_corrected(
-    ledger: DynamoDBLedger, dynamodb_table: str, name: str
+    ledger: DynamoDBLedger, dynamodb_table: str, damage: tuple[str, dict[str, object]], fires: set[Check]
 ) -> None:
     clock = FakeClock(NOW_MS + DAY_MS)
     later = await open_dynamodb(dynamodb_table, clock=clock)
     watch = Reconciler(later, clock)
     assert await watch.seal()
-    operation, arguments = DEFECTS[name][0]
+    operation, arguments = damage
     _, refused = await ledger.client.try_once(operation, TableName=ledger.client.table, **arguments)
     results = [await watch.run(), await watch.look()]
     breaker = await later.find_record(records.BREAKER, records.PAYOUTS)
     await later.close()
 
     assert refused == ""
-    assert [{result.check for result in run if not result.ok} for run in results] == [FIRES[name]] * 2
+    assert [{result.check for result in run if not result.ok} for run in results] == [fires] * 2
     assert breaker
     assert breaker.state == "HALTED"
