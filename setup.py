@@ -6,7 +6,7 @@ from setuptools import Extension, setup
 extension = Extension(
     "gollem._core",
     ["gollem/_core.pyx"],
-    depends=["gollem/_scan.pxi", *[f"gollem/_{name}.h" for name in ("scan", "key", "tree", "check", "front")]],
+    depends=["gollem/_scan.pxi", *[f"gollem/_{name}.h" for name in ("scan", "key", "node", "tree", "check", "front")]],
     extra_compile_args=["-O3", "-fno-math-errno"],
 )
 # Money wraps silently in C: overflowcheck raises instead. The scan loops are C (gollem/_scan.h), which this does not

@@ -96,6 +96,17 @@ def test_a_depleted_front(drained: dict[str, int] | None) -> None:
     assert market.nodes_a_match() < FEW
 
 
+def test_a_front_that_is_depleted_bit_by_bit() -> None:
+    """Boxes shrink up to the root, though nothing ever widened them."""
+    market = Market()
+    by_score = sorted(range(ASKS), key=lambda i: 100 * market.rows[i][0] + market.rows[i][1] + market.rows[i][2])
+    for start in range(0, ASKS - 40, 1_000):
+        for i in by_score[start : min(start + 1_000, ASKS - 40)]:
+            market.book.set_blocks(market.handles[i], 1)
+        market.nodes_a_match(3)
+    assert market.nodes_a_match() < 6
+
+
 def test_one_ask_that_is_repriced_again_and_again() -> None:
     market = Market()
     best = market.handles[7]
