@@ -44,10 +44,16 @@ SELECT leg.number, entry.key, entry.kind, leg.amount_atoms, entry.order_id, entr
 FROM leg JOIN entry ON entry.sequence = leg.number / 64
 WHERE leg.statement = ? AND leg.number < ? {} ORDER BY leg.number DESC LIMIT ?
 """
+# Left alone, the planner would walk all earnings, or all records of a kind, by their primary key.
 _DUE = """
-SELECT account, balance_atoms FROM account
+SELECT account, balance_atoms FROM account INDEXED BY earnings_by_day
 WHERE account GLOB 'PM:*' AND balance_atoms <> 0 AND substr(account, -10, 8) <= ?
 ORDER BY substr(account, -10, 8), account LIMIT ?
+"""
+
+_LISTED = """
+SELECT id, fields FROM record INDEXED BY record_by_state
+WHERE is_listed = 1 AND kind = ? AND state = ? AND id > ? ORDER BY id LIMIT ?
 """
 
 STATES = {state.value: state for state in HoldState}
@@ -138,10 +144,7 @@ def find_record(cursor: sqlite3.Cursor, kind: str, record_id: str) -> Record | N
 
 def records(cursor: sqlite3.Cursor, kind: str, state: str, after: str, limit: int) -> list[Record]:
     require_listed(kind, state)
-    rows = cursor.execute(
-        "SELECT id, fields FROM record WHERE is_listed = 1 AND kind = ? AND state = ? AND id > ? ORDER BY id LIMIT ?",
-        (kind, state, after, limit),
-    )
+    rows = cursor.execute(_LISTED, (kind, state, after, limit))
     return [Record(kind, record_id, state, json.loads(fields)) for record_id, fields in rows.fetchall()]
 
 

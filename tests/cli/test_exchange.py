@@ -124,8 +124,8 @@ def test_match_holds_and_a_replay_holds_nothing_more(shop: Shop) -> None:
 
 
 def test_statement_is_filtered_and_written_as_csv(shop: Shop) -> None:
-    shop.gollem("credits", "grant", "--account", "house", "--amount", "1.5", "--id", "csv-1", account="house")
-    shop.gollem("credits", "grant", "--account", "house", "--amount", "2", "--id", "csv-2", account="house")
+    shop.gollem("credits", "grant", "--account", "house", "--amount", "1.5", "--grant-id", "csv-1", account="house")
+    shop.gollem("credits", "grant", "--account", "house", "--amount", "2", "--grant-id", "csv-2", account="house")
     header, *lines = shop.gollem("transactions", "--csv", account="house").splitlines()
     assert header == "at_utc,kind,key,order_id,credits"
     assert [line.split(",")[1:] for line in lines] == [

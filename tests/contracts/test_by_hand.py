@@ -94,6 +94,9 @@ async def test_approval_of_an_old_sum_or_another_proposal_is_refused(ledger: Led
         forged = replace(read[2], fields={**read[2].fields, **change})
         with pytest.raises(StaleRead):
             await ledger.post(rules.adjustment_approved(forged, "dave", today, CAP_ATOMS, NOW_MS))
+    once_more = rules.adjustment_approved(read[0], "dave", today, CAP_ATOMS, NOW_MS)
+    with pytest.raises(WrongState):
+        await ledger.post(replace(once_more, key="another"))
 
 
 async def test_adjustment_takes_only_what_is_there(ledger: Ledger, desk: Desk) -> None:
@@ -185,6 +188,9 @@ async def test_resolution_takes_only_what_is_there_and_only_once(ledger: Ledger)
     with pytest.raises(InsufficientCredits):
         await ledger.post(rules.unmatched_resolved(movement, "U:alice", "carol", NOW_MS))
     assert await state(ledger) == before
+    forged = replace(movement, fields={"amount_atoms": -2 * USD})
+    with pytest.raises(StaleRead):
+        await ledger.post(rules.unmatched_resolved(forged, "X:bad_debt", "carol", NOW_MS))
     await ledger.post(rules.unmatched_resolved(movement, "X:bad_debt", "carol", NOW_MS))
     again = rules.unmatched_resolved(movement, "X:bad_debt", "carol", NOW_MS)
     assert not (await ledger.post(again)).applied

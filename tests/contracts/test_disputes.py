@@ -8,7 +8,7 @@ import pytest
 from gollem.errors import AccountFrozen, InvariantBroken, StaleRead, WrongState
 from gollem.ledger import Balance, Ledger, rules
 from gollem.ledger.desk import Desk
-from gollem.ledger.types import Record
+from gollem.ledger.types import AvailableAtLeast, Record
 from tests.contracts.samples import CENT, DAY_MS, NOW_MS, USD, buy, earn, granting, hold_of, legs, opening, state
 from tests.fakes.clock import FakeClock
 
@@ -245,3 +245,20 @@ async def test_debt_guard_cannot_be_left_out(ledger: Ledger, desk: Desk) -> None
     whole = rules.purchase(record, "pi-1", 500, "usd", 5 * USD, NOW_MS)
     with pytest.raises(InvariantBroken):
         await ledger.post(replace(whole, guards=whole.guards[:1]))
+
+
+async def test_dispute_that_was_won_is_not_written_off(ledger: Ledger, desk: Desk) -> None:
+    await desk.withdraw_dispute("dp-1", "txn-1", "alice", 5 * USD, 0)
+    await desk.withdraw_dispute("dp-2", "txn-2", "alice", 2 * USD, 0)
+    await desk.reinstate_dispute("dp-1", "txn-3", 5 * USD)
+    with pytest.raises(WrongState):
+        await desk.write_off("dp-1", "carol")
+    assert await ledger.account_atoms("D:alice") == -2 * USD
+
+
+async def test_floor_of_a_debt_does_not_guard_its_repayment(ledger: Ledger, desk: Desk) -> None:
+    """That a debt is at least so much says not that it is no more than is repaid."""
+    await desk.withdraw_dispute("dp-1", "txn-1", "alice", 5 * USD, 0)
+    whole = rules.write_off(await dispute_of(ledger), "carol", 5 * USD, NOW_MS)
+    with pytest.raises(InvariantBroken):
+        await ledger.post(replace(whole, guards=(whole.guards[0], AvailableAtLeast("D:alice", -5 * USD))))

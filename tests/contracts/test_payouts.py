@@ -1,13 +1,14 @@
 """Payouts, from what is payable to the provider's bank and, sometimes, back."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from gollem.errors import InsufficientCredits, InvariantBroken, KeyReused, StaleRead, WrongState
 from gollem.ledger import Ledger, rules
 from gollem.ledger.desk import Desk
-from gollem.ledger.types import Record, Transaction
+from gollem.ledger.types import Kind, Record, RecordIs, Transaction, UpdateRecord
 from tests.contracts.samples import CENT, DAY_MS, NOW_MS, USD, earn, legs, outcomes, state
 from tests.fakes.clock import FakeClock
 
@@ -224,3 +225,54 @@ async def test_desk_posts_about_the_record_as_it_is(ledger: Ledger, desk: Desk, 
     with pytest.raises(WrongState) as refused:
         await desk.post_about("payout", "po-9", lambda payout: rules.payout_cancelled(payout, NOW_MS))
     assert refused.value.figures == {"kind": "payout", "id": "po-9", "state": "ABSENT"}
+
+
+async def test_one_payout_at_a_time_and_none_while_in_debt(ledger: Ledger, desk: Desk, payable: int) -> None:
+    """Fault 60: what a cancelled payout brings back is payable, but not paid before the debt is repaid."""
+    await ledger.post(rules.payout_initiated("po-1", await payee_of(ledger), 10 * USD, NOW_MS))
+    assert await desk.pay_out("po-2", "acme", LEAST) is None
+    with pytest.raises(StaleRead):
+        await ledger.post(rules.payout_initiated("po-2", await payee_of(ledger), USD, NOW_MS))
+
+    await desk.claw_back("case-1", "acme", payable)
+    await ledger.post(rules.payout_cancelled(await payout_of(ledger), NOW_MS))
+    balance = await ledger.provider_balance("acme")
+    assert (balance.payable_atoms, balance.debt_atoms) == (10 * USD, 10 * USD)
+    assert await desk.pay_out("po-2", "acme", USD) is None
+    with pytest.raises(StaleRead) as refused:
+        await ledger.post(rules.payout_initiated("po-2", await payee_of(ledger), USD, NOW_MS))
+    assert refused.value.figures == {"what": "DP:acme"}
+
+
+async def test_payout_built_before_another_one_came_and_went_is_refused(ledger: Ledger, payable: int) -> None:
+    read = await payee_of(ledger)
+    await ledger.post(rules.payout_initiated("po-1", read, USD, NOW_MS))
+    await ledger.post(rules.payout_cancelled(await payout_of(ledger), NOW_MS))
+    assert (await payee_of(ledger)).fields["open_payout"] == ""
+    with pytest.raises(StaleRead):
+        await ledger.post(rules.payout_initiated("po-2", read, USD, NOW_MS))
+
+
+async def test_payout_frees_only_its_own_place(ledger: Ledger, desk: Desk, payable: int) -> None:
+    """Should the provider's record ever name another one, nothing moves."""
+    await desk.pay_out("po-1", "acme", LEAST)
+    damage = Transaction(
+        key="damage",
+        kind=Kind.PROVIDER,
+        legs=(),
+        fingerprint="",
+        at_ms=NOW_MS,
+        guards=(RecordIs("provider", "acme", ("ENABLED",)),),
+        effects=(UpdateRecord("provider", "acme", None, {"open_payout": "po-9"}),),
+    )
+    await ledger.post(damage)
+    with pytest.raises(StaleRead):
+        await ledger.post(rules.payout_transferred(await payout_of(ledger), "tr_1", NOW_MS))
+
+
+async def test_provider_is_changed_from_what_was_read(ledger: Ledger, payable: int) -> None:
+    read = await payee_of(ledger)
+    await ledger.post(rules.provider_changed(read, "acct_2", enabled=True, now_ms=NOW_MS))
+    late = replace(rules.provider_changed(read, "acct_3", enabled=True, now_ms=NOW_MS), key="another")
+    with pytest.raises(StaleRead):
+        await ledger.post(late)

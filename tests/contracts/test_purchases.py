@@ -269,3 +269,11 @@ async def test_unpaid_purchase_and_parts_of_cents_are_not_refunded(ledger: Ledge
         await desk.refund("re-1", "buy-1", USD)
     with pytest.raises(InvariantBroken):
         await desk.refund("re-1", "buy-1", CENT - 1)
+
+
+async def test_refund_fails_from_what_is_refunded_now(ledger: Ledger, desk: Desk) -> None:
+    refund = await refunding(ledger, desk)
+    read = await purchase_of(ledger)
+    await desk.refund("re-2", "buy-1", USD)
+    with pytest.raises(StaleRead):
+        await ledger.post(rules.refund_failed(refund, read, "re_1", NOW_MS))

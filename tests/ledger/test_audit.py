@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from gollem.ledger import open_ledger, rules
-from tests.contracts.samples import NOW_MS, hold_of, opening
+from gollem.ledger import Entry, Kind, open_ledger, rules
+from gollem.ledger.audit import AccountState, prove, seal
+from gollem.ledger.desk import Desk
+from gollem.ledger.types import Leg
+from tests.contracts.samples import DAY_MS, NOW_MS, USD, buy, earn, hold_of, opening
+from tests.fakes.clock import FakeClock
 
 CREDIT = 10**8
 DROP_TRIGGERS = ("entry_is_final", "entry_stays", "leg_is_final", "leg_stays", "hold_stays", "hold_closes_once")
@@ -127,6 +131,57 @@ async def test_defect_is_found_and_measured(tmp_path: Path, statement: str, find
 
     assert sorted(report.findings) == sorted(findings)
     assert not report.ok
+
+
+RECORDS = {
+    "payout said to be over": (
+        "UPDATE record SET state = 'TRANSFERRED' WHERE kind = 'payout'",
+        "PO:po-1: balance 1000.00000000, its payout is TRANSFERRED, which comes to 0.00000000, "
+        "difference 1000.00000000",
+    ),
+    "payout of another amount": (
+        "UPDATE record SET fields = json_set(fields, '$.amount_atoms', 1) WHERE kind = 'payout'",
+        "PO:po-1: balance 1000.00000000, its payout is INITIATED, which comes to 0.00000001, difference 999.99999999",
+    ),
+    "payout without a record": (
+        "DELETE FROM record WHERE kind = 'payout'",
+        "PO:po-1: balance 1000.00000000, no record comes to 0.00000000, difference 1000.00000000",
+    ),
+    "refunded more than was paid": (
+        "UPDATE record SET fields = json_set(fields, '$.refunded_atoms', 100000000001) WHERE kind = 'purchase'",
+        "purchase buy-1: refunded 1000.00000001 of 1000.00000000",
+    ),
+}
+
+
+@pytest.mark.parametrize(("statement", "finding"), RECORDS.values(), ids=RECORDS.keys())
+async def test_record_that_is_not_as_the_money_is_found(tmp_path: Path, statement: str, finding: str) -> None:
+    """What is over holds nothing, what is under way holds its amount."""
+    ledger = await open_ledger(f"sqlite://{tmp_path}/ledger.db")
+    desk = Desk(ledger, FakeClock(NOW_MS), delay_days=1, cap_atoms=0)
+    await buy(ledger, desk, 100)
+    await earn(ledger, USD, at_ms=NOW_MS - 3 * DAY_MS)
+    await desk.mature_due()
+    await ledger.post(rules.provider_registered("acme", "acct_1", enabled=True, now_ms=NOW_MS))
+    await desk.pay_out("po-1", "acme", USD)
+    assert (await ledger.audit()).findings == []
+    await ledger.close()
+    with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as connection:
+        connection.execute("DROP TRIGGER record_stays")
+        assert connection.execute(statement).rowcount == 1
+
+    reader = await open_ledger(f"sqlite://{tmp_path}/ledger.db", read_only=True)
+    assert (await reader.audit()).findings == [finding]
+    await reader.close()
+
+
+async def test_account_out_of_its_bounds_is_found(tmp_path: Path) -> None:
+    """Though its legs say the same: a debt that became a deposit."""
+    legs = (Leg("X:promo", -5), Leg("D:alice", 5))
+    entry = Entry(1, "key", Kind.GRANT, legs, "", 0, "", "")
+    accounts = [AccountState("X:promo", -5, 0), AccountState("D:alice", 5, 0)]
+    report = prove([(entry, seal(entry))], accounts, [], [])
+    assert report.findings == ["D:alice: balance 0.00000005, but never above 0"]
 
 
 async def test_sound_books_have_no_findings(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gollem.errors import InvariantBroken, LedgerUnavailable
-from gollem.ledger import Balance, Ledger, open_ledger, rules
+from gollem.ledger import Balance, Ledger, open_ledger, rules, sqlite_reads
 from gollem.ledger.sqlite import open_sqlite
 from tests.contracts.samples import NOW_MS, granting, hold_of, opening, outcomes
 
@@ -188,6 +188,8 @@ async def test_lists_are_served_by_indexes(path: Path, ledger: Ledger) -> None:
         "SELECT 1 FROM hold WHERE state = 'OPEN' AND expires_at_ms <= 9 ORDER BY expires_at_ms, order_id LIMIT 1": (
             "open_hold_by_deadline"
         ),
+        sqlite_reads._LISTED.replace("?", "9"): "record_by_state",
+        sqlite_reads._DUE.replace("?", "9"): "earnings_by_day",
     }
     with closing(sqlite3.connect(path)) as connection:
         for query, index in queries.items():
