@@ -77,7 +77,7 @@ def _only(request: credit_pb2.ListTransactionsRequest) -> StatementFilter:
     fields.count(len(request.kinds), "kinds", len(Kind))
     unknown = set(request.kinds) - set(Kind)
     if unknown:
-        raise InvalidField("kinds", f"{min(unknown)!r} is none of {', '.join(Kind)}")
+        raise InvalidField("kinds", f"{min(unknown)[:40]!r} is none of {', '.join(Kind)}")
     from_ms = fields.whole(request.from_ms, "from_ms", 0, _MAX_MS)
     to_ms = fields.whole(request.to_ms, "to_ms", 0, _MAX_MS)
     return StatementFilter(frozenset(map(Kind, request.kinds)), from_ms, to_ms or None)

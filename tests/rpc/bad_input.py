@@ -329,6 +329,9 @@ def pages() -> Iterator[Row]:
     yield from accounts(PAGE)
     yield from each(PAGE, "page_size", [-1, 501, *_INT32])
     yield from each(PAGE, "page_token", ["x", "-1", "+1", " 1", "1.0", "١", "1\n", "9" * 19, "9" * 100_000])
+    yield from each(PAGE, "kinds", [[""], ["Hold"], ["hold "], ["x" * 100_000], ["hold"] * 1_000])
+    for name in ("from_ms", "to_ms"):
+        yield from each(PAGE, name, [-1, *_INT64])
 
 
 def keys() -> Iterator[Row]:
