@@ -84,7 +84,8 @@ def check_integrity(connection: sqlite3.Connection, path: Path) -> None:
     """Raises InvariantBroken if the file is damaged or the books do not balance."""
     problems = [text for (text,) in connection.execute("PRAGMA quick_check(10)") if text != "ok"]
     if problems:
-        raise InvariantBroken(f"{path} is damaged, restore a backup: {'; '.join(problems)}")
+        named = "; ".join(" ".join(problems).splitlines()[:_MOST_NAMED])
+        raise InvariantBroken(f"{path} is damaged, restore a backup: {named}")
     findings = start_findings(connection)
     if findings:
         raise InvariantBroken(
