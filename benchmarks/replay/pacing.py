@@ -11,7 +11,7 @@ from benchmarks.replay.trading import Trading
 from gollem.cli import output
 
 # Orders under way, most of which wait for the end of their answers.
-MAX_IN_FLIGHT = 2_048
+MAX_IN_FLIGHT = 256
 
 
 class Pace:

@@ -19,7 +19,7 @@ from gollem_client.wire import own_errors
 
 T = TypeVar("T")
 # Calls of all consumers and providers together. More would measure the queue before the exchange, not the exchange.
-MAX_CALLS = 8
+MAX_CALLS = 4
 # An answer takes no longer than this, however little time is compressed: within the hold's deadline.
 LONGEST_ANSWER_S = 4.0
 
