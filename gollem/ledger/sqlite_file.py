@@ -82,7 +82,9 @@ def open_reader(path: Path) -> sqlite3.Connection:
 
 def check_integrity(connection: sqlite3.Connection, path: Path) -> None:
     """Raises InvariantBroken if the file is damaged or the books do not balance."""
-    problems = [text for (text,) in connection.execute("PRAGMA quick_check(10)") if text != "ok"]
+    # A row may have several lines; an error has one.
+    rows = [text.replace("\n", ", ") for (text,) in connection.execute("PRAGMA quick_check(10)")]
+    problems = [text for text in rows if text != "ok"]
     if problems:
         named = "; ".join(" ".join(problems).splitlines()[:_MOST_NAMED])
         raise InvariantBroken(f"{path} is damaged, restore a backup: {named}")
