@@ -112,6 +112,7 @@ class Agent:
                 tasks = [group.create_task(work) for work in works]
                 await self._stop.wait()
                 await self._leave()
+                self._link.end()
                 for task in tasks:
                     task.cancel()
         except ExceptionGroup as failures:

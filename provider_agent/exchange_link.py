@@ -67,6 +67,7 @@ class ExchangeLink:
         self._contact = Contact()
         self._sequence = 0
         self._leaving = False
+        self._over = False
         self._registration: Registration | None = None
 
     @property
@@ -105,6 +106,14 @@ class ExchangeLink:
         self._leaving = True
         self._events.wake.set()
 
+    def end(self) -> None:
+        """To be called before `run` is cancelled.
+
+        Python 3.11's TaskGroup forgets a cancellation that meets the failure of one of its tasks, such as an exchange
+        that breaks off at this moment: `run` would come back for ever.
+        """
+        self._over = True
+
     async def deregister(self) -> None:
         """Take the ask out of the book. Raises GollemError."""
         request = DeregisterRequest(provider_id=self._ask.provider_id, ask_id=self._known.seller.ask_id)
@@ -133,6 +142,8 @@ class ExchangeLink:
                 _log.warning("the exchange does not know the ask any more")
             except* (GollemError, TimeoutError) as failures:
                 _log.warning("lost the exchange: %s", failures.exceptions[0])
+            if self._over:
+                return
             await asyncio.sleep(self._backoff.pause_s())
             try:
                 if not self._leaving:

@@ -8,8 +8,11 @@ import pytest
 from grpclib import Status
 from grpclib.client import Channel
 
-from gollem_client import errors
+from gollem_client import ChannelPool, Exchange, Timeouts, errors, stubs
 from provider_agent.agent import Agent
+from provider_agent.clock import SystemClock
+from provider_agent.events import OrderEvents
+from provider_agent.exchange_link import ExchangeLink
 from provider_agent.journal import JournalInUse
 from provider_agent.options import Options
 from provider_agent.pb.inference_grpc import InferenceServiceStub
@@ -267,3 +270,25 @@ async def test_used_grants_and_unsettled_earnings_survive_a_restart(exchange: Fa
 async def test_one_agent_a_folder(agent: Agent, options: Options, tmp_path: Path) -> None:
     with pytest.raises(JournalInUse):
         await make_agent(options).run()
+
+
+async def test_a_stop_is_heeded_though_the_exchange_breaks_off_at_that_moment(exchange: FakeExchange) -> None:
+    """As when both are ended with one `kill`."""
+
+    async def break_off() -> stubs.TelemetryRequest:
+        link.end()
+        running.cancel()
+        raise errors.ExchangeUnavailable("gone")
+
+    async def nothing(*_: object) -> tuple[str, ...]:
+        return ()
+
+    pool = ChannelPool()
+    ask = stubs.RegisterRequest(provider_id="p1", model="m", endpoint="127.0.0.1:1")
+    line = Exchange(exchange.address, "key-of-p1", pool, Timeouts())
+    link = ExchangeLink(line, ask, OrderEvents(), break_off, nothing, nothing, SystemClock())
+    await link.register()
+    running = asyncio.create_task(link.run())
+    done, _ = await asyncio.wait({running}, timeout=5)
+    pool.close()
+    assert done == {running}
