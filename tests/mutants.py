@@ -161,7 +161,7 @@ MUTANTS = [
     Mutant(
         "a second process may write", FILE, "fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass", ON_SQLITE
     ),
-    Mutant("books that do not balance are opened", FILE, "if total_atoms:", "if False:", ON_SQLITE),
+    Mutant("books that do not balance are opened", FILE, "if findings:", "if False:", ON_SQLITE),
     Mutant("a damaged file is opened", FILE, "if problems:", "if False:", ON_SQLITE),
     Mutant(
         "entries may be changed",

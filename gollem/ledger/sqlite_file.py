@@ -83,11 +83,10 @@ def open_reader(path: Path) -> sqlite3.Connection:
 def check_integrity(connection: sqlite3.Connection, path: Path) -> None:
     """Raises InvariantBroken if the file is damaged or the books do not balance."""
     # A row may have several lines; an error has one.
-    rows = [text.replace("\n", ", ") for (text,) in connection.execute("PRAGMA quick_check(10)")]
-    problems = [text for text in rows if text != "ok"]
+    rows = [line for (text,) in connection.execute("PRAGMA quick_check(10)") for line in text.splitlines()]
+    problems = [line for line in rows if line != "ok"]
     if problems:
-        named = "; ".join(" ".join(problems).splitlines()[:_MOST_NAMED])
-        raise InvariantBroken(f"{path} is damaged, restore a backup: {named}")
+        raise InvariantBroken(f"{path} is damaged, restore a backup: {'; '.join(problems[:_MOST_NAMED])}")
     findings = start_findings(connection)
     if findings:
         raise InvariantBroken(
