@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 _PREFIX = "GOLLEM_"
+GATEWAYS = ("none", "local", "stripe")
 
 
 class ConfigError(ValueError):
@@ -23,6 +24,10 @@ def _number(default: int, least: int, most: int, about: str) -> Any:
 
 def _text(default: str, about: str) -> Any:
     return field(default=default, metadata={"about": about})
+
+
+def _secret(about: str) -> Any:
+    return field(default="", repr=False, metadata={"about": about, "secret": True})
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,29 @@ class ExchangeConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class PaymentsConfig:
+    """Dollars in, dollars out. What is secret is better given by the environment than in a file or a command line."""
+
+    gateway: str = _text("none", "who takes and pays money: stripe, local (for development), or none")
+    stripe_key: str = _secret("secret key of the Stripe account")
+    stripe_url: str = _text("", "where Stripe's API is, for tests; empty: Stripe itself")
+    webhook_secrets: str = _secret("signing secrets of the platform's webhook endpoint, separated by commas")
+    connect_secrets: str = _secret("signing secrets of the connected accounts' endpoint, separated by commas")
+    webhook_host: str = _text("127.0.0.1", "address of the webhook bridge")
+    webhook_port: int = _number(8080, 0, 65_535, "port of the webhook bridge; 0 takes a free one")
+    return_url: str = _text("https://localhost/", "where providers come back to when theirs names none")
+    delay_days: int = _number(7, 1, 90, "days after which earnings become payable")
+    payout_cents: int = _number(10_000, 100, 100_000_000, "payable earnings, in cents of USD, paid out by themselves")
+    least_payout_cents: int = _number(100, 1, 100_000_000, "least that is paid out monthly or by request, in cents")
+    payout_interval_ms: int = _number(60_000, 100, 86_400_000, "how often payouts are looked after")
+    poll_interval_ms: int = _number(300_000, 100, 86_400_000, "how often it is read what webhooks may have missed")
+    inbox_interval_ms: int = _number(1_000, 10, 600_000, "how often stored events are handled")
+    abandon_after_ms: int = _number(86_400_000, 60_000, 2_592_000_000, "age at which an unpaid purchase is cancelled")
+    books_interval_ms: int = _number(3_600_000, 100, 86_400_000, "how often the payment provider's books are compared")
+    adjustment_cap_cents: int = _number(100_000, 0, 100_000_000, "most that adjustments may move in a day, in cents")
+
+
+@dataclass(frozen=True, slots=True)
 class ReconcileConfig:
     """How the books are proven while they are used. Each pause is at least twenty times what the checks took."""
 
@@ -116,6 +144,7 @@ class Config:
     market: MarketConfig = field(default_factory=MarketConfig)
     providers: ProvidersConfig = field(default_factory=ProvidersConfig)
     exchange: ExchangeConfig = field(default_factory=ExchangeConfig)
+    payments: PaymentsConfig = field(default_factory=PaymentsConfig)
     reconcile: ReconcileConfig = field(default_factory=ReconcileConfig)
 
     def __post_init__(self) -> None:
@@ -124,6 +153,8 @@ class Config:
             raise ConfigError(
                 "providers.telemetry_interval_ms, .withdraw_after_ms and .forget_after_ms: each must be below the next"
             )
+        if self.payments.gateway not in GATEWAYS:
+            raise ConfigError(f"payments.gateway: must be one of {', '.join(GATEWAYS)}, not {self.payments.gateway!r}")
 
 
 def load(
@@ -148,12 +179,16 @@ def load(
 
 
 def describe(config: Config) -> list[tuple[str, object, str]]:
-    """Every setting as (key, value, what it is)."""
+    """Every setting as (key, value, what it is). Secrets are not told, only whether they are set."""
     return [
-        (f"{section.name}.{name}", getattr(getattr(config, section.name), name), info.metadata["about"])
+        (f"{section.name}.{name}", _shown(getattr(getattr(config, section.name), name), info), info.metadata["about"])
         for section in fields(Config)
         for name, info in _settings(section.name).items()
     ]
+
+
+def _shown(value: object, info: Any) -> object:
+    return "(set)" if value and info.metadata.get("secret") else value
 
 
 def _settings(section: str) -> dict[str, Any]:
@@ -190,7 +225,7 @@ def _checked(key: str, value: object, info: Any) -> object:
     """The value in its setting's type and range."""
     if "least" not in info.metadata:
         if not isinstance(value, str):
-            raise ConfigError(f"{key}: must be text, not {value!r}")
+            raise ConfigError(f"{key}: must be text, not {type(value).__name__}")
         return value
     least, most = info.metadata["least"], info.metadata["most"]
     try:

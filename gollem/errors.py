@@ -157,6 +157,40 @@ class GrantSpent(CallerError):
     reason = "GRANT_SPENT"
 
 
+class UnknownPurchase(CallerError):
+    """No such purchase, or it is not the caller's; figures: purchase_id."""
+
+    reason = "UNKNOWN_PURCHASE"
+
+
+class UnknownPayout(CallerError):
+    """No such payout, or it is not the caller's; figures: payout_id."""
+
+    reason = "UNKNOWN_PAYOUT"
+
+
+class PaymentRefused(CallerError):
+    """The payment provider said no: a declined card, a country it does not serve; figures: code."""
+
+    reason = "PAYMENT_REFUSED"
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message, code=code)
+        self.code = code
+
+
+class NotOnboarded(CallerError):
+    """The provider cannot be paid yet, so it may not sell; figures: provider_id, blocked_by."""
+
+    reason = "NOT_ONBOARDED"
+
+
+class PaymentsOff(CallerError):
+    """This exchange takes and pays no money."""
+
+    reason = "PAYMENTS_OFF"
+
+
 class NotImplementedYet(CallerError):
     """The API has it, this release has not."""
 
@@ -180,6 +214,16 @@ class OutcomeUnknown(WorldError):
     """It may or may not have happened: repeat the same call with the same id to learn which."""
 
     reason = "OUTCOME_UNKNOWN"
+
+
+class PaymentsUnavailable(WorldError):
+    """The payment provider took nothing: repeat the same call."""
+
+    reason = "PAYMENTS_UNAVAILABLE"
+
+
+class PaymentFault(OutcomeUnknown):
+    """The payment provider broke down, and will answer so again under the same key. Never leaves `payments`."""
 
 
 class ProviderFailed(WorldError):

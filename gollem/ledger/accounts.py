@@ -3,8 +3,9 @@
 Owned by users: `U:{user}` spendable credits, `H:{order}` escrow of one hold, `RF:{refund}` one card refund under way,
 `D:{user}` debt. By providers: `PM:{provider}:{yyyymmdd}:{shard}` earnings of a day, `P:{provider}` payable,
 `PO:{payout}` one payout under way, `DP:{provider}` debt. The platform's own: `R:fee:{shard}` its fee, `A:` assets, `X:`
-expenses, `E:adjust`, `S:unmatched`, and the memo pair `A:conn:{provider}` / `L:conn:{provider}`, what lies at a
-provider's own account with Stripe. What many orders write to is sharded, so that no store has a hot item.
+expenses, `E:adjust`, `S:unmatched`, and the memo accounts `L:conn:{provider}`, all that came to a provider's
+own account with Stripe, `A:conn:{provider}`, what lies there, and `A:paid:{provider}`, what its bank has taken. What
+many orders write to is sharded, so that no store has a hot item.
 """
 
 import re
@@ -30,7 +31,7 @@ UNMATCHED = "S:unmatched"
 _MS_PER_DAY = 86_400_000
 _NAME = r"[A-Za-z0-9._-]{1,64}"
 _ACCOUNT = re.compile(
-    rf"(?:(?:U|D|P|DP|PO|RF|[AL]:conn):{_NAME}|H:[!-~]{{1,128}}|PM:{_NAME}:[0-9]{{8}}:[0-9]|R:fee:[0-9]{{1,2}}"
+    rf"(?:(?:U|D|P|DP|PO|RF|[AL]:conn|A:paid):{_NAME}|H:[!-~]{{1,128}}|PM:{_NAME}:[0-9]{{8}}:[0-9]|R:fee:[0-9]{{1,2}}"
     r"|X:(?:promo|stripe_fee|dispute_fee|bad_debt|sla)|A:stripe|A:bank|E:adjust|S:unmatched)",
     re.ASCII,
 )
@@ -104,6 +105,10 @@ def payout_account(payout_id: str) -> str:
 
 def connected_account(provider: str) -> str:
     return f"A:conn:{provider}"
+
+
+def paid_account(provider: str) -> str:
+    return f"A:paid:{provider}"
 
 
 def connected_liability(provider: str) -> str:

@@ -21,11 +21,17 @@ RECONCILIATION = "reconciliation"  # the result of one check on one day
 SEAL = "seal"  # of what the journal had at the end of a day
 BREAKER = "breaker"  # HALTED or RUNNING; absent until it was first tripped: RUNNING
 PAYOUTS = "payouts"  # the breaker of payouts
+EVENT = "event"  # of the payment provider's: NEW, DONE, or DEAD once too many tries have failed
+ATTEMPT = "attempt"  # at doing something at the payment provider: under which number, since when
+WATERMARK = "watermark"  # up to when something at the payment provider has been read
+CUSTOMER = "customer"  # a user at the payment provider, and the card that is kept
+TOP_UP = "top_up"  # when and by how much a user's credits are topped up by themselves: ON or OFF
+TOPPED_UP = "topped_up"  # how much of a user's was topped up in a month
 
 _LISTED: Mapping[str, frozenset[str]] = {
     PURCHASE: frozenset({"CREATED"}),
     REFUND: frozenset({"INITIATED"}),
-    PROVIDER: frozenset({"ENABLED"}),
+    PROVIDER: frozenset({"ENABLED", "DISABLED"}),
     PAYOUT: frozenset({"INITIATED", "TRANSFERRED", "FAILED"}),
     DISPUTE: frozenset({"WITHDRAWN"}),
     ADJUSTMENT: frozenset({"PROPOSED"}),
@@ -33,6 +39,8 @@ _LISTED: Mapping[str, frozenset[str]] = {
     ALERT: frozenset({"OPEN"}),
     ALERT_RULE: frozenset({"ARMED", "FIRED"}),
     SEAL: frozenset({"SEALED"}),
+    EVENT: frozenset({"NEW", "DEAD"}),
+    TOP_UP: frozenset({"ON"}),
 }
 
 

@@ -15,7 +15,9 @@ class Kind(StrEnum):
     GRANT = "grant"
     PROMO = "promo"
     PURCHASE_CREATED = "purchase_created"
+    PURCHASE_INTENDED = "purchase_intended"
     PURCHASE = "purchase"
+    PURCHASE_CANCELLED = "purchase_cancelled"
     STRIPE_FEE = "stripe_fee"
     HOLD = "hold"
     PARTIAL_SETTLE = "partial_settle"
@@ -48,6 +50,7 @@ class Kind(StrEnum):
     PAYOUTS_RESUMED = "payouts_resumed"
     ALERT_RULE = "alert_rule"
     ALERT = "alert"
+    NOTE = "note"
 
 
 class Check(StrEnum):

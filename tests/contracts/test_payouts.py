@@ -50,7 +50,7 @@ async def test_payout_to_the_bank(ledger: Ledger, desk: Desk, payable: int) -> N
 
     paid = await ledger.post(rules.payout_paid(await payout_of(ledger), "po_1", 0, NOW_MS))
     assert paid.entry.key == "po_paid:po_1:0"
-    assert legs(paid) == {"A:conn:acme": payable, "L:conn:acme": -payable}
+    assert legs(paid) == {"A:conn:acme": payable, "A:paid:acme": -payable}
     assert (await payout_of(ledger)).state == "PAID"
     assert await ledger.records("payout", "INITIATED") == []
 
@@ -173,14 +173,17 @@ async def test_payout_that_failed_after_it_was_paid(ledger: Ledger, desk: Desk, 
     await desk.pay_out("po-1", "acme", LEAST)
     await step(rules.payout_transferred, "tr_1")
     assert await step(rules.payout_failed, "po_1", 0) == {}
-    back = {"A:conn:acme": payable, "L:conn:acme": -payable}
-    assert await step(rules.payout_paid, "po_2", 1) == back
-    assert await step(rules.payout_failed, "po_2", 1) == {account: -atoms for account, atoms in back.items()}
+    banked = {"A:conn:acme": payable, "A:paid:acme": -payable}
+    assert await step(rules.payout_paid, "po_2", 1) == banked
+    assert await step(rules.payout_failed, "po_2", 1) == {account: -atoms for account, atoms in banked.items()}
     assert [record.id for record in await ledger.records("payout", "FAILED")] == ["po-1"]
+    back = {"A:conn:acme": payable, "L:conn:acme": -payable}
     assert await step(rules.payout_reversed, "trr_1") == {"A:stripe": -payable, "P:acme": payable} | back
 
-    balances = [await ledger.account_atoms(account) for account in ("A:conn:acme", "L:conn:acme", "PO:po-1")]
-    assert balances == [0, 0, 0]
+    balances = [
+        await ledger.account_atoms(account) for account in ("A:conn:acme", "L:conn:acme", "A:paid:acme", "PO:po-1")
+    ]
+    assert balances == [0, 0, 0, 0]
     assert (await ledger.provider_balance("acme")).payable_atoms == payable
 
 

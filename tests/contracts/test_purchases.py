@@ -38,7 +38,7 @@ async def test_purchase_credits_what_was_paid(ledger: Ledger, desk: Desk, cents:
         "purchase",
         "buy-1",
         "CREDITED",
-        {"user": "alice", "amount_atoms": cents * CENT, "refunded_atoms": 0, "payment_id": "pi-buy-1"},
+        {"user": "alice", "amount_atoms": cents * CENT, "refunded_atoms": 0, "payment_id": "pi-buy-1", "at_ms": NOW_MS},
     )
 
 

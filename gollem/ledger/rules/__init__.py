@@ -8,6 +8,7 @@ figures that the callers should have refused long before, and a CallerError for 
 from gollem.ledger.rules.adjustments import adjustment_approved, adjustment_fingerprint, adjustment_proposed
 from gollem.ledger.rules.disputes import dispute_reinstated, dispute_withdrawn, write_off
 from gollem.ledger.rules.earnings import clawback, mature
+from gollem.ledger.rules.notes import noted
 from gollem.ledger.rules.orders import expire, hold, partial_settle, settle, void
 from gollem.ledger.rules.oversight import alert, armed_again, fell_below, payouts_resumed, reconciled, watched
 from gollem.ledger.rules.parts import digest
@@ -22,7 +23,7 @@ from gollem.ledger.rules.payouts import (
 )
 from gollem.ledger.rules.platform import platform_payout, stripe_fee, unmatched, unmatched_resolved
 from gollem.ledger.rules.providers import provider_changed, provider_registered
-from gollem.ledger.rules.purchases import purchase, purchase_created
+from gollem.ledger.rules.purchases import purchase, purchase_cancelled, purchase_created, purchase_intended
 from gollem.ledger.rules.refunds import refund_failed, refund_fingerprint, refund_initiated, refund_succeeded
 from gollem.ledger.rules.users import grant, promo, user_frozen, user_unfrozen
 
@@ -41,6 +42,7 @@ __all__ = [
     "grant",
     "hold",
     "mature",
+    "noted",
     "partial_settle",
     "payout_cancelled",
     "payout_failed",
@@ -55,7 +57,9 @@ __all__ = [
     "provider_changed",
     "provider_registered",
     "purchase",
+    "purchase_cancelled",
     "purchase_created",
+    "purchase_intended",
     "reconciled",
     "refund_failed",
     "refund_fingerprint",

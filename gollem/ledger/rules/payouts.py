@@ -3,7 +3,8 @@
     INITIATED -> TRANSFERRED -> PAID     a bank may send a payout back, even after it was paid: FAILED, then PAID again
         \\-> CANCELLED  \\-> REVERSED     with the next attempt, or REVERSED, the money back with the platform
 
-Of what lies at the provider's own account the memo pair A:conn, L:conn keeps track: it is not the platform's.
+Of what is not the platform's any more three memo accounts keep track: L:conn is all that came to the provider's own
+account with Stripe, A:conn what lies there, A:paid what its bank took. They sum to 0.
 """
 
 from gollem.ledger import records
@@ -11,6 +12,7 @@ from gollem.ledger.accounts import (
     STRIPE,
     connected_account,
     connected_liability,
+    paid_account,
     payable_account,
     payout_account,
     provider_debt,
@@ -45,6 +47,7 @@ def payout_initiated(payout_id: str, provider: Record, amount_atoms: int, now_ms
         "amount_atoms": amount_atoms,
         "connected_id": connected_id,
         "attempt": 0,
+        "at_ms": now_ms,
     }
     free: dict[str, str | int] = {"open_payout": "", "payouts": number, "connected_id": connected_id}
     return Transaction(
@@ -93,7 +96,7 @@ def payout_paid(payout: Record, bank_payout_id: str, attempt: int, now_ms: int) 
     is_due = RecordIs(records.PAYOUT, payout.id, ("TRANSFERRED", "FAILED"), {"attempt": attempt})
     update = UpdateRecord(records.PAYOUT, payout.id, "PAID", {"bank_payout_id": bank_payout_id})
     key = f"po_paid:{bank_payout_id}:{attempt}"
-    return _moved(payout, key, Kind.PAYOUT_PAID, _left(payout), (is_due,), (update,), now_ms)
+    return _moved(payout, key, Kind.PAYOUT_PAID, _banked(payout, 1), (is_due,), (update,), now_ms)
 
 
 def payout_failed(payout: Record, bank_payout_id: str, attempt: int, now_ms: int) -> Transaction:
@@ -105,7 +108,7 @@ def payout_failed(payout: Record, bank_payout_id: str, attempt: int, now_ms: int
     was_tried = RecordIs(records.PAYOUT, payout.id, states, {"attempt": attempt})
     update = UpdateRecord(records.PAYOUT, payout.id, "FAILED", {"attempt": attempt + 1})
     key = f"po_fail:{bank_payout_id}:{attempt}"
-    legs = _arrived(payout) if was_paid else ()
+    legs = _banked(payout, -1) if was_paid else ()
     return _moved(payout, key, Kind.PAYOUT_FAILED, legs, (was_tried,), (update,), now_ms)
 
 
@@ -129,8 +132,14 @@ def _arrived(payout: Record) -> tuple[Leg, Leg]:
     return Leg(connected_account(provider), -amount_atoms), Leg(connected_liability(provider), amount_atoms)
 
 
+def _banked(payout: Record, sign: int) -> tuple[Leg, Leg]:
+    """The memo of money that went on to the provider's bank, or came back from there (-1)."""
+    provider, amount_atoms = payout.text("provider"), sign * payout.number("amount_atoms")
+    return Leg(connected_account(provider), amount_atoms), Leg(paid_account(provider), -amount_atoms)
+
+
 def _left(payout: Record) -> tuple[Leg, Leg]:
-    """The memo of money that left the provider's account."""
+    """The memo of money that went back to the platform."""
     provider, amount_atoms = payout.text("provider"), payout.number("amount_atoms")
     return Leg(connected_liability(provider), -amount_atoms), Leg(connected_account(provider), amount_atoms)
 

@@ -5,10 +5,14 @@ from gollem.ledger.rules.parts import digest, require_kind, require_names
 from gollem.ledger.types import Kind, PutRecord, Record, RecordIs, Transaction, UpdateRecord
 
 
-def provider_registered(provider: str, connected_id: str, enabled: bool, now_ms: int) -> Transaction:
-    """A provider has an account with Stripe. Key `provider:{provider}:0`."""
+def provider_registered(
+    provider: str, connected_id: str, enabled: bool, now_ms: int, country: str = "", agreement: str = ""
+) -> Transaction:
+    """A provider has an account with Stripe, in a country (ISO 3166-1 alpha-2) and under one of its agreements.
+    Key `provider:{provider}:0`."""
     require_names(provider=provider, connected_id=connected_id)
     fields: dict[str, str | int] = {"connected_id": connected_id, "open_payout": "", "payouts": 0, "version": 0}
+    fields |= {"country": country, "agreement": agreement}
     record = Record(records.PROVIDER, provider, _state(enabled), fields)
     return Transaction(
         key=f"provider:{provider}:0",
