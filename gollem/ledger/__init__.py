@@ -4,6 +4,7 @@ from pathlib import Path
 
 from gollem.errors import LedgerUnavailable
 from gollem.ledger import records, rules
+from gollem.ledger.desk import Desk
 from gollem.ledger.interface import Ledger
 from gollem.ledger.low_balance import LowBalanceWatch
 from gollem.ledger.reconcile import Reconciler, Result
@@ -16,6 +17,7 @@ from gollem.ledger.types import (
     HoldState,
     Kind,
     Posted,
+    Record,
     StatementFilter,
     StatementLine,
     Transaction,
@@ -25,6 +27,7 @@ __all__ = [
     "AuditReport",
     "Balance",
     "Check",
+    "Desk",
     "Entry",
     "Hold",
     "HoldState",
@@ -33,6 +36,7 @@ __all__ = [
     "LowBalanceWatch",
     "Posted",
     "Reconciler",
+    "Record",
     "Result",
     "StatementFilter",
     "StatementLine",

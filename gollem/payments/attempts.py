@@ -16,8 +16,7 @@ from typing import TypeVar
 
 from gollem.clock import Clock
 from gollem.errors import OutcomeUnknown, PaymentFault, PaymentRefused, StaleRead, WrongState
-from gollem.ledger import Ledger, records, rules
-from gollem.ledger.types import Record
+from gollem.ledger import Ledger, Record, records, rules
 
 T = TypeVar("T")
 KEY_LIFE_MS = 20 * 3_600_000  # the payment provider keeps keys for 24 hours at least
