@@ -4,6 +4,7 @@ from pathlib import Path
 
 from gollem.errors import LedgerUnavailable
 from gollem.ledger import records, rules
+from gollem.ledger.accounts import user_debt
 from gollem.ledger.desk import Desk
 from gollem.ledger.interface import Ledger
 from gollem.ledger.low_balance import LowBalanceWatch
@@ -44,6 +45,7 @@ __all__ = [
     "open_ledger",
     "records",
     "rules",
+    "user_debt",
 ]
 
 
