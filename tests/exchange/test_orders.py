@@ -130,6 +130,20 @@ async def test_a_caller_who_leaves_during_the_commit_loses_nothing(bench: Bench)
     assert again.held_atoms == HELD
 
 
+async def test_an_ask_that_comes_anew_during_the_commit_keeps_the_order_in_mind(bench: Bench) -> None:
+    bench.sell()
+    await bench.fund()
+    commit = asyncio.create_task(bench.orders.match("alice", "o1", BID))
+    await asyncio.sleep(0)
+    assert not commit.done()
+    bench.asks.deregister("p1", None)
+    bench.sell()
+    await commit
+    assert bench.floor.depth("gpt-4").free_slots == 3
+    bench.floor.release("o1")
+    assert bench.floor.depth("gpt-4").free_slots == 4
+
+
 async def test_a_resting_bid_is_matched_when_an_ask_comes(bench: Bench) -> None:
     await bench.fund()
     waiting = asyncio.create_task(bench.orders.match("alice", "o1", BID, good_for_ms=5_000))
