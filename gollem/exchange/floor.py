@@ -164,7 +164,7 @@ class Floor:
         return result
 
     def confirm(self, claim: Claim) -> None:
-        """The order of a match is committed, or may be: its claim stays until `release`, and replaces an earlier one."""
+        """A match is committed, or may be: its order's claim stays until `release`, and replaces an earlier one."""
         self._decide(claim.ask_key, claim.tokens)
         self._keep(claim)
 
