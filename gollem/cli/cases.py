@@ -19,7 +19,9 @@ def cases() -> None:
 
 
 def _case_id(command: F) -> F:
-    option = click.option("--id", "case_id", help="made by you; the same again does nothing twice  [default: a new one]")
+    option = click.option(
+        "--id", "case_id", help="made by you; the same again does nothing twice  [default: a new one]"
+    )
     return cast(F, option(command))
 
 
@@ -86,9 +88,7 @@ def unfreeze(server: Server, account: str, reason: str, case_id: str | None) -> 
 @server_options
 def propose(server: Server, ledger_account: str, amount: str, reason: str, ticket: str) -> None:
     """Propose to move AMOUNT credits to LEDGER_ACCOUNT (such as U:alice or P:acme), from it with a minus sign."""
-    request = stubs.ProposeAdjustmentRequest(
-        ticket=ticket, ledger_account=ledger_account, amount=amount, reason=reason
-    )
+    request = stubs.ProposeAdjustmentRequest(ticket=ticket, ledger_account=ledger_account, amount=amount, reason=reason)
     _decide(server, "ProposeAdjustment", request, f"{ticket} is proposed; another operator approves it")
 
 

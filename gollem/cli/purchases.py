@@ -81,9 +81,7 @@ def receipt(server: Server, purchase_id: str, as_json: bool) -> None:
 @click.option("--off", is_flag=True, help="never again")
 @output.json_option
 @server_options
-def top_up(
-    server: Server, threshold: str | None, amount_usd: str, cap_usd: str, off: bool, as_json: bool
-) -> None:
+def top_up(server: Server, threshold: str | None, amount_usd: str, cap_usd: str, off: bool, as_json: bool) -> None:
     """Show, set or switch off purchases that happen by themselves, with a card that `buy --keep-card` kept."""
     if off or threshold:
         request = stubs.SetTopUpRequest(

@@ -3,7 +3,16 @@
 from dataclasses import dataclass
 
 from gollem.clock import Clock
-from gollem.ledger import AuditReport, Balance, Ledger, LowBalanceWatch, StatementFilter, StatementLine, rules, user_debt
+from gollem.ledger import (
+    AuditReport,
+    Balance,
+    Ledger,
+    LowBalanceWatch,
+    StatementFilter,
+    StatementLine,
+    rules,
+    user_debt,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,9 @@ class Cases:
         now_ms = self._clock.now_ms()
         return (
             await self._desk.post_about(
-                records.UNMATCHED, txn_id, lambda movement: rules.unmatched_resolved(movement, account, operator, now_ms)
+                records.UNMATCHED,
+                txn_id,
+                lambda movement: rules.unmatched_resolved(movement, account, operator, now_ms),
             )
         ).applied
 

@@ -71,7 +71,9 @@ class CreditService(CreditServiceBase):
         selling = request.earnings if request.HasField("earnings") else context.caller().role is Role.PROVIDER
         size = fields.whole(request.page_size or _DEFAULT_PAGE, "page_size", 1, _MAX_PAGE)
         # One more than asked for tells whether there is another page.
-        lines = await self._accounts.statement(account, selling, fields.page_token(request.page_token), size + 1, _only(request))
+        lines = await self._accounts.statement(
+            account, selling, fields.page_token(request.page_token), size + 1, _only(request)
+        )
         page = lines[:size]
         return credit_pb2.ListTransactionsResponse(
             transactions=[encode.statement_line(line) for line in page],

@@ -1,0 +1,149 @@
+"""The payments room as one thing to build, start and stop."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gollem.clock import Clock
+from gollem.config import PaymentsConfig
+from gollem.ledger import Desk, Ledger
+from gollem.payments.attempts import Attempts
+from gollem.payments.books import Books
+from gollem.payments.disputes import Disputes
+from gollem.payments.gateway import PaymentGateway
+from gollem.payments.inbox import Handler, Inbox
+from gollem.payments.onboarding import Onboarding
+from gollem.payments.payouts import Payouts
+from gollem.payments.purchases import Purchases
+from gollem.payments.refunds import Refunds
+from gollem.payments.top_ups import TopUps
+from gollem.payments.types import Event
+from gollem.payments.webhook_bridge import WebhookBridge
+
+Work = Callable[[], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Payments:
+    """`is_real`: the money is moved by a payment provider outside, so that who sells must be one it can pay."""
+
+    purchases: Purchases
+    top_ups: TopUps
+    refunds: Refunds
+    disputes: Disputes
+    onboarding: Onboarding
+    payouts: Payouts
+    books: Books
+    inbox: Inbox
+    bridge: WebhookBridge
+    gateway: PaymentGateway
+    config: PaymentsConfig
+    is_real: bool
+
+    async def start(self) -> None:
+        """Listen for webhooks. Raises OSError."""
+        await self.bridge.start()
+        tell = getattr(self.gateway, "tell", None)  # the local gateway delivers its own webhooks
+        if tell:
+            tell(f"http://127.0.0.1:{self.bridge.port}")
+
+    async def close(self) -> None:
+        await self.bridge.stop()
+        await self.gateway.close()
+
+    def chores(self) -> list[tuple[int, Work]]:
+        """What is to be done again and again, and how often (ms). Any number of servers may do it at once."""
+        config = self.config
+        return [
+            (config.inbox_interval_ms, self.inbox.work),
+            (config.inbox_interval_ms, self.top_ups.look),
+            (config.payout_interval_ms, self.payouts.look),
+            *((config.poll_interval_ms, work) for work in self._polls()),
+            *((config.books_interval_ms, work) for work in self._comparisons()),
+        ]
+
+    def _polls(self) -> tuple[Work, ...]:
+        """What heals by itself whatever was missed (R7)."""
+        rooms = (self.purchases, self.top_ups, self.refunds, self.disputes, self.onboarding)
+        return (self.inbox.poll, *(room.sweep for room in rooms))
+
+    def _comparisons(self) -> tuple[Work, ...]:
+        """R5, R6, R8."""
+        return (self.books.match_movements, self.books.prove_balance, self.books.prove_connected)
+
+
+async def open_payments(
+    config: PaymentsConfig, ledger: Ledger, desk: Desk, clock: Clock, folder: Path
+) -> Payments | None:
+    """None if this exchange takes and pays no money. Raises ConfigError."""
+    if config.gateway == "none":
+        return None
+    gateway = await _open_gateway(config, clock, folder)
+    attempts = Attempts(ledger, clock)
+    purchases = Purchases(ledger, desk, gateway, attempts, clock, config)
+    refunds = Refunds(ledger, desk, gateway, attempts, clock)
+    disputes = Disputes(ledger, desk, gateway, purchases, clock)
+    onboarding = Onboarding(ledger, gateway, attempts, clock, config)
+    payouts = Payouts(ledger, desk, gateway, attempts, clock, config)
+    inbox = Inbox(ledger, gateway, _handlers(purchases, refunds, disputes, onboarding, payouts), clock)
+    routes = gateway.routes() if hasattr(gateway, "routes") else ()
+    return Payments(
+        purchases=purchases,
+        top_ups=TopUps(ledger, gateway, attempts, purchases, clock, config),
+        refunds=refunds,
+        disputes=disputes,
+        onboarding=onboarding,
+        payouts=payouts,
+        books=Books(ledger, desk, gateway, purchases, refunds, disputes, payouts, clock),
+        inbox=inbox,
+        bridge=WebhookBridge(inbox, config.webhook_host, config.webhook_port, routes),
+        gateway=gateway,
+        config=config,
+        is_real=config.gateway == "stripe",
+    )
+
+
+async def _open_gateway(config: PaymentsConfig, clock: Clock, folder: Path) -> PaymentGateway:
+    """Imported only where it is used: a newcomer needs no vendor."""
+    if config.gateway == "stripe":
+        from gollem.payments.stripe_gateway import StripeGateway
+
+        return StripeGateway(config, clock)
+    from gollem.payments.local_gateway import LocalGateway
+
+    return LocalGateway(folder / "local-payments.db", clock)
+
+
+def _handlers(
+    purchases: Purchases, refunds: Refunds, disputes: Disputes, onboarding: Onboarding, payouts: Payouts
+) -> dict[str, Handler]:
+    """By the beginning of an event's type. Whatever is told, the object is fetched."""
+
+    async def payment(event: Event) -> None:
+        await purchases.refresh(event.object_id)
+
+    async def refund(event: Event) -> None:
+        await refunds.refresh(event.object_id)
+
+    async def dispute(event: Event) -> None:
+        await disputes.refresh(event.object_id)
+
+    async def account(event: Event) -> None:
+        await onboarding.refresh(event.object_id)
+
+    async def transfer(event: Event) -> None:
+        await payouts.refresh_transfer(event.object_id)
+
+    async def bank_payout(event: Event) -> None:
+        if event.connected_id:  # the platform's own is matched with its movement
+            await payouts.refresh(event.connected_id, event.object_id)
+
+    return {
+        "payment_intent.": payment,
+        "refund.": refund,
+        "charge.dispute.": dispute,
+        "charge.refund.updated": refund,
+        "account.updated": account,
+        "transfer.": transfer,
+        "payout.": bank_payout,
+    }
