@@ -7,7 +7,7 @@ import pytest
 from gollem.config import ExchangeConfig, MarketConfig, ProvidersConfig
 from gollem.exchange import Accounts, AgentLinks, Asks, Commits, Floor, Orders, Reports, Settlement, WaitingRoom
 from gollem.exchange.asks import Status
-from gollem.ledger import LowBalanceWatch, Ledger, open_ledger
+from gollem.ledger import Ledger, LowBalanceWatch, open_ledger
 from gollem.market import Ask, Bid, Catalogue, MemoryBook
 from gollem.providers import Registry
 from tests.fakes.clock import FakeClock
