@@ -75,7 +75,7 @@ async def _onboard(provider: Server) -> None:
 async def _until(what: str, look: Callable[[], Awaitable[T | None]]) -> T:
     try:
         async with asyncio.timeout(_TIMEOUT_S):
-            while (found := await look()) is None:
+            while (found := await look()) is None:  # noqa: ASYNC110 - what is waited for is in another process
                 await asyncio.sleep(_POLL_S)
             return found
     except TimeoutError:
