@@ -79,21 +79,24 @@ class Disputes:
         """Once, whoever looks; what cannot be booked as what it should be is a person's."""
         if await self._ledger.find_entry(f"stripe:{movement.txn_id}"):
             return
-        is_withdrawal, is_first = movement.cents < 0, place == 0
-        is_usual = movement.currency == CURRENCY and place < 2 and is_withdrawal == is_first and movement.cents
-        if not is_usual or (movement.fee_cents and not is_withdrawal):
+        if not _is_usual(movement, place):
             await self._tell(dispute.dispute_id, movement.txn_id, f"an unusual movement: {movement.txn_id}")
             return
-        amount_atoms = abs(movement.cents) * ATOMS_PER_CENT
+        book = self._withdraw if movement.cents < 0 else self._reinstate
         try:
-            if is_withdrawal:
-                fee_atoms = movement.fee_cents * ATOMS_PER_CENT
-                await self._desk.withdraw_dispute(dispute.dispute_id, movement.txn_id, user, amount_atoms, fee_atoms)
-            else:
-                await self._desk.reinstate_dispute(dispute.dispute_id, movement.txn_id, amount_atoms)
-                await self._keep_frozen(user, movement.txn_id)
+            await book(dispute.dispute_id, user, movement)
         except (KeyReused, WrongState) as error:
             await self._tell(dispute.dispute_id, movement.txn_id, f"{movement.txn_id} cannot be booked: {error}")
+
+    async def _withdraw(self, dispute_id: str, user: str, movement: Movement) -> None:
+        amount_atoms, fee_atoms = -movement.cents * ATOMS_PER_CENT, movement.fee_cents * ATOMS_PER_CENT
+        await self._desk.withdraw_dispute(dispute_id, movement.txn_id, user, amount_atoms, fee_atoms)
+
+    async def _reinstate(self, dispute_id: str, user: str, movement: Movement) -> None:
+        """A fee that comes back is a negative fee."""
+        amount_atoms, fee_atoms = movement.cents * ATOMS_PER_CENT, -movement.fee_cents * ATOMS_PER_CENT
+        await self._desk.reinstate_dispute(dispute_id, movement.txn_id, amount_atoms, fee_atoms)
+        await self._keep_frozen(user, movement.txn_id)
 
     async def _close_lost(self, dispute_id: str) -> None:
         """By itself if nothing is owed: refused if anything is at the moment of posting."""
@@ -113,13 +116,13 @@ class Disputes:
         """Open while a bank asks, or is to take money and has not: then nothing else keeps the user frozen."""
         is_asking = dispute.status in (DisputeStatus.INQUIRY, DisputeStatus.OPEN)
         known = await self._ledger.find_record(records.INQUIRY, dispute.dispute_id)
-        if is_asking and not dispute.movements and known is None:
+        if is_asking and not dispute.movements and (known is None or known.state == "OPEN"):
             await self._open_inquiry(dispute.dispute_id, user)
-        elif known and known.state == "OPEN" and (not is_asking or dispute.movements):
+        elif known and known.state == "OPEN":
             await self._close_inquiry(known, user)
 
     async def _open_inquiry(self, dispute_id: str, user: str) -> None:
-        """The record first: it is what unfreezes, and what the sweep looks at."""
+        """Each once, however often it is looked at. The record first: it is what unfreezes, and what is swept."""
         now_ms = self._clock.now_ms()
         opened = Record(records.INQUIRY, dispute_id, "OPEN", {"user": user, "at_ms": now_ms})
         await self._ledger.post(rules.noted(None, opened, now_ms))
@@ -176,3 +179,12 @@ class Disputes:
 
     async def _tell(self, dispute_id: str, what: str, message: str) -> None:
         await raise_alert(self._ledger, self._clock, f"dispute:{dispute_id}:{what}", f"dispute {dispute_id}", message)
+
+
+def _is_usual(movement: Movement, place: int) -> bool:
+    """First money out with a fee, then money in, perhaps with the fee."""
+    if movement.currency != CURRENCY:
+        return False
+    if place == 0:
+        return movement.cents < 0 <= movement.fee_cents
+    return place == 1 and movement.fee_cents <= 0 < movement.cents

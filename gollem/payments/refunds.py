@@ -32,8 +32,8 @@ class Refunds:
         self._swept_to = ""
 
     async def create(self, refund_id: str, purchase_id: str, amount_cents: int) -> Record:
-        """Give back so much of a purchase (its stored id), all or part, out of credits that are not spent. The same call
-        again goes on where the last one broke off. Returns the refund as it is: banks take days.
+        """Give back so much of a purchase (its stored id), all or part, out of credits that are not spent. The same
+        call again goes on where the last one broke off. Returns the refund as it is: banks take days.
 
         Raises InvalidField, InsufficientCredits, AccountFrozen, KeyReused, WrongState (no such purchase, or unpaid);
         PaymentRefused, and the credits are back; PaymentsUnavailable or OutcomeUnknown: repeat it, or leave it to the
