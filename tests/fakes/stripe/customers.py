@@ -52,8 +52,8 @@ class Customers:
 
     def _create(self, request: Request) -> Object:
         request.allow("metadata email name description")
-        texts = {name: request.params.get(name) for name in ("email", "name", "description")}
-        made = self._world.store.make("customer", "cus", metadata=request.metadata, **texts)
+        made = self._world.store.make("customer", "cus", metadata=request.metadata)
+        made |= {name: request.params.get(name) for name in ("email", "name", "description")}
         self._world.events.tell("customer.created", made)
         return made
 
