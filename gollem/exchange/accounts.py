@@ -32,7 +32,7 @@ class Accounts:
 
     async def standing(self, account: str) -> Standing:
         earnings = await self._ledger.provider_balance(account)
-        debt_atoms = -await self._ledger.account_atoms(user_debt(account))
+        debt_atoms = -await self._ledger.account_atoms(accounts.user_debt(account))
         return Standing(await self._ledger.balance(account), earnings.earned_atoms, debt_atoms)
 
     async def statement(

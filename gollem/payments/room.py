@@ -11,13 +11,13 @@ from gollem.payments.attempts import Attempts
 from gollem.payments.books import Books
 from gollem.payments.disputes import Disputes
 from gollem.payments.gateway import PaymentGateway
-from gollem.payments.inbox import Handler, Inbox
+from gollem.payments.handlers import money_in, money_out
+from gollem.payments.inbox import Inbox
 from gollem.payments.onboarding import Onboarding
 from gollem.payments.payouts import Payouts
 from gollem.payments.purchases import Purchases
 from gollem.payments.refunds import Refunds
 from gollem.payments.top_ups import TopUps
-from gollem.payments.types import Event
 from gollem.payments.webhook_bridge import WebhookBridge
 
 Work = Callable[[], Awaitable[object]]
@@ -85,7 +85,8 @@ async def open_payments(
     disputes = Disputes(ledger, desk, gateway, purchases, clock)
     onboarding = Onboarding(ledger, gateway, attempts, clock, config)
     payouts = Payouts(ledger, desk, gateway, attempts, clock, config)
-    inbox = Inbox(ledger, gateway, _handlers(purchases, refunds, disputes, onboarding, payouts), clock)
+    handlers = money_in(purchases, refunds, disputes) | money_out(onboarding, payouts)
+    inbox = Inbox(ledger, gateway, handlers, clock)
     routes = gateway.routes() if hasattr(gateway, "routes") else ()
     return Payments(
         purchases=purchases,
@@ -113,37 +114,3 @@ async def _open_gateway(config: PaymentsConfig, clock: Clock, folder: Path) -> P
 
     return LocalGateway(folder / "local-payments.db", clock)
 
-
-def _handlers(
-    purchases: Purchases, refunds: Refunds, disputes: Disputes, onboarding: Onboarding, payouts: Payouts
-) -> dict[str, Handler]:
-    """By the beginning of an event's type. Whatever is told, the object is fetched."""
-
-    async def payment(event: Event) -> None:
-        await purchases.refresh(event.object_id)
-
-    async def refund(event: Event) -> None:
-        await refunds.refresh(event.object_id)
-
-    async def dispute(event: Event) -> None:
-        await disputes.refresh(event.object_id)
-
-    async def account(event: Event) -> None:
-        await onboarding.refresh(event.object_id)
-
-    async def transfer(event: Event) -> None:
-        await payouts.refresh_transfer(event.object_id)
-
-    async def bank_payout(event: Event) -> None:
-        if event.connected_id:  # the platform's own is matched with its movement
-            await payouts.refresh(event.connected_id, event.object_id)
-
-    return {
-        "payment_intent.": payment,
-        "refund.": refund,
-        "charge.dispute.": dispute,
-        "charge.refund.updated": refund,
-        "account.updated": account,
-        "transfer.": transfer,
-        "payout.": bank_payout,
-    }
