@@ -24,7 +24,7 @@ _AT_ONCE = 16
 
 @dataclass(slots=True)
 class DayEarned:
-    """One UTC day (yyyymmdd). `net_atoms` is the provider's share of `gross_atoms`; gross and fee are None in months with
+    """One UTC day (yyyymmdd). `net_atoms` is the provider's share of `gross_atoms`; gross and fee are None in a month with
     too many orders to look each up. `matured_atoms` became payable on that day, of earlier days' earnings."""
 
     day: str
