@@ -27,6 +27,8 @@ ATTEMPT = "attempt"  # at doing something at the payment provider: under which n
 WATERMARK = "watermark"  # up to when something at the payment provider has been read
 CUSTOMER = "customer"  # a user at the payment provider, and the card that is kept
 TOP_UP = "top_up"  # when and by how much a user's credits are topped up by themselves: ON or OFF
+ONBOARDING = "onboarding"  # where a provider wants to be paid, before it has an account: BEGUN or REFUSED
+PAYABLE = "payable"  # since when a provider has had earnings that could be paid out
 TOPPED_UP = "topped_up"  # how much of a user's was topped up in a month
 
 _LISTED: Mapping[str, frozenset[str]] = {
