@@ -73,7 +73,7 @@ def request(server: Server, payout_id: str | None, as_json: bool) -> None:
 
 @payouts.command("list")
 @provider_option
-@click.option("--limit", type=click.IntRange(1, 500), default=20, show_default=True, help="payouts a page")
+@click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="payouts a page")
 @click.option("--page", "page_token", default="", help="continue after the page that named this")
 @output.json_option
 @server_options
@@ -112,11 +112,12 @@ def show(server: Server, payout_id: str, day: str, page_token: str, as_json: boo
     )
     days = output.table("earned on", "orders", "credits", "USD", right=("orders", "credits", "USD"))
     for one in trail.days:
-        days.add_row(one.day, f"{one.orders:,}", one.earned, output.usd(one.earned))
+        days.add_row(one.day, "many" if one.orders is None else f"{one.orders:,}", one.payable, output.usd(one.payable))
+    days.add_row("before, or taken since", "", trail.other, output.usd(trail.other))
     screen.print(days, "")
-    steps = output.table("when (UTC)", "step", "USD", "ledger key", right=("USD",))
+    steps = output.table("when (UTC)", "step", "at Stripe", "ledger key")
     for step in trail.steps:
-        steps.add_row(_when(step.at_ms), step.kind, step.amount_usd, step.key)
+        steps.add_row(_when(step.at_ms), step.kind, step.stripe_id, step.key)
     screen.print(steps)
     if trail.orders:
         orders = output.table("settled (UTC)", "order", "credits", right=("credits",))

@@ -11,7 +11,6 @@ from gollem.ledger import (
     StatementFilter,
     StatementLine,
     rules,
-    user_debt,
 )
 
 

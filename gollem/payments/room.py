@@ -17,6 +17,7 @@ from gollem.payments.onboarding import Onboarding
 from gollem.payments.payouts import Payouts
 from gollem.payments.purchases import Purchases
 from gollem.payments.refunds import Refunds
+from gollem.payments.statement import Statements
 from gollem.payments.top_ups import TopUps
 from gollem.payments.webhook_bridge import WebhookBridge
 
@@ -33,6 +34,7 @@ class Payments:
     disputes: Disputes
     onboarding: Onboarding
     payouts: Payouts
+    statements: Statements
     books: Books
     inbox: Inbox
     bridge: WebhookBridge
@@ -90,11 +92,12 @@ async def open_payments(
     routes = gateway.routes() if hasattr(gateway, "routes") else ()
     return Payments(
         purchases=purchases,
-        top_ups=TopUps(ledger, gateway, attempts, purchases, clock, config),
+        top_ups=TopUps(ledger, gateway, attempts, purchases, clock),
         refunds=refunds,
         disputes=disputes,
         onboarding=onboarding,
         payouts=payouts,
+        statements=Statements(ledger, clock),
         books=Books(ledger, desk, gateway, purchases, refunds, disputes, payouts, clock),
         inbox=inbox,
         bridge=WebhookBridge(inbox, config.webhook_host, config.webhook_port, routes),
@@ -113,4 +116,3 @@ async def _open_gateway(config: PaymentsConfig, clock: Clock, folder: Path) -> P
     from gollem.payments.local_gateway import LocalGateway
 
     return LocalGateway(folder / "local-payments.db", clock)
-

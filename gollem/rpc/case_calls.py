@@ -6,7 +6,7 @@ from gollem import units
 from gollem.errors import PaymentsOff
 from gollem.exchange import Cases
 from gollem.ledger import Record
-from gollem.payments import Payments
+from gollem.payments import Payments, stored_id
 from gollem.rpc import context, fields
 from gollem.rpc.pb import admin_pb2
 
@@ -33,14 +33,13 @@ class CaseCalls:
 
     async def refund(self, request: admin_pb2.RefundPurchaseRequest) -> admin_pb2.CaseResponse:
         context.operator()
-        return await _done(
-            self._payments.refunds.create(
-                fields.account(request.refund_id, "refund_id"),
-                fields.account(request.account, "account"),
-                fields.account(request.purchase_id, "purchase_id"),
-                fields.cents(request.amount_usd, "amount_usd"),
-            )
+        account, purchase_id = fields.account(request.account, "account"), request.purchase_id
+        await self._payments.refunds.create(
+            fields.account(request.refund_id, "refund_id"),
+            stored_id(account, fields.account(purchase_id, "purchase_id")),
+            fields.cents(request.amount_usd, "amount_usd"),
         )
+        return admin_pb2.CaseResponse()
 
     async def set_frozen(self, request: admin_pb2.SetFrozenRequest) -> admin_pb2.CaseResponse:
         context.operator()
@@ -65,9 +64,8 @@ class CaseCalls:
 
     async def write_off(self, request: admin_pb2.WriteOffDisputeRequest) -> admin_pb2.CaseResponse:
         operator = context.operator()
-        return await _done(
-            self._payments.disputes.write_off(fields.account(request.dispute_id, "dispute_id"), operator)
-        )
+        await self._payments.disputes.write_off(fields.account(request.dispute_id, "dispute_id"), operator)
+        return admin_pb2.CaseResponse()
 
     async def resolve(self, request: admin_pb2.ResolveMovementRequest) -> admin_pb2.CaseResponse:
         operator = context.operator()

@@ -31,7 +31,7 @@ def operator() -> str:
 def selling(provider_id: str) -> str:
     """The provider of the key; if one is named, it must be that. Raises Forbidden."""
     if provider_id:
-        provider(provider_id)
+        provider(fields.account(provider_id, "provider_id"))
     return _require(Role.PROVIDER)
 
 

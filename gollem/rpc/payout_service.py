@@ -1,18 +1,20 @@
 """PayoutService: what providers have earned, and how they get it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from gollem import units
-from gollem.errors import InvalidField, PaymentsOff
-from gollem.payments import Payments, PayoutView, TrailView
+from gollem.errors import InvalidField, NotOnboarded, PaymentsOff, UnknownPayout
+from gollem.ledger import StatementLine
+from gollem.payments import Payments, PayoutView, Trail, as_csv, as_html
 from gollem.rpc import context, fields
 from gollem.rpc.pb import payout_pb2
 from gollem.rpc.pb.payout_grpc import PayoutServiceBase
 from gollem.rpc.unary import answer
 
-_DEFAULT_PAGE, _MAX_PAGE = 50, 500
-_MAX_URL_CHARS = 2_048
-_FORMATS = ("csv", "html")
+_DEFAULT_PAGE, _MAX_PAGE = 50, 100
+_ORDERS_A_PAGE = 500
+_FORMATS = {"csv": as_csv, "html": as_html}
 
 
 class PayoutService(PayoutServiceBase):
@@ -49,8 +51,13 @@ class PayoutService(PayoutServiceBase):
         provider = context.selling(request.provider_id)
         if len(request.country) != 2 or not (request.country.isascii() and request.country.isalpha()):
             raise InvalidField("country", "must be two letters, such as US (ISO 3166-1 alpha-2)")
-        started = await self._payments.onboarding.start(provider, request.country.upper(), _url(request.return_url))
-        return payout_pb2.StartOnboardingResponse(url=started.url, ready=started.ready)
+        onboarding = self._payments.onboarding
+        url = await onboarding.start(provider, request.country.upper(), request.return_url)
+        try:
+            await onboarding.require_payable(provider)
+        except NotOnboarded:
+            return payout_pb2.StartOnboardingResponse(url=url)
+        return payout_pb2.StartOnboardingResponse(url=url, ready=True)
 
     async def _earnings(self, request: payout_pb2.GetEarningsRequest) -> payout_pb2.Earnings:
         provider = context.readable(request.provider_id, "provider_id")
@@ -77,23 +84,27 @@ class PayoutService(PayoutServiceBase):
         provider = context.readable(request.provider_id, "provider_id")
         size = fields.whole(request.page_size or _DEFAULT_PAGE, "page_size", 1, _MAX_PAGE)
         page = await self._payments.payouts.list(provider, fields.page_token(request.page_token), size)
-        return payout_pb2.ListPayoutsResponse(payouts=map(_payout, page.payouts), next_page_token=page.next)
+        return payout_pb2.ListPayoutsResponse(payouts=map(_payout, page.items), next_page_token=page.next)
 
     async def _trail(self, request: payout_pb2.GetPayoutRequest) -> payout_pb2.PayoutTrail:
         payout_id = fields.account(request.payout_id, "payout_id")
         day = fields.day(request.day, "day") if request.day else ""
         token = fields.page_token(request.page_token)
-        return _trail(await self._payments.payouts.trail(context.reader(), payout_id, day, token))
+        payouts, reader = self._payments.payouts, context.reader()
+        trail = await payouts.trail(payout_id)
+        provider = trail.payout.text("provider")
+        if reader not in ("", provider):
+            raise UnknownPayout(f"there is no payout {payout_id}", payout_id=payout_id)
+        orders = await payouts.orders(provider, day, token, _ORDERS_A_PAGE) if day else []
+        return _trail(trail, orders)
 
     async def _statement(self, request: payout_pb2.GetStatementRequest) -> payout_pb2.GetStatementResponse:
         provider = context.readable(request.provider_id, "provider_id")
         if request.format not in _FORMATS:
             raise InvalidField("format", f"must be one of {', '.join(_FORMATS)}")
         month = fields.month(request.month, "month")
-        statement = await self._payments.payouts.statement(provider, month)
-        return payout_pb2.GetStatementResponse(
-            content=statement.as_csv() if request.format == "csv" else statement.as_html()
-        )
+        statement = await self._payments.statements.read(provider, month)
+        return payout_pb2.GetStatementResponse(content=_FORMATS[request.format](statement))
 
 
 def _payout(view: PayoutView) -> payout_pb2.Payout:
@@ -102,36 +113,32 @@ def _payout(view: PayoutView) -> payout_pb2.Payout:
         provider_id=view.provider,
         amount_usd=units.format_cents(view.cents),
         state=view.state,
-        created_at_ms=view.created_ms,
+        created_at_ms=view.initiated_ms,
     )
 
 
-def _trail(view: TrailView) -> payout_pb2.PayoutTrail:
+def _trail(trail: Trail, orders: Sequence[StatementLine]) -> payout_pb2.PayoutTrail:
     return payout_pb2.PayoutTrail(
-        payout=_payout(view.payout),
+        payout=_payout(PayoutView.of(trail.payout)),
         steps=[
-            payout_pb2.PayoutStep(
-                key=step.key, kind=step.kind, at_ms=step.at_ms, amount_usd=units.format_usd(step.atoms)
-            )
-            for step in view.steps
+            payout_pb2.PayoutStep(key=step.key, kind=step.what, at_ms=step.at_ms, stripe_id=step.stripe_id)
+            for step in trail.steps
         ],
         days=[
-            payout_pb2.PayoutDay(day=day.day, earned=units.format_fixed(day.atoms), orders=day.orders)
-            for day in view.days
+            payout_pb2.PayoutDay(
+                day=day.day,
+                earned=units.format_fixed(day.earned_atoms),
+                payable=units.format_fixed(day.payable_atoms),
+                orders=day.orders,
+            )
+            for day in trail.days
         ],
+        other=units.format_fixed(trail.other_atoms),
         orders=[
             payout_pb2.PayoutOrder(
                 order_id=order.order_id, earned=units.format_fixed(order.amount_atoms), at_ms=order.at_ms
             )
-            for order in view.orders
+            for order in orders
         ],
-        next_page_token=view.next,
+        next_page_token=orders[-1].cursor if len(orders) == _ORDERS_A_PAGE else "",
     )
-
-
-def _url(text: str) -> str:
-    if text and not (text.isascii() and text.startswith(("https://", "http://localhost", "http://127.0.0.1"))):
-        raise InvalidField("return_url", "must begin with https://")
-    if len(text) > _MAX_URL_CHARS:
-        raise InvalidField("return_url", f"must have at most {_MAX_URL_CHARS} characters")
-    return text

@@ -60,13 +60,11 @@ def _purchase(purchase_id: str, view: PurchaseView) -> credit_pb2.Purchase:
     )
 
 
-def _top_up(view: TopUpView | None) -> credit_pb2.TopUp:
-    if view is None:
-        return credit_pb2.TopUp()
+def _top_up(view: TopUpView) -> credit_pb2.TopUp:
     figures: dict[str, Any] = {
         "threshold": units.format_fixed(view.threshold_atoms),
         "amount_usd": units.format_cents(view.amount_cents),
         "monthly_cap_usd": units.format_cents(view.monthly_cap_cents),
-        "used_usd": units.format_cents(view.used_cents),
+        "used_usd": units.format_cents(view.month_cents),
     }
     return credit_pb2.TopUp(enabled=view.is_on, **figures)

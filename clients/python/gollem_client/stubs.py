@@ -1060,7 +1060,7 @@ class Payout(betterproto.Message):
 class ListPayoutsRequest(betterproto.Message):
     provider_id: str = betterproto.string_field(1)
     page_size: int = betterproto.int32_field(2)
-    """1 to 500; absent: 50."""
+    """1 to 100; absent: 50."""
 
     page_token: str = betterproto.string_field(3)
 
@@ -1087,10 +1087,18 @@ class PayoutTrail(betterproto.Message):
     """Oldest first."""
 
     days: List["PayoutDay"] = betterproto.message_field(3)
+    """
+    Newest first. What was payable of them and `other` sum to the amount.
+    """
+
     orders: List["PayoutOrder"] = betterproto.message_field(4)
     """Of the day asked for, newest first."""
 
     next_page_token: str = betterproto.string_field(5)
+    other: str = betterproto.string_field(6)
+    """
+    Left by the payout before, or taken since: dust, debt repaid, clawbacks.
+    """
 
 
 @dataclass(eq=False, repr=False)
@@ -1100,7 +1108,8 @@ class PayoutStep(betterproto.Message):
     key: str = betterproto.string_field(1)
     kind: str = betterproto.string_field(2)
     at_ms: int = betterproto.int64_field(3)
-    amount_usd: str = betterproto.string_field(4)
+    stripe_id: str = betterproto.string_field(4)
+    """The payment provider's object behind it, if any."""
 
 
 @dataclass(eq=False, repr=False)
@@ -1109,7 +1118,11 @@ class PayoutDay(betterproto.Message):
 
     day: str = betterproto.string_field(1)
     earned: str = betterproto.string_field(2)
-    orders: int = betterproto.int32_field(3)
+    payable: str = betterproto.string_field(3)
+    """Less the debt that it repaid."""
+
+    orders: Optional[int] = betterproto.int32_field(4, optional=True)
+    """Absent where there were too many to count."""
 
 
 @dataclass(eq=False, repr=False)
@@ -1244,9 +1257,8 @@ class Case(betterproto.Message):
 
 @dataclass(eq=False, repr=False)
 class CaseResponse(betterproto.Message):
-    """Whether this call did it, or an earlier one of the same id had."""
-
     replayed: bool = betterproto.bool_field(1)
+    """An earlier call of the same id is known to have done it."""
 
 
 @dataclass(eq=False, repr=False)

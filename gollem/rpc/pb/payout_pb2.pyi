@@ -107,40 +107,44 @@ class GetPayoutRequest(_message.Message):
     def __init__(self, payout_id: _Optional[str] = ..., day: _Optional[str] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class PayoutTrail(_message.Message):
-    __slots__ = ("payout", "steps", "days", "orders", "next_page_token")
+    __slots__ = ("payout", "steps", "days", "orders", "next_page_token", "other")
     PAYOUT_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
     DAYS_FIELD_NUMBER: _ClassVar[int]
     ORDERS_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    OTHER_FIELD_NUMBER: _ClassVar[int]
     payout: Payout
     steps: _containers.RepeatedCompositeFieldContainer[PayoutStep]
     days: _containers.RepeatedCompositeFieldContainer[PayoutDay]
     orders: _containers.RepeatedCompositeFieldContainer[PayoutOrder]
     next_page_token: str
-    def __init__(self, payout: _Optional[_Union[Payout, _Mapping]] = ..., steps: _Optional[_Iterable[_Union[PayoutStep, _Mapping]]] = ..., days: _Optional[_Iterable[_Union[PayoutDay, _Mapping]]] = ..., orders: _Optional[_Iterable[_Union[PayoutOrder, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    other: str
+    def __init__(self, payout: _Optional[_Union[Payout, _Mapping]] = ..., steps: _Optional[_Iterable[_Union[PayoutStep, _Mapping]]] = ..., days: _Optional[_Iterable[_Union[PayoutDay, _Mapping]]] = ..., orders: _Optional[_Iterable[_Union[PayoutOrder, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., other: _Optional[str] = ...) -> None: ...
 
 class PayoutStep(_message.Message):
-    __slots__ = ("key", "kind", "at_ms", "amount_usd")
+    __slots__ = ("key", "kind", "at_ms", "stripe_id")
     KEY_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     AT_MS_FIELD_NUMBER: _ClassVar[int]
-    AMOUNT_USD_FIELD_NUMBER: _ClassVar[int]
+    STRIPE_ID_FIELD_NUMBER: _ClassVar[int]
     key: str
     kind: str
     at_ms: int
-    amount_usd: str
-    def __init__(self, key: _Optional[str] = ..., kind: _Optional[str] = ..., at_ms: _Optional[int] = ..., amount_usd: _Optional[str] = ...) -> None: ...
+    stripe_id: str
+    def __init__(self, key: _Optional[str] = ..., kind: _Optional[str] = ..., at_ms: _Optional[int] = ..., stripe_id: _Optional[str] = ...) -> None: ...
 
 class PayoutDay(_message.Message):
-    __slots__ = ("day", "earned", "orders")
+    __slots__ = ("day", "earned", "payable", "orders")
     DAY_FIELD_NUMBER: _ClassVar[int]
     EARNED_FIELD_NUMBER: _ClassVar[int]
+    PAYABLE_FIELD_NUMBER: _ClassVar[int]
     ORDERS_FIELD_NUMBER: _ClassVar[int]
     day: str
     earned: str
+    payable: str
     orders: int
-    def __init__(self, day: _Optional[str] = ..., earned: _Optional[str] = ..., orders: _Optional[int] = ...) -> None: ...
+    def __init__(self, day: _Optional[str] = ..., earned: _Optional[str] = ..., payable: _Optional[str] = ..., orders: _Optional[int] = ...) -> None: ...
 
 class PayoutOrder(_message.Message):
     __slots__ = ("order_id", "earned", "at_ms")
