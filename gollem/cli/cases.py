@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import click
 
@@ -22,7 +22,7 @@ def _case_id(command: F) -> F:
     option = click.option(
         "--id", "case_id", help="made by you; the same again does nothing twice  [default: a new one]"
     )
-    return cast(F, option(command))
+    return option(command)
 
 
 @cases.command("list")

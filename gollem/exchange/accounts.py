@@ -10,6 +10,7 @@ from gollem.ledger import (
     LowBalanceWatch,
     StatementFilter,
     StatementLine,
+    accounts,
     rules,
 )
 
