@@ -1,0 +1,78 @@
+"""Charges: what happens when a payment method is asked for the money of a payment."""
+
+from gollem.payments.types import CURRENCY
+from tests.fakes.stripe.balances import charge_fee_cents
+from tests.fakes.stripe.request import Request
+from tests.fakes.stripe.store import Object
+from tests.fakes.stripe.world import Routes, World
+
+
+class Charges:
+    """Each belongs to a payment. A card's is a `ch_` and a `charge` in the books, a bank's a `py_` and a `payment`."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def routes(self) -> Routes:
+        return {"GET /v1/charges": self._list, "GET /v1/charges/{id}": self._retrieve}
+
+    def of(self, payment: Object) -> Object:
+        """The latest."""
+        return self._world.store.find("charge", payment["latest_charge"])
+
+    def make(self, payment: Object, method: Object, status: str) -> Object:
+        charge = self._world.store.make(
+            "charge",
+            "ch" if method["type"] == "card" else "py",
+            amount=payment["amount"],
+            amount_captured=0,
+            amount_refunded=0,
+            balance_transaction=None,
+            captured=False,
+            currency=CURRENCY,
+            customer=payment["customer"],
+            dispute=None,
+            disputed=False,
+            failure_code=None,
+            failure_message=None,
+            metadata=dict(payment["metadata"]),
+            paid=False,
+            payment_intent=payment["id"],
+            payment_method=method["id"],
+            payment_method_details={"type": method["type"]},
+            receipt_url=None,
+            refunded=False,
+            status=status,
+        )
+        payment["latest_charge"] = charge["id"]
+        return charge
+
+    def succeed(self, charge: Object, *, is_available_at_once: bool = False) -> None:
+        cents = charge["amount"]
+        charge.update(status="succeeded", paid=True, captured=True, amount_captured=cents)
+        charge["receipt_url"] = f"https://pay.stripe.com/receipts/payment/{charge['id']}"
+        charge["balance_transaction"] = self._world.balances.move(
+            "charge" if charge["id"].startswith("ch_") else "payment",
+            cents,
+            charge["id"],
+            fee_cents=charge_fee_cents(cents),
+            is_pending=not is_available_at_once,
+        )
+        self._world.events.tell("charge.succeeded", charge)
+
+    def fail(self, charge: Object, code: str) -> None:
+        charge.update(status="failed", failure_code=code, failure_message="The payment was declined.")
+        self._world.events.tell("charge.failed", charge)
+
+    # --- endpoints
+
+    def _list(self, request: Request) -> Object:
+        request.allow("created limit starting_after customer payment_intent")
+        wanted = {name: request.text(name) for name in ("customer", "payment_intent") if name in request.params}
+        return self._world.store.page(
+            request, "charge", lambda charge: all(charge[name] == value for name, value in wanted.items())
+        )
+
+    def _retrieve(self, request: Request) -> Object:
+        request.allow("")
+        return self._world.store.find("charge", request.path_ids[0])

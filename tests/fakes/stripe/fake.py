@@ -1,0 +1,69 @@
+"""A stateful Stripe: its HTTP API, what people and banks do, and what goes wrong. All in the test's own process."""
+
+from gollem.clock import Clock
+from tests.fakes.stripe.api import Api
+from tests.fakes.stripe.charges import Charges
+from tests.fakes.stripe.customers import Customers
+from tests.fakes.stripe.payments import Payments
+from tests.fakes.stripe.server import Server
+from tests.fakes.stripe.store import Object
+from tests.fakes.stripe.webhooks import Webhooks
+from tests.fakes.stripe.world import World
+
+SECRET_KEY = "sk_test_of_the_fake"
+
+
+class FakeStripe:
+    """`await start()`, then `url`; `await stop()`. Time is the clock's. Amounts are cents of USD.
+
+    Without a socket: `api.answer(...)`. What went wrong is planned with `faults`, what is told with `webhooks`."""
+
+    def __init__(self, clock: Clock, *, livemode: bool = False) -> None:
+        self.secret_key = SECRET_KEY
+        self.livemode = livemode
+        self._world = World(clock, livemode=livemode)
+        charges, customers = Charges(self._world), Customers(self._world)
+        payments = Payments(self._world, charges, customers)
+        rooms = (self._world, charges, customers, payments)
+        routes = {route: endpoint for room in rooms for route, endpoint in room.routes().items()}
+        self.api = Api(clock, self._world, routes, SECRET_KEY)
+        self._server = Server(self.api)
+        self.faults = self.api.faults
+        self.calls = self.api.calls
+        self.webhooks = Webhooks(clock, self._world.events, livemode=livemode)
+
+        # What payers and their banks do.
+        self.pay = payments.pay
+        self.decline = payments.decline
+        self.authenticate = payments.authenticate
+        self.process = payments.process
+        self.succeed = payments.succeed
+        self.fail = payments.fail
+        self.turn_card = customers.turn_card
+
+    @property
+    def url(self) -> str:
+        return self._server.url
+
+    async def start(self) -> None:
+        await self._server.start()
+
+    async def stop(self) -> None:
+        await self._server.stop()
+
+    def release_funds(self, connected_id: str = "") -> None:
+        """What is pending becomes available, of the platform or of a connected account."""
+        self._world.balances.release(connected_id)
+
+    def all(self, kind: str, connected_id: str = "") -> list[Object]:
+        """Every object of a kind (`payment_intent`, `transfer`, ...), oldest first, for a test to look at."""
+        return [self._world.store.show(thing) for thing in self._world.store.all(kind, connected_id)]
+
+    def object(self, kind: str, object_id: str, connected_id: str = "") -> Object:
+        return self._world.store.show(self._world.store.find(kind, object_id, connected_id))
+
+    def available_cents(self, connected_id: str = "") -> int:
+        return self._world.balances.cents("available", connected_id)
+
+    def pending_cents(self, connected_id: str = "") -> int:
+        return self._world.balances.cents("pending", connected_id)

@@ -1,0 +1,109 @@
+"""Every object of the fake, by id, in the order it was made; and how objects are shown: expanded, and in pages."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
+from typing import Any
+
+from gollem.clock import Clock
+from tests.fakes.stripe.errors import invalid, missing
+from tests.fakes.stripe.request import Request
+
+Object = dict[str, Any]
+MAX_PAGE = 100
+_MAX_DEPTH = 4
+# What is stored as ids and always shown whole.
+_ALWAYS_SHOWN = {"dispute": ["balance_transactions"], "transfer": ["reversals.data"]}
+
+
+class Store:
+    """Objects belong to the platform (`account` is empty) or to a connected account; ids are unique over both."""
+
+    def __init__(self, clock: Clock, *, livemode: bool) -> None:
+        self._clock = clock
+        self.livemode = livemode
+        self._by_id: dict[str, Object] = {}
+        self._place: dict[str, tuple[str, str]] = {}
+        self._in_order: dict[tuple[str, str], list[Object]] = defaultdict(list)
+
+    def make(self, kind: str, prefix: str, account: str = "", **fields: Any) -> Object:
+        object_id = f"{prefix}_{len(self._by_id) + 1:014d}"
+        base = {"id": object_id, "object": kind, "created": self.now_s(), "livemode": self.livemode}
+        made = base | fields
+        self._by_id[object_id] = made
+        self._place[object_id] = (kind, account)
+        self._in_order[kind, account].append(made)
+        return made
+
+    def find(self, kind: str, object_id: str, account: str = "", param: str = "id") -> Object:
+        if self._place.get(object_id) != (kind, account):
+            raise missing(kind, object_id, param)
+        return self._by_id[object_id]
+
+    def all(self, kind: str, account: str = "") -> list[Object]:
+        """Oldest first."""
+        return list(self._in_order[kind, account])
+
+    def now_s(self) -> int:
+        return self._clock.now_ms() // 1000
+
+    def show(self, thing: Object, expand: Sequence[str] = ()) -> Object:
+        """A copy for the wire, or as it is now for an event."""
+        shown = deepcopy(thing)
+        for path in (*_ALWAYS_SHOWN.get(thing["object"], ()), *expand):
+            self._expand(shown, path.split("."), path)
+        return shown
+
+    def page(self, request: Request, kind: str, keep: Callable[[Object], bool] = lambda _: True) -> Object:
+        """Newest first."""
+        newest_first = [thing for thing in reversed(self._in_order[kind, request.account]) if keep(thing)]
+        return self.page_of(request, newest_first)
+
+    def page_of(self, request: Request, newest_first: Iterable[Object]) -> Object:
+        limit = request.number("limit", 10, least=1, most=MAX_PAGE)
+        within = [thing for thing in newest_first if _is_created_within(thing, request)]
+        if "starting_after" in request.params:
+            within = _after(within, request.text("starting_after"))
+        data = [self.show(thing) for thing in within[:limit]]
+        listed = {"object": "list", "url": request.path, "has_more": len(within) > limit, "data": data}
+        for path in request.expand:
+            self._expand(listed, path.split("."), path)
+        return listed
+
+    def _expand(self, node: Any, parts: list[str], path: str) -> None:
+        if len(parts) > _MAX_DEPTH:
+            raise invalid(f"You cannot expand more than {_MAX_DEPTH} levels of a property: {path}", "expand")
+        if isinstance(node, list):
+            for item in node:
+                self._expand(item, parts, path)
+        elif isinstance(node, dict) and parts:
+            if parts[0] not in node:
+                raise invalid(f"This property cannot be expanded ({path}).", "expand")
+            node[parts[0]] = self._whole(node[parts[0]])
+            self._expand(node[parts[0]], parts[1:], path)
+
+    def _whole(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._whole(item) for item in value]
+        if isinstance(value, str) and value in self._by_id:
+            return self.show(self._by_id[value])
+        return value
+
+
+def _is_created_within(thing: Object, request: Request) -> bool:
+    given = request.params.get("created", {})
+    bounds = given if isinstance(given, dict) else {"gte": given, "lte": given}
+    created_s = thing["created"]
+    return (
+        created_s >= int(bounds.get("gte", created_s))
+        and created_s <= int(bounds.get("lte", created_s))
+        and created_s > int(bounds.get("gt", created_s - 1))
+        and created_s < int(bounds.get("lt", created_s + 1))
+    )
+
+
+def _after(things: list[Object], object_id: str) -> list[Object]:
+    ids = [thing["id"] for thing in things]
+    if object_id not in ids:
+        raise missing("object", object_id, "starting_after")
+    return things[ids.index(object_id) + 1 :]

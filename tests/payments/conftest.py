@@ -1,0 +1,49 @@
+"""The ledger on every backend, proven after each test, beside a fake Stripe over real HTTP."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gollem.ledger import Desk, Ledger
+from gollem.payments.attempts import Attempts
+from tests.contracts.backends import BACKENDS
+from tests.fakes.clock import FakeClock
+from tests.fakes.stripe import FakeStripe
+
+DELAY_DAYS = 7
+CAP_ATOMS = 10**14  # 1,000 USD a day
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture(params=list(BACKENDS))
+async def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Ledger]:
+    if request.param == "dynamodb":
+        request.getfixturevalue("dynamodb_endpoint")
+    opened = await BACKENDS[request.param](tmp_path)
+    yield opened
+    report = await opened.audit()
+    await opened.close()
+    assert report.findings == []
+
+
+@pytest.fixture
+def desk(ledger: Ledger, clock: FakeClock) -> Desk:
+    return Desk(ledger, clock, delay_days=DELAY_DAYS, cap_atoms=CAP_ATOMS)
+
+
+@pytest.fixture
+def attempts(ledger: Ledger, clock: FakeClock) -> Attempts:
+    return Attempts(ledger, clock)
+
+
+@pytest.fixture
+async def stripe(clock: FakeClock) -> AsyncIterator[FakeStripe]:
+    fake = FakeStripe(clock)
+    await fake.start()
+    yield fake
+    await fake.stop()
