@@ -52,6 +52,7 @@ class Programs:
                 lambda: rules.adjustment_proposed(name, f"U:{user}", signed, "goodwill", "carol", now_ms),
                 lambda: rules.adjustment_proposed(name, f"P:{provider}", signed, "fraud", "carol", now_ms),
                 lambda: rules.unmatched(f"txn-{name}", signed, now_ms),
+                lambda: rules.noted(None, Record("event", name, "NEW", {"at_ms": now_ms}), now_ms),
                 lambda: rules.stripe_fee(f"txn-{name}", cents, now_ms),
                 lambda: rules.platform_payout(f"txn-{name}", cents, now_ms),
             )
@@ -97,6 +98,8 @@ class Programs:
         part = (bought.number("amount_atoms") * share // 10_000) // CENT * CENT
         refund_id = self.name()
         return [
+            lambda: rules.purchase_intended(bought, f"pi-{bought.id}", self.now_ms),
+            lambda: rules.purchase_cancelled(bought, self.now_ms),
             lambda: rules.purchase(bought, f"pi-{bought.id}", paid, "usd", owed, self.now_ms),
             lambda: rules.refund_initiated(refund_id, bought, part, self.now_ms),
         ]
@@ -140,6 +143,10 @@ class Programs:
     def _of_adjustment(self, proposal: Record, share: int) -> list[Build]:
         today = next((one for one in self.model._records.values() if one.kind == "adjusted_day"), None)
         return [lambda: rules.adjustment_approved(proposal, "dave", today, CAP_ATOMS, START_MS)]
+
+    def _of_event(self, event: Record, share: int) -> list[Build]:
+        state = ("NEW", "DONE", "DEAD")[share % 3]
+        return [lambda: rules.noted(event, Record("event", event.id, state, {"attempts": share}), self.now_ms)]
 
     def _of_unmatched(self, movement: Record, share: int) -> list[Build]:
         account = ("U:bob", "P:zeta", "X:bad_debt")[share % 3]

@@ -139,12 +139,12 @@ class Books:
 
     def _payout_paid(self, key: str, payout: str, provider: str) -> None:
         atoms = self._pass_on(key, payout, ("sent", "failed"), "paid")
-        self._move(key, _memo(provider, -atoms))
+        self._move(key, _banked(provider, atoms))
 
     def _payout_failed(self, key: str, payout: str, provider: str) -> None:
         was_paid = self.payouts[payout][0] == "paid"
         atoms = self._pass_on(key, payout, ("sent", "failed", "paid"), "failed")
-        self._move(key, _memo(provider, atoms) if was_paid else {})
+        self._move(key, _banked(provider, -atoms) if was_paid else {})
 
     def _payout_reversed(self, key: str, payout: str, provider: str) -> None:
         atoms = self._pass_on(key, payout, ("sent", "failed"), "reversed")
@@ -211,3 +211,8 @@ class Books:
 def _memo(provider: str, atoms: int) -> dict[str, int]:
     """What comes to lie at the provider's own account."""
     return {f"A:conn:{provider}": -atoms, f"L:conn:{provider}": atoms}
+
+
+def _banked(provider: str, atoms: int) -> dict[str, int]:
+    """What goes on from there to the provider's bank."""
+    return {f"A:conn:{provider}": atoms, f"A:paid:{provider}": -atoms}
