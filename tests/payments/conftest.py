@@ -4,9 +4,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import stripe as vendor
 
+from gollem.config import PaymentsConfig
 from gollem.ledger import Desk, Ledger
 from gollem.payments.attempts import Attempts
+from gollem.payments.stripe_gateway import StripeGateway
 from tests.contracts.backends import BACKENDS
 from tests.fakes.clock import FakeClock
 from tests.fakes.stripe import FakeStripe
@@ -47,3 +50,30 @@ async def stripe(clock: FakeClock) -> AsyncIterator[FakeStripe]:
     await fake.start()
     yield fake
     await fake.stop()
+
+
+@pytest.fixture
+async def client(stripe: FakeStripe) -> AsyncIterator[vendor.StripeClient]:
+    """Stripe's own client, spoken with past the gateway."""
+    http = vendor.AIOHTTPClient(timeout=5)
+    yield vendor.StripeClient(stripe.secret_key, http_client=http, base_addresses={"api": stripe.url})
+    await http.close_async()  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture
+def config(stripe: FakeStripe) -> PaymentsConfig:
+    return PaymentsConfig(
+        gateway="stripe",
+        stripe_key=stripe.secret_key,
+        stripe_url=stripe.url,
+        webhook_secrets=",".join(stripe.webhooks.platform_secrets),
+        connect_secrets=",".join(stripe.webhooks.connect_secrets),
+        delay_days=DELAY_DAYS,
+    )
+
+
+@pytest.fixture
+async def gateway(config: PaymentsConfig, clock: FakeClock) -> AsyncIterator[StripeGateway]:
+    opened = StripeGateway(config, clock)
+    yield opened
+    await opened.close()

@@ -9,7 +9,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gollem.clock import Clock
-from tests.fakes.stripe.errors import ConnectionLostError, RefusalError, broken, missing, rate_limited, unauthorised
+from tests.fakes.stripe.errors import (
+    ConnectionLostError,
+    RefusalError,
+    broken,
+    missing,
+    no_access,
+    rate_limited,
+    unauthorised,
+)
 from tests.fakes.stripe.faults import Fault, Faults
 from tests.fakes.stripe.forms import parse_form
 from tests.fakes.stripe.idempotency import IdempotencyKeys, Reply
@@ -46,7 +54,7 @@ class Api:
             raise unauthorised()
         account = headers.get("stripe-account", "")
         if account:
-            self._world.store.find("account", account)
+            self._check_access(account)
         params = parse_form(body.decode() if method == "POST" else parts.query)
         key = headers.get("idempotency-key", "") if method == "POST" else ""
         return Request(route, parts.path, params, account, key, ids)
@@ -56,6 +64,12 @@ class Api:
             if match := pattern.fullmatch(asked):
                 return route, match.groups()
         raise missing("route", asked)
+
+    def _check_access(self, account: str) -> None:
+        try:
+            self._world.store.find("account", account)
+        except RefusalError as absent:
+            raise no_access(account) from absent
 
     async def _answer(self, request: Request) -> Reply:
         is_replay = bool(request.key) and self._keys.is_known(request.account, request.key)

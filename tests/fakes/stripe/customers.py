@@ -52,13 +52,12 @@ class Customers:
 
     def _create(self, request: Request) -> Object:
         request.allow("metadata email name description")
-        texts = {name: request.params.get(name) for name in ("email", "name", "description")}
-        made = self._world.store.make("customer", "cus", metadata=request.metadata, **texts)
+        made = self._world.store.make("customer", "cus", metadata=request.metadata)
+        made |= {name: request.params.get(name) for name in ("email", "name", "description")}
         self._world.events.tell("customer.created", made)
         return made
 
     def _list(self, request: Request) -> Object:
-        request.allow("created limit starting_after")
         return self._world.store.page(request, "customer")
 
     def _retrieve(self, request: Request) -> Object:

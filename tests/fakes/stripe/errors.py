@@ -32,6 +32,11 @@ def missing(kind: str, object_id: str, param: str = "id") -> RefusalError:
     return refused(f"No such {kind}: '{object_id}'", "resource_missing", param, status=404)
 
 
+def no_access(account_id: str) -> RefusalError:
+    message = f"The provided key does not have access to account '{account_id}' (or that account does not exist)."
+    return RefusalError(403, "invalid_request_error", message, is_stored=False, code="account_invalid")
+
+
 def declined(message: str, code: str, decline_code: str, payment: dict[str, Any]) -> RefusalError:
     """The card said no: the payment is there, and waits for another."""
     details = {"code": code, "decline_code": decline_code, "payment_intent": payment}

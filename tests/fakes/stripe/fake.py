@@ -1,12 +1,18 @@
 """A stateful Stripe: its HTTP API, what people and banks do, and what goes wrong. All in the test's own process."""
 
 from gollem.clock import Clock
+from tests.fakes.stripe.accounts import Accounts
 from tests.fakes.stripe.api import Api
 from tests.fakes.stripe.charges import Charges
 from tests.fakes.stripe.customers import Customers
+from tests.fakes.stripe.disputes import Disputes
 from tests.fakes.stripe.payments import Payments
+from tests.fakes.stripe.payouts import Payouts
+from tests.fakes.stripe.platform import Platform
+from tests.fakes.stripe.refunds import Refunds
 from tests.fakes.stripe.server import Server
 from tests.fakes.stripe.store import Object
+from tests.fakes.stripe.transfers import Transfers
 from tests.fakes.stripe.webhooks import Webhooks
 from tests.fakes.stripe.world import World
 
@@ -23,8 +29,11 @@ class FakeStripe:
         self.livemode = livemode
         self._world = World(clock, livemode=livemode)
         charges, customers = Charges(self._world), Customers(self._world)
-        payments = Payments(self._world, charges, customers)
-        rooms = (self._world, charges, customers, payments)
+        refunds, disputes = Refunds(self._world), Disputes(self._world)
+        payments = Payments(self._world, charges, customers, disputes)
+        accounts, platform = Accounts(self._world), Platform(self._world)
+        transfers, payouts = Transfers(self._world, accounts), Payouts(self._world, accounts)
+        rooms = (self._world, charges, customers, payments, refunds, disputes, accounts, transfers, payouts)
         routes = {route: endpoint for room in rooms for route, endpoint in room.routes().items()}
         self.api = Api(clock, self._world, routes, SECRET_KEY)
         self._server = Server(self.api)
@@ -40,6 +49,30 @@ class FakeStripe:
         self.succeed = payments.succeed
         self.fail = payments.fail
         self.turn_card = customers.turn_card
+        self.refunds = refunds  # `refunds.take_days` makes new ones pending
+        self.refund_by_hand = refunds.refund_by_hand
+        self.settle_refund = refunds.settle_refund
+        self.fail_refund = refunds.fail_refund
+        self.dispute = disputes.dispute
+        self.escalate = disputes.escalate
+        self.drop_inquiry = disputes.drop_inquiry
+        self.win = disputes.win
+        self.lose = disputes.lose
+
+        # What providers and theirs do.
+        self.verify_account = accounts.verify_account
+        self.swap_bank = accounts.swap_bank
+        self.leave = accounts.leave
+        self.reverse_by_hand = transfers.reverse_by_hand
+        self.bank_takes = payouts.bank_takes
+        self.bank_pays = payouts.bank_pays
+        self.bank_fails = payouts.bank_fails
+        self.pay_out_by_hand = payouts.pay_out_by_hand
+
+        # What else moves the platform's balance.
+        self.top_up = platform.top_up
+        self.take_fee = platform.take_fee
+        self.move_oddly = platform.move_oddly
 
     @property
     def url(self) -> str:

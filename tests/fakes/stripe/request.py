@@ -26,8 +26,13 @@ class Request:
 
     @property
     def metadata(self) -> dict[str, str]:
-        given = self.params.get("metadata", {})
-        return dict(given) if isinstance(given, Mapping) else {}
+        return self.nested("metadata")
+
+    def nested(self, name: str) -> dict[str, Any]:
+        given = self.params.get(name) or {}
+        if not isinstance(given, dict):
+            raise invalid(f"Invalid object: {given}", name)
+        return given
 
     def allow(self, names: str) -> None:
         """Refuse what the endpoint has no parameter for."""
@@ -64,7 +69,7 @@ class Request:
         if self.text("currency") != "usd":
             raise invalid("Invalid currency: only usd here", "currency")
 
-    def one_of(self, name: str, known: Collection[str], default: str) -> str:
+    def one_of(self, name: str, known: Collection[str], default: str | None = None) -> str:
         value = self.text(name, default)
         if value not in known:
             raise invalid(f"Invalid {name}: must be one of {', '.join(known)}", name)

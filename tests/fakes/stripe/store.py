@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
+from operator import ge, gt, le, lt
 from typing import Any
 
 from gollem.clock import Clock
@@ -10,10 +11,16 @@ from tests.fakes.stripe.errors import invalid, missing
 from tests.fakes.stripe.request import Request
 
 Object = dict[str, Any]
+Keep = Callable[[Object], bool]
 MAX_PAGE = 100
+_HOLDS: dict[str, Callable[[int, int], bool]] = {"gte": ge, "gt": gt, "lte": le, "lt": lt}
 _MAX_DEPTH = 4
 # What is stored as ids and always shown whole.
-_ALWAYS_SHOWN = {"dispute": ["balance_transactions"], "transfer": ["reversals.data"]}
+_ALWAYS_SHOWN = {
+    "dispute": ["balance_transactions"],
+    "transfer": ["reversals.data"],
+    "account": ["external_accounts.data"],
+}
 
 
 class Store:
@@ -26,7 +33,7 @@ class Store:
         self._place: dict[str, tuple[str, str]] = {}
         self._in_order: dict[tuple[str, str], list[Object]] = defaultdict(list)
 
-    def make(self, kind: str, prefix: str, account: str = "", **fields: Any) -> Object:
+    def make(self, kind: str, prefix: str, account: str = "", /, **fields: Any) -> Object:
         object_id = f"{prefix}_{len(self._by_id) + 1:014d}"
         base = {"id": object_id, "object": kind, "created": self.now_s(), "livemode": self.livemode}
         made = base | fields
@@ -39,6 +46,16 @@ class Store:
         if self._place.get(object_id) != (kind, account):
             raise missing(kind, object_id, param)
         return self._by_id[object_id]
+
+    def remove(self, object_id: str) -> None:
+        """Nobody finds it any more."""
+        self._in_order[self._place.pop(object_id)].remove(self._by_id[object_id])
+
+    def account_of(self, object_id: str) -> str:
+        return self._place[object_id][1]
+
+    def __len__(self) -> int:
+        return len(self._by_id)
 
     def all(self, kind: str, account: str = "") -> list[Object]:
         """Oldest first."""
@@ -54,12 +71,21 @@ class Store:
             self._expand(shown, path.split("."), path)
         return shown
 
-    def page(self, request: Request, kind: str, keep: Callable[[Object], bool] = lambda _: True) -> Object:
-        """Newest first."""
-        newest_first = [thing for thing in reversed(self._in_order[kind, request.account]) if keep(thing)]
-        return self.page_of(request, newest_first)
+    def page(
+        self, request: Request, kind: str, filters: str = "", keep: Keep = lambda _: True, *, also: str = ""
+    ) -> Object:
+        """Newest first, of those to `keep`: those whose `filters` are as the request wants them. `also` are parameters
+        that `keep` looks after."""
+        request.allow(f"{filters} {also} created limit starting_after")
+        wanted = {name: request.text(name) for name in filters.split() if name in request.params}
+        newest_first = [
+            thing
+            for thing in reversed(self._in_order[kind, request.account])
+            if keep(thing) and all(thing[name] == value for name, value in wanted.items())
+        ]
+        return self._page_of(request, newest_first)
 
-    def page_of(self, request: Request, newest_first: Iterable[Object]) -> Object:
+    def _page_of(self, request: Request, newest_first: Iterable[Object]) -> Object:
         limit = request.number("limit", 10, least=1, most=MAX_PAGE)
         within = [thing for thing in newest_first if _is_created_within(thing, request)]
         if "starting_after" in request.params:
@@ -93,13 +119,7 @@ class Store:
 def _is_created_within(thing: Object, request: Request) -> bool:
     given = request.params.get("created", {})
     bounds = given if isinstance(given, dict) else {"gte": given, "lte": given}
-    created_s = thing["created"]
-    return (
-        created_s >= int(bounds.get("gte", created_s))
-        and created_s <= int(bounds.get("lte", created_s))
-        and created_s > int(bounds.get("gt", created_s - 1))
-        and created_s < int(bounds.get("lt", created_s + 1))
-    )
+    return all(_HOLDS[name](thing["created"], int(bound_s)) for name, bound_s in bounds.items())
 
 
 def _after(things: list[Object], object_id: str) -> list[Object]:
