@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import stripe as vendor
 
 from gollem.ledger import Desk, Ledger
 from gollem.payments.attempts import Attempts
@@ -47,3 +48,11 @@ async def stripe(clock: FakeClock) -> AsyncIterator[FakeStripe]:
     await fake.start()
     yield fake
     await fake.stop()
+
+
+@pytest.fixture
+async def client(stripe: FakeStripe) -> AsyncIterator[vendor.StripeClient]:
+    """Stripe's own client, spoken with past the gateway."""
+    http = vendor.AIOHTTPClient(timeout=5)
+    yield vendor.StripeClient(stripe.secret_key, http_client=http, base_addresses={"api": stripe.url})
+    await http.close_async()  # type: ignore[no-untyped-call]
