@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 import stripe as vendor
 
+from gollem.config import PaymentsConfig
 from gollem.ledger import Desk, Ledger
 from gollem.payments.attempts import Attempts
+from gollem.payments.stripe_gateway import StripeGateway
 from tests.contracts.backends import BACKENDS
 from tests.fakes.clock import FakeClock
 from tests.fakes.stripe import FakeStripe
+from tests.payments.shop import Shop
 
 DELAY_DAYS = 7
 CAP_ATOMS = 10**14  # 1,000 USD a day
@@ -56,3 +59,23 @@ async def client(stripe: FakeStripe) -> AsyncIterator[vendor.StripeClient]:
     http = vendor.AIOHTTPClient(timeout=5)
     yield vendor.StripeClient(stripe.secret_key, http_client=http, base_addresses={"api": stripe.url})
     await http.close_async()  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture
+async def gateway(stripe: FakeStripe, clock: FakeClock) -> AsyncIterator[StripeGateway]:
+    config = PaymentsConfig(
+        gateway="stripe",
+        stripe_key=stripe.secret_key,
+        stripe_url=stripe.url,
+        webhook_secrets=",".join(stripe.webhooks.platform_secrets),
+        connect_secrets=",".join(stripe.webhooks.connect_secrets),
+    )
+    opened = StripeGateway(config, clock)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def shop(ledger: Ledger, gateway: StripeGateway, clock: FakeClock, stripe: FakeStripe) -> Shop:
+    """All of money in, as a server has it."""
+    return Shop(ledger, gateway, clock, stripe)
