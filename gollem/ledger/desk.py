@@ -80,8 +80,8 @@ class Desk:
         return await self._post(f"stripe:{txn_id}", build)
 
     async def reinstate_dispute(self, dispute_id: str, txn_id: str, amount_atoms: int, fee_atoms: int = 0) -> Posted:
-        """Stripe gave it back, and so much of its fee. The user is unfrozen if that repays all debt and no other dispute
-        of theirs is open."""
+        """Stripe gave it back, and so much of its fee. The user is unfrozen if that repays all debt and no other
+        dispute of theirs is open."""
 
         async def build() -> Transaction:
             dispute = await self._record(records.DISPUTE, dispute_id)

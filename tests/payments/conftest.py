@@ -13,6 +13,7 @@ from gollem.payments.stripe_gateway import StripeGateway
 from tests.contracts.backends import BACKENDS
 from tests.fakes.clock import FakeClock
 from tests.fakes.stripe import FakeStripe
+from tests.payments.shop import Shop
 
 DELAY_DAYS = 7
 CAP_ATOMS = 10**14  # 1,000 USD a day
@@ -77,3 +78,10 @@ async def gateway(config: PaymentsConfig, clock: FakeClock) -> AsyncIterator[Str
     opened = StripeGateway(config, clock)
     yield opened
     await opened.close()
+
+
+
+@pytest.fixture
+def shop(ledger: Ledger, gateway: StripeGateway, clock: FakeClock, stripe: FakeStripe) -> Shop:
+    """All of money in, as a server has it."""
+    return Shop(ledger, gateway, clock, stripe)
