@@ -5,11 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from gollem.config import PaymentsConfig
 from gollem.ledger import Desk, Ledger
 from gollem.payments.attempts import Attempts
+from gollem.payments.gateway import PaymentGateway
+from gollem.payments.stripe_gateway import StripeGateway
 from tests.contracts.backends import BACKENDS
 from tests.fakes.clock import FakeClock
 from tests.fakes.stripe import FakeStripe
+from tests.payments.stage import Stage
 
 DELAY_DAYS = 7
 CAP_ATOMS = 10**14  # 1,000 USD a day
@@ -47,3 +51,22 @@ async def stripe(clock: FakeClock) -> AsyncIterator[FakeStripe]:
     await fake.start()
     yield fake
     await fake.stop()
+
+
+@pytest.fixture
+async def gateway(stripe: FakeStripe, clock: FakeClock) -> AsyncIterator[PaymentGateway]:
+    config = PaymentsConfig(
+        gateway="stripe",
+        stripe_key=stripe.secret_key,
+        stripe_url=stripe.url,
+        webhook_secrets=",".join(stripe.webhooks.platform_secrets),
+        connect_secrets=",".join(stripe.webhooks.connect_secrets),
+    )
+    opened = StripeGateway(config, clock)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def stage(ledger: Ledger, clock: FakeClock, stripe: FakeStripe, gateway: PaymentGateway) -> Stage:
+    return Stage(ledger, clock, stripe, gateway)
