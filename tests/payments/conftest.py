@@ -4,16 +4,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import stripe as vendor
 
 from gollem.config import PaymentsConfig
 from gollem.ledger import Desk, Ledger
 from gollem.payments.attempts import Attempts
-from gollem.payments.gateway import PaymentGateway
 from gollem.payments.stripe_gateway import StripeGateway
 from tests.contracts.backends import BACKENDS
 from tests.fakes.clock import FakeClock
 from tests.fakes.stripe import FakeStripe
-from tests.payments.stage import Stage
 
 DELAY_DAYS = 7
 CAP_ATOMS = 10**14  # 1,000 USD a day
@@ -54,19 +53,27 @@ async def stripe(clock: FakeClock) -> AsyncIterator[FakeStripe]:
 
 
 @pytest.fixture
-async def gateway(stripe: FakeStripe, clock: FakeClock) -> AsyncIterator[PaymentGateway]:
-    config = PaymentsConfig(
+async def client(stripe: FakeStripe) -> AsyncIterator[vendor.StripeClient]:
+    """Stripe's own client, spoken with past the gateway."""
+    http = vendor.AIOHTTPClient(timeout=5)
+    yield vendor.StripeClient(stripe.secret_key, http_client=http, base_addresses={"api": stripe.url})
+    await http.close_async()  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture
+def config(stripe: FakeStripe) -> PaymentsConfig:
+    return PaymentsConfig(
         gateway="stripe",
         stripe_key=stripe.secret_key,
         stripe_url=stripe.url,
         webhook_secrets=",".join(stripe.webhooks.platform_secrets),
         connect_secrets=",".join(stripe.webhooks.connect_secrets),
+        delay_days=DELAY_DAYS,
     )
-    opened = StripeGateway(config, clock)
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture
-def stage(ledger: Ledger, clock: FakeClock, stripe: FakeStripe, gateway: PaymentGateway) -> Stage:
-    return Stage(ledger, clock, stripe, gateway)
+async def gateway(config: PaymentsConfig, clock: FakeClock) -> AsyncIterator[StripeGateway]:
+    opened = StripeGateway(config, clock)
+    yield opened
+    await opened.close()

@@ -120,7 +120,6 @@ class Accounts:
         return account
 
     def _list(self, request: Request) -> Object:
-        request.allow("created limit starting_after")
         return self._world.store.page(request, "account")
 
     def _retrieve(self, request: Request) -> Object:

@@ -58,7 +58,6 @@ class Customers:
         return made
 
     def _list(self, request: Request) -> Object:
-        request.allow("created limit starting_after")
         return self._world.store.page(request, "customer")
 
     def _retrieve(self, request: Request) -> Object:

@@ -29,8 +29,8 @@ class FakeStripe:
         self.livemode = livemode
         self._world = World(clock, livemode=livemode)
         charges, customers = Charges(self._world), Customers(self._world)
-        payments = Payments(self._world, charges, customers)
         refunds, disputes = Refunds(self._world), Disputes(self._world)
+        payments = Payments(self._world, charges, customers, disputes)
         accounts, platform = Accounts(self._world), Platform(self._world)
         transfers, payouts = Transfers(self._world, accounts), Payouts(self._world, accounts)
         rooms = (self._world, charges, customers, payments, refunds, disputes, accounts, transfers, payouts)

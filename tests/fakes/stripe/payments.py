@@ -6,6 +6,7 @@ from gollem.payments.types import CURRENCY
 from tests.fakes.stripe.cards import Card
 from tests.fakes.stripe.charges import Charges
 from tests.fakes.stripe.customers import Customers
+from tests.fakes.stripe.disputes import Disputes
 from tests.fakes.stripe.errors import RefusalError, declined, invalid, refused
 from tests.fakes.stripe.request import Request
 from tests.fakes.stripe.store import Object
@@ -20,12 +21,13 @@ _PARAMETERS = (
 
 
 class Payments:
-    """`charges` and `customers` do their part."""
+    """`charges`, `customers` and `disputes` do their part."""
 
-    def __init__(self, world: World, charges: Charges, customers: Customers) -> None:
+    def __init__(self, world: World, charges: Charges, customers: Customers, disputes: Disputes) -> None:
         self._world = world
         self._charges = charges
         self._customers = customers
+        self._disputes = disputes
 
     def routes(self) -> Routes:
         return {
@@ -138,9 +140,7 @@ class Payments:
         return self._world.store.find("payment_intent", request.path_ids[0])
 
     def _list(self, request: Request) -> Object:
-        request.allow("created limit starting_after customer")
-        wanted = request.params.get("customer")
-        return self._world.store.page(request, "payment_intent", lambda one: wanted in (None, one["customer"]))
+        return self._world.store.page(request, "payment_intent", "customer")
 
     def _confirm(self, request: Request) -> Object:
         request.allow("payment_method off_session return_url")
@@ -192,6 +192,8 @@ class Payments:
             self._customers.keep(method, payment["customer"])
         charge = self._charges.make(payment, method, "pending")
         self._arrive(payment, charge, is_available_at_once=card.is_available_at_once)
+        if card.is_disputed or card.is_inquired:
+            self._disputes.dispute(payment["id"], inquiry=card.is_inquired)
 
     def _arrive(self, payment: Object, charge: Object, *, is_available_at_once: bool) -> None:
         self._charges.succeed(charge, is_available_at_once=is_available_at_once)

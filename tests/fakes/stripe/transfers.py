@@ -81,12 +81,7 @@ class Transfers:
         return transfer
 
     def _list(self, request: Request) -> Object:
-        request.allow("created limit starting_after destination transfer_group")
-        names = ("destination", "transfer_group")
-        wanted = {name: request.text(name) for name in names if name in request.params}
-        return self._world.store.page(
-            request, "transfer", lambda transfer: all(transfer[name] == value for name, value in wanted.items())
-        )
+        return self._world.store.page(request, "transfer", "destination transfer_group")
 
     def _retrieve(self, request: Request) -> Object:
         request.allow("")
@@ -101,10 +96,8 @@ class Transfers:
         return self._take_back(transfer, request.cents(left_cents), request.metadata)
 
     def _reversals(self, request: Request) -> Object:
-        request.allow("limit starting_after")
-        transfer_id = request.path_ids[0]
-        self._world.store.find("transfer", transfer_id)
-        return self._world.store.page(request, "transfer_reversal", lambda one: one["transfer"] == transfer_id)
+        transfer_id = self._world.store.find("transfer", request.path_ids[0])["id"]
+        return self._world.store.page(request, "transfer_reversal", keep=lambda one: one["transfer"] == transfer_id)
 
     # --- inside
 
