@@ -13,6 +13,7 @@ from gollem.payments.stripe_gateway import StripeGateway
 from tests.contracts.backends import BACKENDS
 from tests.fakes.clock import FakeClock
 from tests.fakes.stripe import FakeStripe
+from tests.payments.office import Office
 from tests.payments.shop import Shop
 
 DELAY_DAYS = 7
@@ -80,8 +81,13 @@ async def gateway(config: PaymentsConfig, clock: FakeClock) -> AsyncIterator[Str
     await opened.close()
 
 
-
 @pytest.fixture
 def shop(ledger: Ledger, gateway: StripeGateway, clock: FakeClock, stripe: FakeStripe) -> Shop:
     """All of money in, as a server has it."""
     return Shop(ledger, gateway, clock, stripe)
+
+
+@pytest.fixture
+def office(ledger: Ledger, gateway: StripeGateway, clock: FakeClock, stripe: FakeStripe) -> Office:
+    """Money in, money out and the books, as a server has them."""
+    return Office(ledger, gateway, clock, stripe)

@@ -208,9 +208,7 @@ async def test_only_so_many_are_stored_at_once(
         assert len(waiting) == 2
 
 
-async def test_who_never_finishes_is_cut_off(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_who_never_finishes_is_cut_off(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhook_bridge, "CONNECTION_S", 0.05)
     async with serving(shop) as bridge:
         reader, writer = await asyncio.open_connection("127.0.0.1", bridge.port)
