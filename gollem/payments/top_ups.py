@@ -185,7 +185,7 @@ class TopUps:
         """A payment that waits, though nobody is there who could pay it, was declined."""
         payment = await self._gateway.payment(bought.text("payment_id"))
         if payment and payment.status is PaymentStatus.WAITING:
-            await self._declined(wanted, bought.id, "authentication_required")
+            await self._declined(wanted, bought.id, "unpaid")
         else:
             await self._purchases.refresh(bought.text("payment_id"))
 
