@@ -138,6 +138,17 @@ async def test_a_refund_made_by_hand_is_left_to_the_comparison_of_books(shop: Sh
     assert await shop.ledger.records(records.EVENT, "NEW") == []
 
 
+async def test_fault_43_refunded_by_hand_before_it_was_told_that_it_was_paid(shop: Shop) -> None:
+    created = await shop.purchases.create("alice", "buy-1", 2_500)
+    payment_id = created.purchase.text("payment_id")
+    shop.stripe.pay(payment_id)
+    shop.stripe.refund_by_hand(payment_id, 2_500)
+    for raw, signature in reversed(shop.stripe.webhooks.take()):
+        await shop.inbox.receive(raw, signature)
+        await shop.inbox.work()
+    assert (await shop.available(), await shop.alerts()) == (25 * USD, [])  # the books are compared later
+
+
 async def test_a_refund_that_is_not_what_was_asked_for_is_told_and_not_booked(shop: Shop) -> None:
     """It carries the id of ours, and another amount."""
     created = await shop.buy(2_500)
