@@ -13,7 +13,7 @@ from gollem.clock import Clock, SystemClock
 from gollem.config import PaymentsConfig
 from gollem.payments.gateway import PaymentGateway
 from gollem.payments.stripe_gateway import StripeGateway
-from gollem.payments.types import Agreement
+from gollem.payments.types import Agreement, Payment, PaymentOrder, PaymentStatus
 from tests.fakes.stripe import FakeStripe
 
 T = TypeVar("T")
@@ -22,6 +22,7 @@ DECLINED_CARD = "pm_card_visa_chargeDeclined"
 DISPUTED_CARD = "pm_card_createDispute"
 SANDBOX_KEY = "GOLLEM_TEST_STRIPE_KEY"
 SANDBOX_ACCOUNT = "GOLLEM_TEST_STRIPE_ACCOUNT"
+CENTS = 2_500  # of a purchase
 _SKEW_MS = 60_000
 
 
@@ -140,6 +141,20 @@ class SandboxBench(StripeBench):
         if SANDBOX_ACCOUNT not in os.environ:
             pytest.skip(f"{SANDBOX_ACCOUNT} names no account that can be paid")
         return os.environ[SANDBOX_ACCOUNT]
+
+
+async def ordered(bench: Bench, name: str = "buy", cents: int = CENTS) -> str:
+    purchase_id = bench.named(name)
+    return (await bench.gateway.create_payment(PaymentOrder(purchase_id, cents), purchase_id)).payment.payment_id
+
+
+async def paid(bench: Bench, name: str = "buy", cents: int = CENTS) -> Payment:
+    payment_id = await ordered(bench, name, cents)
+    await bench.pay(payment_id)
+    payment = await bench.gateway.payment(payment_id)
+    assert payment is not None
+    assert payment.status is PaymentStatus.SUCCEEDED
+    return payment
 
 
 async def open_fake(clock: Clock) -> Bench:

@@ -13,7 +13,7 @@ from gollem.payments.stripe_gateway import StripeGateway
 from tests.contracts.backends import BACKENDS
 from tests.fakes.clock import FakeClock
 from tests.fakes.stripe import FakeStripe
-from tests.payments.benches import config_of
+from tests.payments.benches import BENCHES, Bench, config_of
 
 DELAY_DAYS = 7
 CAP_ATOMS = 10**14  # 1,000 USD a day
@@ -69,5 +69,12 @@ def config(stripe: FakeStripe) -> PaymentsConfig:
 @pytest.fixture
 async def gateway(config: PaymentsConfig, clock: FakeClock) -> AsyncIterator[StripeGateway]:
     opened = StripeGateway(config, clock)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture(params=list(BENCHES))
+async def bench(request: pytest.FixtureRequest, clock: FakeClock) -> AsyncIterator[Bench]:
+    opened = await BENCHES[request.param](clock)
     yield opened
     await opened.close()
