@@ -13,6 +13,7 @@ from gollem.payments.stripe_gateway import StripeGateway
 from tests.contracts.backends import BACKENDS
 from tests.fakes.clock import FakeClock
 from tests.fakes.stripe import FakeStripe
+from tests.payments.benches import BENCHES, Bench, config_of
 from tests.payments.shop import Shop
 
 DELAY_DAYS = 7
@@ -62,14 +63,12 @@ async def client(stripe: FakeStripe) -> AsyncIterator[vendor.StripeClient]:
 
 
 @pytest.fixture
-async def gateway(stripe: FakeStripe, clock: FakeClock) -> AsyncIterator[StripeGateway]:
-    config = PaymentsConfig(
-        gateway="stripe",
-        stripe_key=stripe.secret_key,
-        stripe_url=stripe.url,
-        webhook_secrets=",".join(stripe.webhooks.platform_secrets),
-        connect_secrets=",".join(stripe.webhooks.connect_secrets),
-    )
+def config(stripe: FakeStripe) -> PaymentsConfig:
+    return config_of(stripe, delay_days=DELAY_DAYS)
+
+
+@pytest.fixture
+async def gateway(config: PaymentsConfig, clock: FakeClock) -> AsyncIterator[StripeGateway]:
     opened = StripeGateway(config, clock)
     yield opened
     await opened.close()
@@ -79,3 +78,10 @@ async def gateway(stripe: FakeStripe, clock: FakeClock) -> AsyncIterator[StripeG
 def shop(ledger: Ledger, gateway: StripeGateway, clock: FakeClock, stripe: FakeStripe) -> Shop:
     """All of money in, as a server has it."""
     return Shop(ledger, gateway, clock, stripe)
+
+
+@pytest.fixture(params=list(BENCHES))
+async def bench(request: pytest.FixtureRequest, clock: FakeClock) -> AsyncIterator[Bench]:
+    opened = await BENCHES[request.param](clock)
+    yield opened
+    await opened.close()
