@@ -62,6 +62,8 @@ class Shop:
 
     async def spend(self, atoms: int, user: str = "alice", order_id: str = "spent") -> None:
         """The credits go to a provider."""
+        if not atoms:
+            return
         now_ms = self.clock.now_ms()
         hold = Hold(order_id, user, "acme", atoms, now_ms, now_ms + MINUTE_MS, terms="")
         await self.ledger.post(rules.hold(hold, "of-the-bid", now_ms))

@@ -257,6 +257,26 @@ async def test_fault_45_a_payment_that_no_event_tells_of(shop: Shop) -> None:
     assert await box.poll() == 0
 
 
+async def test_poll_stores_what_is_handled_and_no_more(shop: Shop) -> None:
+    now_ms = shop.clock.now_ms()
+    listed = [
+        Event("evt_1", "made.now", "thing_1", now_ms, livemode=False),
+        Event("evt 2", "made.now", "thing_2", now_ms, livemode=False),
+        Event("evt_3", "invoice.paid", "in_1", now_ms, livemode=False),
+    ]
+
+    async def page(since_ms: int, page: str = "") -> Page[Event]:
+        return Page(listed)
+
+    gateway = shop.with_gateway(events_since=page).gateway
+    handler = Handler()
+    box = Inbox(shop.ledger, gateway, {"made.": handler}, shop.clock)
+    assert await box.poll() == 1
+    assert await box.work() == 1
+    assert handler.seen == ["thing_1"]
+    assert await shop.ledger.find_record(records.EVENT, f"{now_ms:015d}.evt_3") is None
+
+
 async def test_poll_that_breaks_off_reads_it_again(shop: Shop) -> None:
     created = await shop.purchases.create("alice", "buy-1", 500)
     shop.stripe.pay(created.purchase.text("payment_id"))

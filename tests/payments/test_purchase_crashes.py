@@ -2,6 +2,7 @@
 
 import pytest
 
+from gollem.payments.watermark import OVERLAP_MS
 from tests.fakes.crashes import CrashError, Fuse
 from tests.payments.shop import DAY_MS, USD, Shop
 
@@ -21,6 +22,7 @@ async def test_fault_47_a_crash_at_every_await_of_a_purchase(shop: Shop, after: 
 async def _crashes_at(shop: Shop, number: int, after: bool) -> bool:
     """One purchase of a user of its own. Whether the fuse blew."""
     user = f"user-{number}"
+    shop.clock.advance_ms(2 * OVERLAP_MS)  # so that each poll reads what is of this purchase, and not all before it
     fuse = Fuse(number, after=after)
     dying = Shop(fuse.wrap(shop.ledger), fuse.wrap(shop.gateway), shop.clock, shop.stripe)
     try:
