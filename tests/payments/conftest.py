@@ -13,6 +13,7 @@ from gollem.payments.stripe_gateway import StripeGateway
 from tests.contracts.backends import BACKENDS
 from tests.fakes.clock import FakeClock
 from tests.fakes.stripe import FakeStripe
+from tests.payments.stage import Stage
 
 DELAY_DAYS = 7
 CAP_ATOMS = 10**14  # 1,000 USD a day
@@ -77,3 +78,8 @@ async def gateway(config: PaymentsConfig, clock: FakeClock) -> AsyncIterator[Str
     opened = StripeGateway(config, clock)
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+def stage(ledger: Ledger, clock: FakeClock, stripe: FakeStripe, gateway: StripeGateway) -> Stage:
+    return Stage(ledger, clock, stripe, gateway)
