@@ -13,12 +13,10 @@ from gollem.payments.stripe_gateway import StripeGateway
 from tests.contracts.backends import BACKENDS
 from tests.fakes.clock import FakeClock
 from tests.fakes.stripe import FakeStripe
-<<<<<<< HEAD
-from tests.payments.office import Office
-=======
 from tests.payments.benches import BENCHES, Bench, config_of
->>>>>>> moneyin
+from tests.payments.office import Office
 from tests.payments.shop import Shop
+from tests.payments.stage import Stage
 
 DELAY_DAYS = 7
 CAP_ATOMS = 10**14  # 1,000 USD a day
@@ -68,18 +66,7 @@ async def client(stripe: FakeStripe) -> AsyncIterator[vendor.StripeClient]:
 
 @pytest.fixture
 def config(stripe: FakeStripe) -> PaymentsConfig:
-<<<<<<< HEAD
-    return PaymentsConfig(
-        gateway="stripe",
-        stripe_key=stripe.secret_key,
-        stripe_url=stripe.url,
-        webhook_secrets=",".join(stripe.webhooks.platform_secrets),
-        connect_secrets=",".join(stripe.webhooks.connect_secrets),
-        delay_days=DELAY_DAYS,
-    )
-=======
     return config_of(stripe, delay_days=DELAY_DAYS)
->>>>>>> moneyin
 
 
 @pytest.fixture
@@ -95,15 +82,19 @@ def shop(ledger: Ledger, gateway: StripeGateway, clock: FakeClock, stripe: FakeS
     return Shop(ledger, gateway, clock, stripe)
 
 
-<<<<<<< HEAD
-@pytest.fixture
-def office(ledger: Ledger, gateway: StripeGateway, clock: FakeClock, stripe: FakeStripe) -> Office:
-    """Money in, money out and the books, as a server has them."""
-    return Office(ledger, gateway, clock, stripe)
-=======
 @pytest.fixture(params=list(BENCHES))
 async def bench(request: pytest.FixtureRequest, clock: FakeClock) -> AsyncIterator[Bench]:
     opened = await BENCHES[request.param](clock)
     yield opened
     await opened.close()
->>>>>>> moneyin
+
+
+@pytest.fixture
+def stage(ledger: Ledger, clock: FakeClock, stripe: FakeStripe, gateway: StripeGateway) -> Stage:
+    return Stage(ledger, clock, stripe, gateway)
+
+
+@pytest.fixture
+def office(ledger: Ledger, gateway: StripeGateway, clock: FakeClock, stripe: FakeStripe) -> Office:
+    """Money in, money out and the books, as a server has them."""
+    return Office(ledger, gateway, clock, stripe)

@@ -1,7 +1,5 @@
 """What tests of payouts share: providers with earnings, an account at the fake Stripe, and the objects under test."""
 
-from dataclasses import replace
-
 from gollem.config import PaymentsConfig
 from gollem.ledger import Desk, Hold, Ledger, Record, rules
 from gollem.payments.attempts import Attempts
@@ -29,12 +27,14 @@ class Stage:
         self.gateway = gateway
         self.desk = Desk(ledger, clock, delay_days=DELAY_DAYS, cap_atoms=10**14)
         self.payouts = self.new_payouts()
-        self.onboarding = Onboarding(ledger, gateway, Attempts(ledger, clock), clock, CONFIG)
+        self.onboarding = Onboarding(ledger, gateway, self.attempts(), clock, CONFIG)
+
+    def attempts(self) -> Attempts:
+        return Attempts(self.ledger, self.clock)
 
     def new_payouts(self, config: PaymentsConfig = CONFIG) -> Payouts:
         """Of a server that knows nothing yet."""
-        attempts = Attempts(self.ledger, self.clock)
-        return Payouts(self.ledger, self.desk, self.gateway, attempts, self.clock, config)
+        return Payouts(self.ledger, self.desk, self.gateway, self.attempts(), self.clock, config)
 
     async def onboard(self, provider: str = "acme") -> str:
         """The provider completes its onboarding. Returns its account's id."""
@@ -104,7 +104,3 @@ class Stage:
         found = await self.ledger.find_record(kind, record_id)
         assert found is not None, (kind, record_id)
         return found
-
-
-def threshold(cents: int, least_cents: int = 100) -> PaymentsConfig:
-    return replace(CONFIG, payout_cents=cents, least_payout_cents=least_cents)
