@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 from gollem.clock import Clock
 from gollem.errors import GollemError, KeyReused, StaleRead, WrongState
-from gollem.ledger import Desk, Ledger, Record, accounts, records, rules
+from gollem.ledger import Desk, Kind, Ledger, Record, accounts, records, rules
 from gollem.payments.alerts import raise_alert
 from gollem.payments.gateway import PaymentGateway
 from gollem.payments.purchases import Purchases
@@ -77,10 +77,11 @@ class Disputes:
 
     async def _book(self, dispute: Dispute, user: str, movement: Movement, place: int) -> None:
         """Once, whoever looks; what cannot be booked as what it should be is a person's."""
-        if await self._ledger.find_entry(f"stripe:{movement.txn_id}"):
+        entry = await self._ledger.find_entry(f"stripe:{movement.txn_id}")
+        if entry and entry.kind in (Kind.DISPUTE_WITHDRAWN, Kind.DISPUTE_REINSTATED):
             return
-        if not _is_usual(movement, place):
-            await self._tell(dispute.dispute_id, movement.txn_id, f"an unusual movement: {movement.txn_id}")
+        if entry or not _is_usual(movement, place):
+            await self._tell(dispute.dispute_id, movement.txn_id, f"{movement.txn_id} is not booked as a dispute's")
             return
         book = self._withdraw if movement.cents < 0 else self._reinstate
         try:

@@ -39,7 +39,7 @@ class Inbox:
         self._handlers = dict(sorted(handlers.items(), key=lambda item: -len(item[0])))
         self._clock = clock
         self._worked_to = ""
-        self._events = Watermark(ledger, clock, "events", gateway.events_since, self._store)
+        self._events = Watermark(ledger, clock, "events", gateway.events_since, self._store_listed)
         self._payments = Watermark(ledger, clock, "payments", gateway.payments_since, self._store_paid)
         self.counts: Counter[str] = Counter()  # events that were stored, done, tried in vain, or died
 
@@ -79,6 +79,16 @@ class Inbox:
         posted = await self._ledger.post(rules.noted(None, stored, self._clock.now_ms()))
         self.counts["stored"] += posted.applied
         return posted.applied
+
+    async def _store_listed(self, event: Event) -> bool:
+        """Of all that happens there, what is handled here. One that cannot be stored does not stop the reading."""
+        if self._handler(event.type) is None:
+            return False
+        try:
+            return await self._store(event)
+        except InvalidField as error:
+            _log.warning("an event of type %s cannot be stored: %s", event.type[:64], error)
+            return False
 
     async def _store_paid(self, payment: Payment) -> bool:
         """A payment that is over, as an event of ours, unless its credits are booked."""

@@ -155,7 +155,7 @@ class Onboarding:
             account.can_be_paid,
             self._clock.now_ms(),
             country=country,
-            agreement=agreement,
+            agreement=agreement.value,
             blocked_by=reason(account),
         )
         with suppress(KeyReused, WrongState):  # somebody else was faster

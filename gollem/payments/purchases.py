@@ -1,8 +1,7 @@
 """Credits bought by card: a purchase is stored, one payment is made for it, and what has been paid is credited.
 
 Clients choose the ids of their purchases. They are stored under a name made of the user and that id, so that two users
-who choose the same neither meet nor learn of each other. Metadata of a payment only finds its purchase: whose credits
-they are, how many, and which payment it is, the purchase says.
+who choose the same neither meet nor learn of each other.
 """
 
 import logging
@@ -23,11 +22,11 @@ from gollem.errors import (
     WrongState,
 )
 from gollem.ledger import Desk, Ledger, Record, accounts, records, rules
-from gollem.payments.alerts import raise_alert
 from gollem.payments.attempts import Attempts
 from gollem.payments.cards import Cards
+from gollem.payments.crediting import Crediting, cents_of
 from gollem.payments.gateway import PaymentGateway
-from gollem.payments.types import CURRENCY, NewPayment, Payment, PaymentOrder, PaymentStatus
+from gollem.payments.types import NewPayment, Payment, PaymentOrder, PaymentStatus
 from gollem.units import ATOMS_PER_CENT
 
 _log = logging.getLogger(__name__)
@@ -81,12 +80,12 @@ class Purchases:
         config: PaymentsConfig,
     ) -> None:
         self._ledger = ledger
-        self._desk = desk
         self._gateway = gateway
         self._attempts = attempts
         self._clock = clock
         self._abandon_after_ms = config.abandon_after_ms
         self._cards = Cards(ledger, gateway, attempts, clock)
+        self._crediting = Crediting(ledger, desk, gateway, self._cards, clock)
         self._swept_to = ""
 
     async def create(self, user: str, purchase_id: str, amount_cents: int, *, keep_card: bool = False) -> Created:
@@ -122,14 +121,14 @@ class Purchases:
             raise UnknownPurchase("there is no such purchase", purchase_id=purchase_id)
         payment = await self._seen_payment(bought)
         if payment and bought.state == "CREATED":
-            await self._take(payment)
+            await self._crediting.take(payment)
             bought = await self._read(bought.id)
         is_pending = payment and payment.status is PaymentStatus.PROCESSING and bought.state == "CREATED"
         return PurchaseView(
             purchase_id=purchase_id,
             stored_id=bought.id,
             state="pending" if is_pending else bought.state.lower(),
-            cents=_cents(bought),
+            cents=cents_of(bought),
             refunded_cents=bought.number("refunded_atoms") // ATOMS_PER_CENT,
             created_ms=bought.number("at_ms"),
             payment_id=bought.text("payment_id"),
@@ -140,19 +139,19 @@ class Purchases:
         """Fetch the payment and do what follows from it: credit, cancel, or tell a person."""
         payment = await self._gateway.payment(payment_id)
         if payment is not None:
-            await self._take(payment)
+            await self._crediting.take(payment)
 
     async def cancel(self, bought: Record) -> None:
         """It is not to be paid any more. Whatever was paid meanwhile is credited all the same."""
         payment_id = bought.text("payment_id")
         payment = await (self._gateway.payment(payment_id) if payment_id else self._find_payment(bought))
         if payment is None and not payment_id:
-            await self._book_cancelled(bought)
+            await self._crediting.book_cancelled(bought)
             return
         if payment and payment.status is PaymentStatus.WAITING:
             payment = await self._cancel_payment(bought, payment)
         if payment:
-            await self._take(payment)
+            await self._crediting.take(payment)
 
     async def sweep(self) -> int:
         """Look at purchases that are not paid yet, a page of them each time, and cancel old ones. Returns how many were
@@ -175,7 +174,7 @@ class Purchases:
         customer_id = bought.text("customer_id")
         if bought.number("keep_card"):
             customer_id = await self._cards.customer(bought.text("user"))
-        return PaymentOrder(bought.id, _cents(bought), customer_id, bought.text("card_id"))
+        return PaymentOrder(bought.id, cents_of(bought), customer_id, bought.text("card_id"))
 
     async def _find_payment(self, bought: Record) -> Payment | None:
         return await self._gateway.find_payment(bought.id, bought.number("at_ms") - SKEW_MS)
@@ -193,61 +192,6 @@ class Purchases:
             return False
         return posted.applied
 
-    # --- what has become of it --------------------------------------------------------------------------------------
-
-    async def _take(self, payment: Payment) -> None:
-        """Act on a payment as it was fetched. Only one that has succeeded is money."""
-        bought = await self._purchase_of(payment)
-        if payment.status is PaymentStatus.SUCCEEDED:
-            wrong = self._mismatch(payment, bought)
-            if bought is None or wrong:
-                await self._tell(payment, wrong)
-            elif bought.state == "CREATED":
-                await self._credit(payment, bought)
-        elif payment.status is PaymentStatus.CANCELLED and bought and _is_open_for(bought, payment.payment_id):
-            await self._book_cancelled(bought)
-
-    async def _purchase_of(self, payment: Payment) -> Record | None:
-        if not accounts.is_name(payment.purchase_id):
-            return None
-        return await self._ledger.find_record(records.PURCHASE, payment.purchase_id)
-
-    def _mismatch(self, payment: Payment, bought: Record | None) -> str:
-        """Why this is not the payment that the purchase asked for; empty if it is."""
-        if bought is None:
-            return "no purchase asked for it"
-        if bought.text("payment_id") not in ("", payment.payment_id):
-            return f"purchase {bought.id} has another payment"
-        if bought.state == "CANCELLED":
-            return f"purchase {bought.id} was cancelled"
-        if payment.livemode != self._gateway.livemode:
-            return "it is of another mode"
-        if (payment.currency.lower(), payment.received_cents) != (CURRENCY, _cents(bought)):
-            return f"{payment.received_cents} cents of {payment.currency}, and {_cents(bought)} of {CURRENCY} were due"
-        return ""
-
-    async def _credit(self, payment: Payment, bought: Record) -> None:
-        if bought.number("keep_card"):
-            await self._cards.keep(bought.text("user"), payment)
-        try:
-            await self._desk.credit_purchase(bought.id, payment.payment_id, payment.received_cents, payment.currency)
-        except WrongState:  # cancelled, or credited for another payment, since it was read
-            now = await self._read(bought.id)
-            await self._tell(payment, self._mismatch(payment, now) or f"purchase {now.id} is {now.state}")
-
-    async def _tell(self, payment: Payment, why: str) -> None:
-        """Money that came and is not credited. It is booked to S:unmatched when the books are compared."""
-        message = f"{payment.received_cents} cents of {payment.currency} were paid and are not credited: {why}"
-        await raise_alert(
-            self._ledger, self._clock, f"payment:{payment.payment_id}", f"payment {payment.payment_id}", message
-        )
-
-    async def _book_cancelled(self, bought: Record) -> None:
-        try:
-            await self._ledger.post(rules.purchase_cancelled(bought, self._clock.now_ms()))
-        except (StaleRead, WrongState):
-            return  # credited meanwhile
-
     # --- looking after it -------------------------------------------------------------------------------------------
 
     async def _look_at(self, bought: Record) -> None:
@@ -257,7 +201,7 @@ class Purchases:
         elif bought.text("payment_id"):
             await self.refresh(bought.text("payment_id"))
         elif age_ms >= YOUNG_MS and (payment := await self._find_payment(bought)):
-            await self._take(payment)
+            await self._crediting.take(payment)
 
     async def _cancel_payment(self, bought: Record, payment: Payment) -> Payment | None:
         """The payment afterwards, which may have been paid in the last moment."""
@@ -286,11 +230,3 @@ class Purchases:
         bought = await self._ledger.find_record(records.PURCHASE, stored)
         assert bought is not None, "records are never removed"
         return bought
-
-
-def _is_open_for(bought: Record, payment_id: str) -> bool:
-    return bought.state == "CREATED" and bought.text("payment_id") in ("", payment_id)
-
-
-def _cents(bought: Record) -> int:
-    return bought.number("amount_atoms") // ATOMS_PER_CENT

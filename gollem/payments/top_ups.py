@@ -17,7 +17,7 @@ from gollem.payments.cards import Cards
 from gollem.payments.gateway import PaymentGateway
 from gollem.payments.purchases import Purchases
 from gollem.payments.types import PaymentStatus
-from gollem.units import ATOMS_PER_CENT, MAX_ATOMS, format_usd
+from gollem.units import ATOMS_PER_CENT, MAX_ATOMS, format_fixed, format_usd
 
 _log = logging.getLogger(__name__)
 LEAST_CENTS, MOST_CENTS = 100, 100_000  # as of every purchase
@@ -64,9 +64,10 @@ class TopUps:
     async def configure(self, user: str, threshold_atoms: int, amount_cents: int, monthly_cap_cents: int) -> TopUpView:
         """Buy for `amount_cents` whenever fewer than `threshold_atoms` are left. Raises InvalidField, and WrongState
         unless a card was kept by an earlier purchase."""
-        _require_range("threshold", threshold_atoms, 1, MAX_ATOMS - 1)
-        _require_range("amount_usd", amount_cents, LEAST_CENTS, MOST_CENTS)
-        _require_range("monthly_cap_usd", monthly_cap_cents, amount_cents, MOST_MONTHLY_CENTS)
+        if type(threshold_atoms) is not int or not 0 < threshold_atoms < MAX_ATOMS:
+            raise InvalidField("threshold", f"must be above 0 and below {format_fixed(MAX_ATOMS)}")
+        _require_cents("amount_usd", amount_cents, LEAST_CENTS, MOST_CENTS)
+        _require_cents("monthly_cap_usd", monthly_cap_cents, amount_cents, MOST_MONTHLY_CENTS)
         await self._card_of(user)
         await self._set(
             user,
@@ -185,7 +186,7 @@ class TopUps:
         """A payment that waits, though nobody is there who could pay it, was declined."""
         payment = await self._gateway.payment(bought.text("payment_id"))
         if payment and payment.status is PaymentStatus.WAITING:
-            await self._declined(wanted, bought.id, "authentication_required")
+            await self._declined(wanted, bought.id, "unpaid")
         else:
             await self._purchases.refresh(bought.text("payment_id"))
 
@@ -255,6 +256,7 @@ class TopUps:
         )
 
 
-def _require_range(field: str, value: int, least: int, most: int) -> None:
-    if type(value) is not int or not least <= value <= most:
-        raise InvalidField(field, f"must be a whole number from {least} to {most}")
+def _require_cents(field: str, cents: int, least: int, most: int) -> None:
+    if type(cents) is not int or not least <= cents <= most:
+        least_usd, most_usd = (format_usd(bound * ATOMS_PER_CENT) for bound in (least, most))
+        raise InvalidField(field, f"must be whole cents from {least_usd} to {most_usd}")

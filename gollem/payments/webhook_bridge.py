@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from gollem.errors import CallerError, WorldError
 from gollem.payments.inbox import Inbox
@@ -32,7 +33,7 @@ class WebhookBridge:
         self._wanted_port = port
         self._counts: Counter[str] = Counter()
         self._at_once = 0
-        app = web.Application(client_max_size=MAX_BODY_BYTES)
+        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_one_request])
         app.add_routes(
             [
                 web.post("/webhooks/stripe", self._webhook),
@@ -41,7 +42,6 @@ class WebhookBridge:
                 *extra_routes,
             ]
         )
-        app.on_response_prepare.append(_one_request)
         self._runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=DRAIN_S)
         self._listener: asyncio.Server | None = None
 
@@ -129,9 +129,16 @@ class _TurnedAway(asyncio.Protocol):
             transport.abort()
 
 
-async def _one_request(_request: web.Request, response: web.StreamResponse) -> None:
+@web.middleware
+async def _one_request(request: web.Request, handler: Handler) -> web.StreamResponse:
     """A connection: then its time is bounded by that of one request."""
+    try:
+        response = await handler(request)
+    except web.HTTPException as refusal:  # an answer too
+        refusal.force_close()
+        raise
     response.force_close()
+    return response
 
 
 def _counter(name: str, label: str, counts: Counter[str]) -> Iterable[str]:

@@ -2,7 +2,7 @@
 client, so that what the fake answers is also what that client can read."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import stripe as vendor
@@ -15,14 +15,7 @@ DAY_MS = 86_400_000
 ORDER = {"amount": 2_500, "currency": "usd", "metadata": {"purchase": "buy-1"}}
 
 
-@pytest.fixture
-async def client(stripe: FakeStripe) -> AsyncIterator[vendor.StripeClient]:
-    http = vendor.AIOHTTPClient(timeout=5)
-    yield vendor.StripeClient(stripe.secret_key, http_client=http, base_addresses={"api": stripe.url})
-    await http.close_async()
-
-
-async def create(client: vendor.StripeClient, key: str = "k", **changes: object) -> vendor.PaymentIntent:
+async def create(client: vendor.StripeClient, key: str = "k", **changes: Any) -> vendor.PaymentIntent:
     return await client.v1.payment_intents.create_async(ORDER | changes, {"idempotency_key": key})  # type: ignore[arg-type]
 
 
@@ -76,7 +69,7 @@ async def test_429_and_bad_parameters_are_not_kept(client: vendor.StripeClient, 
 
 
 async def test_a_decline_is_kept(client: vendor.StripeClient, stripe: FakeStripe) -> None:
-    declined = {"confirm": True, "payment_method": "pm_card_visa_chargeDeclined"}
+    declined: dict[str, Any] = {"confirm": True, "payment_method": "pm_card_visa_chargeDeclined"}
     for _ in range(2):
         with pytest.raises(vendor.CardError):
             await create(client, **declined)

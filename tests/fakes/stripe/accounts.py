@@ -133,6 +133,6 @@ class Accounts:
         for name in ("return_url", "refresh_url"):
             if not request.text(name).startswith(("https://", "http://")):
                 raise invalid("Not a valid URL", name, "url_invalid")
-        now_s = self._world.store.now_s()
-        url = f"https://connect.stripe.com/setup/e/{account['id']}/{len(self._world.store)}"
-        return {"object": "account_link", "created": now_s, "expires_at": now_s + _LINK_S, "url": url}
+        link = self._world.store.make("account_link", "link", expires_at=self._world.store.now_s() + _LINK_S)
+        link["url"] = f"https://connect.stripe.com/setup/e/{account['id']}/{link['id']}"
+        return {name: value for name, value in link.items() if name not in ("id", "livemode")}

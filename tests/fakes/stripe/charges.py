@@ -12,6 +12,8 @@ class Charges:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self.book_later = False  # whether their balance transactions come with `book_charges`, as they do at Stripe
+        self._unbooked: list[tuple[Object, bool]] = []
 
     def routes(self) -> Routes:
         return {"GET /v1/charges": self._list, "GET /v1/charges/{id}": self._retrieve}
@@ -51,14 +53,27 @@ class Charges:
         cents = charge["amount"]
         charge.update(status="succeeded", paid=True, captured=True, amount_captured=cents)
         charge["receipt_url"] = f"https://pay.stripe.com/receipts/payment/{charge['id']}"
+        if self.book_later:
+            self._unbooked.append((charge, is_available_at_once))
+        else:
+            self._book(charge, is_available_at_once=is_available_at_once)
+        self._world.events.tell("charge.succeeded", charge)
+
+    def book_charges(self) -> None:
+        """The balance transactions that were to come later."""
+        for charge, is_available_at_once in self._unbooked:
+            self._book(charge, is_available_at_once=is_available_at_once)
+            self._world.events.tell("charge.updated", charge)
+        self._unbooked.clear()
+
+    def _book(self, charge: Object, *, is_available_at_once: bool) -> None:
         charge["balance_transaction"] = self._world.balances.move(
             "charge" if charge["id"].startswith("ch_") else "payment",
-            cents,
+            charge["amount"],
             charge["id"],
-            fee_cents=charge_fee_cents(cents),
+            fee_cents=charge_fee_cents(charge["amount"]),
             is_pending=not is_available_at_once,
         )
-        self._world.events.tell("charge.succeeded", charge)
 
     def fail(self, charge: Object, code: str) -> None:
         charge.update(status="failed", failure_code=code, failure_message="The payment was declined.")

@@ -49,6 +49,8 @@ class FakeStripe:
         self.succeed = payments.succeed
         self.fail = payments.fail
         self.turn_card = customers.turn_card
+        self.charges = charges  # `charges.book_later` lets their balance transactions wait for `book_charges`
+        self.book_charges = charges.book_charges
         self.refunds = refunds  # `refunds.take_days` makes new ones pending
         self.refund_by_hand = refunds.refund_by_hand
         self.settle_refund = refunds.settle_refund
@@ -87,6 +89,7 @@ class FakeStripe:
     def release_funds(self, connected_id: str = "") -> None:
         """What is pending becomes available, of the platform or of a connected account."""
         self._world.balances.release(connected_id)
+        self._world.events.tell("balance.available", self._world.balances.balance(connected_id), connected_id)
 
     def all(self, kind: str, connected_id: str = "") -> list[Object]:
         """Every object of a kind (`payment_intent`, `transfer`, ...), oldest first, for a test to look at."""

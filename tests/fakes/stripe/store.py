@@ -54,9 +54,6 @@ class Store:
     def account_of(self, object_id: str) -> str:
         return self._place[object_id][1]
 
-    def __len__(self) -> int:
-        return len(self._by_id)
-
     def all(self, kind: str, account: str = "") -> list[Object]:
         """Oldest first."""
         return list(self._in_order[kind, account])

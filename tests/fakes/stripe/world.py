@@ -21,10 +21,4 @@ class World:
         self.events = Events(self.store)
 
     def routes(self) -> Routes:
-        return {
-            "GET /v1/balance": self.balances.balance,
-            "GET /v1/balance_transactions": self.balances.list,
-            "GET /v1/balance_transactions/{id}": self.balances.retrieve,
-            "GET /v1/events": self.events.list,
-            "GET /v1/events/{id}": self.events.retrieve,
-        }
+        return self.balances.routes() | self.events.routes()
