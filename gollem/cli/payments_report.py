@@ -38,7 +38,8 @@ def _show(report: stubs.PaymentsReportResponse, day: str) -> None:
         table.add_row(row.kind, f"{row.count:,}", row.amount_usd, row.fees_usd, row.booked_usd)
     screen = output.stdout()
     screen.print(table)
-    click.echo(f"\nat Stripe: {report.opening_usd} USD as the day began, {report.closing_usd} USD at its end")
+    opening, closing = report.opening_usd or "unknown", report.closing_usd or "unknown"
+    click.echo(f"\nUSD at Stripe as the day began: {opening}, at its end: {closing}")
     for finding in report.findings:
         screen.print(Text(finding), soft_wrap=True)
     verdict = "every movement is in the ledger, to the cent" if report.ok else f"{len(report.findings)} differ"

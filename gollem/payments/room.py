@@ -98,7 +98,7 @@ async def open_payments(
         onboarding=onboarding,
         payouts=payouts,
         statements=Statements(ledger, clock),
-        books=Books(ledger, desk, gateway, purchases, refunds, disputes, payouts, clock),
+        books=Books(ledger, gateway, purchases, refunds, disputes, payouts, clock),
         inbox=inbox,
         bridge=WebhookBridge(inbox, config.webhook_host, config.webhook_port, routes),
         gateway=gateway,

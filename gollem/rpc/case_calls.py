@@ -93,9 +93,14 @@ class CaseCalls:
                 for row in report.rows
             ],
             findings=report.findings[:100],
-            opening_usd=units.format_cents(report.opening_cents),
-            closing_usd=units.format_cents(report.closing_cents),
+            opening_usd=_usd(report.opening_cents),
+            closing_usd=_usd(report.closing_cents),
         )
+
+
+def _usd(cents: int | None) -> str:
+    """Empty where it is not known."""
+    return "" if cents is None else units.format_cents(cents)
 
 
 async def _done(applied: Awaitable[bool]) -> admin_pb2.CaseResponse:

@@ -1336,6 +1336,10 @@ class PaymentsReportResponse(betterproto.Message):
     """A line for each movement that is not."""
 
     opening_usd: str = betterproto.string_field(4)
+    """
+    The balance there as the day began and ended; empty where it cannot be known.
+    """
+
     closing_usd: str = betterproto.string_field(5)
 
 
