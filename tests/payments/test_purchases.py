@@ -154,6 +154,21 @@ async def test_fault_44_second_payment_of_one_purchase(shop: Shop) -> None:
     assert await shop.alerts() == [f"payment:{made.payment.payment_id}"]
 
 
+async def test_fault_44_paid_after_it_was_cancelled(shop: Shop) -> None:
+    await shop.purchases.create("alice", "buy-1", 2_500)
+    await _cancelled_after_a_day(shop)
+    made = await shop.gateway.create_payment(PaymentOrder(stored_id("alice", "buy-1"), 2_500), "k")
+    await _not_credited(shop, made.payment.payment_id)
+
+
+async def test_fault_44_paid_after_it_was_cancelled_without_a_payment(shop: Shop) -> None:
+    now_ms = shop.clock.now_ms()
+    await shop.ledger.post(rules.purchase_created(stored_id("alice", "buy-1"), "alice", 2_500, now_ms))
+    await _cancelled_after_a_day(shop)
+    made = await shop.gateway.create_payment(PaymentOrder(stored_id("alice", "buy-1"), 2_500), "k")
+    await _not_credited(shop, made.payment.payment_id)
+
+
 async def test_fault_44_metadata_decides_nothing(shop: Shop) -> None:
     """A payment that names bob's purchase, and has its amount, is not the one that was made for it."""
     await shop.purchases.create("bob", "buy-1", 2_500)
@@ -230,10 +245,11 @@ async def test_fault_48_bank_debit_bounces(shop: Shop) -> None:
     shop.clock.advance_ms(3 * DAY_MS)
     await shop.purchases.sweep()
     assert (await shop.purchase()).state == "CREATED"  # a bank takes its days
+    assert not [call for call in shop.stripe.calls if "cancel" in str(call)]
 
     shop.stripe.fail(payment_id)
     await shop.catch_up()
-    assert await shop.available() == 0
+    assert (await shop.available(), await shop.alerts()) == (0, [])
     await _cancelled_after_a_day(shop)
 
 
@@ -270,6 +286,17 @@ async def _cancelled_after_a_day(shop: Shop) -> None:
 async def test_sweep_credits_what_nobody_told_of(shop: Shop) -> None:
     created = await shop.purchases.create("alice", "buy-1", 2_500)
     shop.stripe.pay(created.purchase.text("payment_id"))
+    assert await shop.purchases.sweep() == 1
+    assert await shop.available() == 25 * USD
+
+
+async def test_sweep_credits_what_our_call_did_not_live_to_write(shop: Shop) -> None:
+    shop.stripe.faults.next(CREATE, Fault.LOST_REPLY)
+    with pytest.raises(OutcomeUnknown):
+        await shop.purchases.create("alice", "buy-1", 2_500)
+    shop.stripe.pay(shop.payments()[0])
+    assert await shop.purchases.sweep() == 0  # the call may be under way
+    shop.clock.advance_ms(MINUTE_MS)
     assert await shop.purchases.sweep() == 1
     assert await shop.available() == 25 * USD
 
