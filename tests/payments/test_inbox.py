@@ -261,6 +261,16 @@ async def test_fault_45_a_payment_that_no_event_tells_of(shop: Shop) -> None:
     assert await box.poll() == 0
 
 
+async def test_poll_stores_nothing_of_what_is_credited(shop: Shop) -> None:
+    await shop.buy()
+    shop.clock.advance_ms(MINUTE_MS)
+
+    async def nothing(since_ms: int, page: str = "") -> Page[Event]:
+        return Page([])
+
+    assert await shop.with_gateway(events_since=nothing).inbox.poll() == 0
+
+
 async def test_poll_stores_what_is_handled_and_no_more(shop: Shop) -> None:
     now_ms = shop.clock.now_ms()
     listed = [

@@ -1,6 +1,7 @@
 """Credits bought by card: once for each payment that has succeeded, and for nothing else."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -13,7 +14,7 @@ from gollem.errors import (
 )
 from gollem.ledger import Entry, records, rules
 from gollem.payments.purchases import stored_id
-from gollem.payments.types import PaymentOrder
+from gollem.payments.types import Payment, PaymentOrder
 from tests.fakes.stripe import Fault
 from tests.payments.shop import DAY_MS, MINUTE_MS, USD, Shop
 
@@ -368,6 +369,23 @@ async def test_a_card_is_kept_when_that_is_wanted(shop: Shop) -> None:
     assert now is not None
     assert (now.text("customer_id"), now.text("card_id")) != (card.text("customer_id"), card.text("card_id"))
     assert len(shop.stripe.all("customer")) == 1
+
+
+async def test_a_strangers_card_is_not_kept(shop: Shop) -> None:
+    """The payment names another customer than the one who is ours."""
+    created = await shop.purchases.create("alice", "buy-1", 500, keep_card=True)
+    payment_id = created.purchase.text("payment_id")
+    shop.stripe.pay(payment_id)
+    paid = await shop.gateway.payment(payment_id)
+    assert paid is not None
+
+    async def of_another(_: str) -> Payment:
+        return replace(paid, customer_id="cus_other")
+
+    await shop.with_gateway(payment=of_another).purchases.refresh(payment_id)
+    card = await shop.ledger.find_record(records.CUSTOMER, "alice")
+    assert card is not None
+    assert card.text("card_id") == ""
 
 
 # --- helpers --------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 
 from gollem.errors import InvalidField, WrongState
-from gollem.ledger import records, rules
+from gollem.ledger import Posted, Transaction, records, rules
 from tests.fakes.crashes import CrashError, Fuse
 from tests.fakes.stripe import Fault
 from tests.payments.shop import DAY_MS, MINUTE_MS, USD, Shop
@@ -204,6 +204,21 @@ async def test_switched_off(shop: Shop) -> None:
     assert await shop.top_ups.look() + await shop.top_ups.sweep() == 0
     assert not (await shop.top_ups.switch_off("nobody")).is_on
     assert charged(shop) == []
+
+
+async def test_switched_off_while_somebody_else_changes_them(shop: Shop) -> None:
+    """The other change comes first: it is read again, and they are off."""
+    await ready(shop)
+    others = [lambda: shop.top_ups.configure("alice", 6 * USD, 3_000, 10_000)]
+
+    async def post(transaction: Transaction) -> Posted:
+        if others:
+            await others.pop()()
+        return await shop.ledger.post(transaction)
+
+    await shop.with_ledger(post=post).top_ups.switch_off("alice")
+    seen = await shop.top_ups.find("alice")
+    assert (seen.is_on, seen.amount_cents) == (False, 3_000)
 
 
 async def test_without_a_kept_card_there_are_none(shop: Shop) -> None:
