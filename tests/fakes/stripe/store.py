@@ -15,6 +15,7 @@ Keep = Callable[[Object], bool]
 MAX_PAGE = 100
 _HOLDS: dict[str, Callable[[int, int], bool]] = {"gte": ge, "gt": gt, "lte": le, "lt": lt}
 _MAX_DEPTH = 4
+_OF_NO_MODE = ("account", "balance_transaction", "bank_account", "refund", "transfer_reversal", "account_link")
 # What is stored as ids and always shown whole.
 _ALWAYS_SHOWN = {
     "dispute": ["balance_transactions"],
@@ -35,8 +36,9 @@ class Store:
 
     def make(self, kind: str, prefix: str, account: str = "", /, **fields: Any) -> Object:
         object_id = f"{prefix}_{len(self._by_id) + 1:014d}"
-        base = {"id": object_id, "object": kind, "created": self.now_s(), "livemode": self.livemode}
-        made = base | fields
+        made = {"id": object_id, "object": kind, "created": self.now_s()} | fields
+        if kind not in _OF_NO_MODE:
+            made["livemode"] = self.livemode
         self._by_id[object_id] = made
         self._place[object_id] = (kind, account)
         self._in_order[kind, account].append(made)
