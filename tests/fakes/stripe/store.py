@@ -1,7 +1,7 @@
 """Every object of the fake, by id, in the order it was made; and how objects are shown: expanded, and in pages."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from operator import ge, gt, le, lt
 from typing import Any
@@ -76,24 +76,26 @@ class Store:
         """Newest first, of those to `keep`: those whose `filters` are as the request wants them. `also` are parameters
         that `keep` looks after."""
         request.allow(f"{filters} {also} created limit starting_after")
-        wanted = {name: request.text(name) for name in filters.split() if name in request.params}
-        newest_first = [
-            thing
-            for thing in reversed(self._in_order[kind, request.account])
-            if keep(thing) and all(thing[name] == value for name, value in wanted.items())
-        ]
-        return self._page_of(request, newest_first)
-
-    def _page_of(self, request: Request, newest_first: Iterable[Object]) -> Object:
         limit = request.number("limit", 10, least=1, most=MAX_PAGE)
-        within = [thing for thing in newest_first if _is_created_within(thing, request)]
-        if "starting_after" in request.params:
-            within = _after(within, request.text("starting_after"))
-        data = [self.show(thing) for thing in within[:limit]]
-        listed = {"object": "list", "url": request.path, "has_more": len(within) > limit, "data": data}
+        wanted = {name: request.text(name) for name in filters.split() if name in request.params}
+        found = [
+            thing
+            for thing in self._from_page_on(request, kind)
+            if keep(thing) and _is_created_within(thing, request) and wanted.items() <= thing.items()
+        ]
+        data = [self.show(thing) for thing in found[:limit]]
+        listed = {"object": "list", "url": request.path, "has_more": len(found) > limit, "data": data}
         for path in request.expand:
             self._expand(listed, path.split("."), path)
         return listed
+
+    def _from_page_on(self, request: Request, kind: str) -> list[Object]:
+        """Newest first; after the one that the page before ended with, whether or not that would be kept."""
+        things = self._in_order[kind, request.account][::-1]
+        if "starting_after" not in request.params:
+            return things
+        last = self.find(kind, request.text("starting_after"), request.account, "starting_after")
+        return things[things.index(last) + 1 :]
 
     def _expand(self, node: Any, parts: list[str], path: str) -> None:
         if len(parts) > _MAX_DEPTH:
@@ -119,10 +121,3 @@ def _is_created_within(thing: Object, request: Request) -> bool:
     given = request.params.get("created", {})
     bounds = given if isinstance(given, dict) else {"gte": given, "lte": given}
     return all(_HOLDS[name](thing["created"], int(bound_s)) for name, bound_s in bounds.items())
-
-
-def _after(things: list[Object], object_id: str) -> list[Object]:
-    ids = [thing["id"] for thing in things]
-    if object_id not in ids:
-        raise missing("object", object_id, "starting_after")
-    return things[ids.index(object_id) + 1 :]
