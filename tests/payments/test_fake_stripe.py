@@ -135,6 +135,16 @@ async def test_a_page_goes_on_after_what_its_filter_leaves_out(client: vendor.St
     assert [one.id for one in page.data] == [wanted.id]
 
 
+async def test_lists_may_lag_behind(client: vendor.StripeClient, stripe: FakeStripe, clock: FakeClock) -> None:
+    stripe.lag_lists(30)
+    payment = await create(client)
+    clock.advance_ms(29_000)
+    assert (await client.v1.payment_intents.list_async()).data == []
+    assert (await client.v1.payment_intents.retrieve_async(payment.id)).id == payment.id
+    clock.advance_ms(1_000)
+    assert [one.id for one in (await client.v1.payment_intents.list_async()).data] == [payment.id]
+
+
 async def test_a_charge_pays_a_fee_and_is_pending_first(client: vendor.StripeClient, stripe: FakeStripe) -> None:
     payment = await create(client)
     stripe.pay(payment.id)

@@ -94,6 +94,10 @@ class FakeStripe:
         self._world.balances.release(connected_id)
         self._world.events.tell("balance.available", self._world.balances.balance(connected_id), connected_id)
 
+    def lag_lists(self, by_s: int) -> None:
+        """From now on lists show what is that old; by its id it is found at once."""
+        self._world.store.lists_lag_s = by_s
+
     def all(self, kind: str, connected_id: str = "") -> list[Object]:
         """Every object of a kind (`payment_intent`, `transfer`, ...), oldest first, for a test to look at."""
         return [self._world.store.show(thing) for thing in self._world.store.all(kind, connected_id)]

@@ -30,6 +30,7 @@ class Store:
     def __init__(self, clock: Clock, *, livemode: bool) -> None:
         self._clock = clock
         self.livemode = livemode
+        self.lists_lag_s = 0  # how old an object is before lists show it
         self._by_id: dict[str, Object] = {}
         self._place: dict[str, tuple[str, str]] = {}
         self._in_order: dict[tuple[str, str], list[Object]] = defaultdict(list)
@@ -91,7 +92,8 @@ class Store:
 
     def _from_page_on(self, request: Request, kind: str) -> list[Object]:
         """Newest first; after the one that the page before ended with, whether or not that would be kept."""
-        things = self._in_order[kind, request.account][::-1]
+        until_s = self.now_s() - self.lists_lag_s
+        things = [thing for thing in self._in_order[kind, request.account][::-1] if thing["created"] <= until_s]
         if "starting_after" not in request.params:
             return things
         last = self.find(kind, request.text("starting_after"), request.account, "starting_after")
