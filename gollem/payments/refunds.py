@@ -47,10 +47,8 @@ class Refunds:
     async def refresh(self, stripe_id: str) -> None:
         """Fetch the refund and book what it has come to."""
         made = await self._gateway.refund(stripe_id)
-        if made is None or not made.refund_id:
-            return
-        refund = await self._ledger.find_record(records.REFUND, made.refund_id)
-        if refund is not None:
+        refund = await self._ledger.find_record(records.REFUND, made.refund_id) if made else None
+        if made and refund:
             await self._book(refund, made)
 
     async def sweep(self) -> int:

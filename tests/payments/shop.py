@@ -42,6 +42,11 @@ class Shop:
         gateway = cast(PaymentGateway, _Changed(self.gateway, members))
         return Shop(self.ledger, gateway, self.clock, self.stripe)
 
+    def with_ledger(self, **members: object) -> "Shop":
+        """Another server, whose ledger has these members instead."""
+        ledger = cast(Ledger, _Changed(self.ledger, members))
+        return Shop(ledger, self.gateway, self.clock, self.stripe)
+
     async def tell(self) -> None:
         """What Stripe has to tell is stored."""
         for raw, signature in self.stripe.webhooks.take():
@@ -86,9 +91,9 @@ class Shop:
 
 
 class _Changed:
-    def __init__(self, gateway: PaymentGateway, members: dict[str, object]) -> None:
-        self._gateway = gateway
+    def __init__(self, thing: object, members: dict[str, object]) -> None:
+        self._thing = thing
         self._members = members
 
     def __getattr__(self, name: str) -> object:
-        return self._members[name] if name in self._members else getattr(self._gateway, name)
+        return self._members[name] if name in self._members else getattr(self._thing, name)

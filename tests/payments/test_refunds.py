@@ -149,17 +149,41 @@ async def test_fault_43_refunded_by_hand_before_it_was_told_that_it_was_paid(sho
     assert (await shop.available(), await shop.alerts()) == (25 * USD, [])  # the books are compared later
 
 
-async def test_a_refund_that_is_not_what_was_asked_for_is_told_and_not_booked(shop: Shop) -> None:
-    """It carries the id of ours, and another amount."""
-    created = await shop.buy(2_500)
+async def lost(shop: Shop) -> None:
+    """A refund of 7 USD was asked for, and the call got lost."""
     shop.stripe.faults.next(CREATE, Fault.LOST_REQUEST)
     with pytest.raises((OutcomeUnknown, PaymentsUnavailable)):
         await shop.refunds.create("rf-1", await stored(shop), 700)
-    made = await shop.gateway.create_refund(created.purchase.text("payment_id"), "rf-1", 800, "k")
+
+
+@pytest.mark.parametrize(("purchase_id", "cents"), [("buy-1", 800), ("buy-2", 700)])
+async def test_a_refund_that_is_not_what_was_asked_for_is_told_and_not_booked(
+    shop: Shop, purchase_id: str, cents: int
+) -> None:
+    """It carries the id of ours, and is of another amount, or another payment."""
+    await shop.buy(2_500, "buy-1")
+    await shop.buy(2_500, "buy-2")
+    await lost(shop)
+    payment_id = (await shop.purchase(purchase_id)).text("payment_id")
+    made = await shop.gateway.create_refund(payment_id, "rf-1", cents, "k")
     for _ in range(2):
         await shop.refunds.refresh(made.stripe_id)
     assert await shop.alerts() == [f"refund:{made.stripe_id}"]
-    assert (await state(shop), await stripe_atoms(shop)) == ("INITIATED", 25 * USD)
+    assert (await state(shop), await stripe_atoms(shop)) == ("INITIATED", 50 * USD)
+
+
+async def test_one_that_was_made_after_all_is_told_and_not_booked(shop: Shop) -> None:
+    """We were told that it was refused, and gave the credits back."""
+    created = await shop.buy(2_500)
+    by_hand = shop.stripe.refund_by_hand(created.purchase.text("payment_id"), 2_500)
+    with pytest.raises(PaymentRefused):
+        await shop.refunds.create("rf-1", await stored(shop), 700)
+    shop.stripe.fail_refund(by_hand)
+    made = await shop.gateway.create_refund(created.purchase.text("payment_id"), "rf-1", 700, "k")
+    for _ in range(2):
+        await shop.refunds.refresh(made.stripe_id)
+    assert await shop.alerts() == [f"refund:{made.stripe_id}"]
+    assert (await state(shop), await shop.available(), await stripe_atoms(shop)) == ("FAILED", 25 * USD, 25 * USD)
 
 
 @pytest.mark.parametrize(
