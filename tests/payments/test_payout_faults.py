@@ -115,7 +115,7 @@ async def test_54_killed_at_any_await(
     """A server dies at its n-th call of the ledger or of Stripe, before or after that took effect; another goes on."""
     if backend == "dynamodb":
         request.getfixturevalue("dynamodb_endpoint")
-    step = 5 if backend == "dynamodb" else 1
+    step = 8 if backend == "dynamodb" else 1
     stripe.top_up(10_000_000)
     dies_at = -step
     completed = False

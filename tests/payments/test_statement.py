@@ -104,7 +104,8 @@ class Busy:
         return await self._stage.ledger.provider_balance(provider)
 
 
-async def test_orders_that_settle_meanwhile_change_no_balance(stage: Stage) -> None:
+async def test_orders_that_settle_meanwhile_change_no_balance(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statement_room, "_LOOKS", 6)
     await two_months(stage)
     before = await statements(stage).read("acme", DECEMBER)
     busy: Ledger = Busy(stage, 5)  # type: ignore[assignment]
