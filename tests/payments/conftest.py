@@ -13,6 +13,7 @@ from gollem.payments.stripe_gateway import StripeGateway
 from tests.contracts.backends import BACKENDS
 from tests.fakes.clock import FakeClock
 from tests.fakes.stripe import FakeStripe
+from tests.payments.benches import BENCHES, Bench, config_of
 from tests.payments.stage import Stage
 
 DELAY_DAYS = 7
@@ -63,14 +64,7 @@ async def client(stripe: FakeStripe) -> AsyncIterator[vendor.StripeClient]:
 
 @pytest.fixture
 def config(stripe: FakeStripe) -> PaymentsConfig:
-    return PaymentsConfig(
-        gateway="stripe",
-        stripe_key=stripe.secret_key,
-        stripe_url=stripe.url,
-        webhook_secrets=",".join(stripe.webhooks.platform_secrets),
-        connect_secrets=",".join(stripe.webhooks.connect_secrets),
-        delay_days=DELAY_DAYS,
-    )
+    return config_of(stripe, delay_days=DELAY_DAYS)
 
 
 @pytest.fixture
@@ -80,6 +74,14 @@ async def gateway(config: PaymentsConfig, clock: FakeClock) -> AsyncIterator[Str
     await opened.close()
 
 
+@pytest.fixture(params=list(BENCHES))
+async def bench(request: pytest.FixtureRequest, clock: FakeClock) -> AsyncIterator[Bench]:
+    opened = await BENCHES[request.param](clock)
+    yield opened
+    await opened.close()
+
+
 @pytest.fixture
 def stage(ledger: Ledger, clock: FakeClock, stripe: FakeStripe, gateway: StripeGateway) -> Stage:
+    """All of money out, as a server has it."""
     return Stage(ledger, clock, stripe, gateway)

@@ -197,3 +197,15 @@ async def test_every_balance_is_the_sum_of_its_transactions(client: vendor.Strip
     assert [txn.net for txn in listed.data] == [-500, 7, -200, NET_CENTS]
     balance = await client.v1.balance.retrieve_async()
     assert balance.available[0].amount == sum(txn.net for txn in listed.data)
+
+
+async def test_the_books_may_know_of_a_charge_later(client: vendor.StripeClient, stripe: FakeStripe) -> None:
+    stripe.charges.book_later = True
+    payment_id = await paid(client, stripe)
+    payment = await client.v1.payment_intents.retrieve_async(payment_id, {"expand": ["latest_charge"]})
+    assert isinstance(payment.latest_charge, vendor.Charge)
+    assert (payment.status, payment.latest_charge.balance_transaction) == ("succeeded", None)
+    assert stripe.available_cents() == 0
+    stripe.book_charges()
+    stripe.book_charges()
+    assert stripe.available_cents() == NET_CENTS

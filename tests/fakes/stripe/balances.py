@@ -1,5 +1,7 @@
 """The fake's own books: balance transactions, and the balances that are their sums."""
 
+from collections.abc import Callable
+
 from gollem.payments.types import CURRENCY
 from tests.fakes.stripe.request import Request
 from tests.fakes.stripe.store import Object, Store
@@ -70,20 +72,31 @@ class Balances:
         for txn in self._store.all("balance_transaction", account):
             txn["status"] = "available"
 
-    # --- endpoints
-
-    def balance(self, request: Request) -> Object:
-        request.allow("")
+    def balance(self, account: str = "") -> Object:
+        """The one object without an id."""
 
         def part(status: str) -> list[Object]:
-            cents = self.cents(status, request.account)
+            cents = self.cents(status, account)
             return [{"amount": cents, "currency": CURRENCY, "source_types": {"card": cents}}]
 
         parts = {"available": part("available"), "pending": part("pending")}
         return {"object": "balance", "livemode": self._store.livemode} | parts
 
-    def list(self, request: Request) -> Object:
+    # --- endpoints
+
+    def routes(self) -> dict[str, Callable[[Request], Object]]:
+        return {
+            "GET /v1/balance": self._balance,
+            "GET /v1/balance_transactions": self._list,
+            "GET /v1/balance_transactions/{id}": self._retrieve,
+        }
+
+    def _balance(self, request: Request) -> Object:
+        request.allow("")
+        return self.balance(request.account)
+
+    def _list(self, request: Request) -> Object:
         return self._store.page(request, "balance_transaction", "type source currency")
 
-    def retrieve(self, request: Request) -> Object:
+    def _retrieve(self, request: Request) -> Object:
         return self._store.find("balance_transaction", request.path_ids[0], request.account)

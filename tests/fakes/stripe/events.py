@@ -1,6 +1,7 @@
 """What the fake tells: events, listed for 30 days and handed to the webhooks."""
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from tests.fakes.stripe.request import Request
@@ -34,7 +35,10 @@ class Events:
 
     # --- endpoints
 
-    def list(self, request: Request) -> Object:
+    def routes(self) -> dict[str, Callable[[Request], Object]]:
+        return {"GET /v1/events": self._list, "GET /v1/events/{id}": self._retrieve}
+
+    def _list(self, request: Request) -> Object:
         types = request.params.get("types", [])
         since_s = self._store.now_s() - _LISTED_S
 
@@ -43,5 +47,5 @@ class Events:
 
         return self._store.page(request, "event", "type", keep, also="types")
 
-    def retrieve(self, request: Request) -> Object:
+    def _retrieve(self, request: Request) -> Object:
         return self._store.find("event", request.path_ids[0], request.account)

@@ -24,7 +24,10 @@ _OF_EXECUTION = {Fault.ERROR_BEFORE, Fault.ERROR_AFTER, Fault.SLOW}
 
 
 class Faults:
-    """At most one a request. Routes are written as in `POST /v1/transfers/{id}/reversals`."""
+    """At most one a request. Routes are written as in `POST /v1/transfers/{id}/reversals`.
+
+    A GET whose connection breaks is asked once more by aiohttp itself if that connection had been used before: plan two
+    losses for one that is to be noticed."""
 
     def __init__(self, routes: Collection[str]) -> None:
         self._routes = routes

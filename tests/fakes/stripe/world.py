@@ -1,6 +1,7 @@
 """What all endpoints share: the objects, the books and the events."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 from gollem.clock import Clock
 from tests.fakes.stripe.balances import Balances
@@ -12,6 +13,12 @@ Endpoint = Callable[[Request], Object]
 Routes = dict[str, Endpoint]  # by `POST /v1/things/{id}`
 
 
+class Room(Protocol):
+    """A part of the API."""
+
+    def routes(self) -> Routes: ...
+
+
 class World:
     """One fake Stripe, before anybody can reach it."""
 
@@ -21,10 +28,4 @@ class World:
         self.events = Events(self.store)
 
     def routes(self) -> Routes:
-        return {
-            "GET /v1/balance": self.balances.balance,
-            "GET /v1/balance_transactions": self.balances.list,
-            "GET /v1/balance_transactions/{id}": self.balances.retrieve,
-            "GET /v1/events": self.events.list,
-            "GET /v1/events/{id}": self.events.retrieve,
-        }
+        return self.balances.routes() | self.events.routes()
