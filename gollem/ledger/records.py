@@ -12,6 +12,7 @@ REFUND = "refund"
 PROVIDER = "provider"
 PAYOUT = "payout"
 DISPUTE = "dispute"
+INQUIRY = "inquiry"  # into a payment that may yet be disputed: OPEN or CLOSED
 ADJUSTMENT = "adjustment"
 ADJUSTED_DAY = "adjusted_day"  # how much was adjusted on a day
 UNMATCHED = "unmatched"
@@ -36,6 +37,7 @@ _LISTED: Mapping[str, frozenset[str]] = {
     PROVIDER: frozenset({"ENABLED", "DISABLED"}),
     PAYOUT: frozenset({"INITIATED", "TRANSFERRED", "FAILED"}),
     DISPUTE: frozenset({"WITHDRAWN"}),
+    INQUIRY: frozenset({"OPEN"}),
     ADJUSTMENT: frozenset({"PROPOSED"}),
     UNMATCHED: frozenset({"OPEN"}),
     ALERT: frozenset({"OPEN"}),

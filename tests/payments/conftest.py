@@ -14,6 +14,7 @@ from tests.contracts.backends import BACKENDS
 from tests.fakes.clock import FakeClock
 from tests.fakes.stripe import FakeStripe
 from tests.payments.benches import BENCHES, Bench, config_of
+from tests.payments.shop import Shop
 from tests.payments.stage import Stage
 
 DELAY_DAYS = 7
@@ -72,6 +73,12 @@ async def gateway(config: PaymentsConfig, clock: FakeClock) -> AsyncIterator[Str
     opened = StripeGateway(config, clock)
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+def shop(ledger: Ledger, gateway: StripeGateway, clock: FakeClock, stripe: FakeStripe) -> Shop:
+    """All of money in, as a server has it."""
+    return Shop(ledger, gateway, clock, stripe)
 
 
 @pytest.fixture(params=list(BENCHES))
