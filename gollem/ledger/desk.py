@@ -79,8 +79,9 @@ class Desk:
 
         return await self._post(f"stripe:{txn_id}", build)
 
-    async def reinstate_dispute(self, dispute_id: str, txn_id: str, amount_atoms: int) -> Posted:
-        """Stripe gave it back. The user is unfrozen if that repays all debt and no other dispute of theirs is open."""
+    async def reinstate_dispute(self, dispute_id: str, txn_id: str, amount_atoms: int, fee_atoms: int = 0) -> Posted:
+        """Stripe gave it back, and so much of its fee. The user is unfrozen if that repays all debt and no other
+        dispute of theirs is open."""
 
         async def build() -> Transaction:
             dispute = await self._record(records.DISPUTE, dispute_id)
@@ -90,7 +91,14 @@ class Desk:
             # After the balances: a dispute that is not in the list yet changes one of them.
             unfreeze = debt_atoms <= amount_atoms and not await self._has_other_dispute(user, dispute_id)
             return rules.dispute_reinstated(
-                dispute, txn_id, amount_atoms, available_atoms, debt_atoms, self._now(), unfreeze=unfreeze
+                dispute,
+                txn_id,
+                amount_atoms,
+                available_atoms,
+                debt_atoms,
+                self._now(),
+                unfreeze=unfreeze,
+                fee_atoms=fee_atoms,
             )
 
         return await self._post(f"stripe:{txn_id}", build)

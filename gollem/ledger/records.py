@@ -12,6 +12,7 @@ REFUND = "refund"
 PROVIDER = "provider"
 PAYOUT = "payout"
 DISPUTE = "dispute"
+INQUIRY = "inquiry"  # into a payment that may yet be disputed: OPEN or CLOSED
 ADJUSTMENT = "adjustment"
 ADJUSTED_DAY = "adjusted_day"  # how much was adjusted on a day
 UNMATCHED = "unmatched"
@@ -26,6 +27,8 @@ ATTEMPT = "attempt"  # at doing something at the payment provider: under which n
 WATERMARK = "watermark"  # up to when something at the payment provider has been read
 CUSTOMER = "customer"  # a user at the payment provider, and the card that is kept
 TOP_UP = "top_up"  # when and by how much a user's credits are topped up by themselves: ON or OFF
+ONBOARDING = "onboarding"  # where a provider wants to be paid, before it has an account: BEGUN or REFUSED
+PAYABLE = "payable"  # since when a provider has had earnings that could be paid out
 TOPPED_UP = "topped_up"  # how much of a user's was topped up in a month
 
 _LISTED: Mapping[str, frozenset[str]] = {
@@ -34,6 +37,7 @@ _LISTED: Mapping[str, frozenset[str]] = {
     PROVIDER: frozenset({"ENABLED", "DISABLED"}),
     PAYOUT: frozenset({"INITIATED", "TRANSFERRED", "FAILED"}),
     DISPUTE: frozenset({"WITHDRAWN"}),
+    INQUIRY: frozenset({"OPEN"}),
     ADJUSTMENT: frozenset({"PROPOSED"}),
     UNMATCHED: frozenset({"OPEN"}),
     ALERT: frozenset({"OPEN"}),

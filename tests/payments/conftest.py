@@ -14,6 +14,8 @@ from tests.contracts.backends import BACKENDS
 from tests.fakes.clock import FakeClock
 from tests.fakes.stripe import FakeStripe
 from tests.payments.benches import BENCHES, Bench, config_of
+from tests.payments.shop import Shop
+from tests.payments.stage import Stage
 
 DELAY_DAYS = 7
 CAP_ATOMS = 10**14  # 1,000 USD a day
@@ -73,8 +75,20 @@ async def gateway(config: PaymentsConfig, clock: FakeClock) -> AsyncIterator[Str
     await opened.close()
 
 
+@pytest.fixture
+def shop(ledger: Ledger, gateway: StripeGateway, clock: FakeClock, stripe: FakeStripe) -> Shop:
+    """All of money in, as a server has it."""
+    return Shop(ledger, gateway, clock, stripe)
+
+
 @pytest.fixture(params=list(BENCHES))
 async def bench(request: pytest.FixtureRequest, clock: FakeClock) -> AsyncIterator[Bench]:
     opened = await BENCHES[request.param](clock)
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+def stage(ledger: Ledger, clock: FakeClock, stripe: FakeStripe, gateway: StripeGateway) -> Stage:
+    """All of money out, as a server has it."""
+    return Stage(ledger, clock, stripe, gateway)

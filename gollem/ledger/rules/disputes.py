@@ -58,14 +58,17 @@ def dispute_reinstated(
     now_ms: int,
     *,
     unfreeze: bool,
+    fee_atoms: int = 0,
 ) -> Transaction:
-    """The dispute was won and Stripe gave this back: debt is repaid first, the rest is the user's, who is unfrozen if
-    that is wanted. Key `stripe:{txn_id}`.
+    """The dispute was won and Stripe gave this back, and perhaps its fee: debt is repaid first, the rest is the user's,
+    who is unfrozen if that is wanted. Key `stripe:{txn_id}`.
 
     `available_atoms` and `debt_atoms` are the user's as just read: another dispute that comes meanwhile changes one."""
     require_kind(dispute, records.DISPUTE)
     require_names(txn_id=txn_id)
     require_cents(f"dispute {dispute.id}", amount_atoms)
+    if fee_atoms:
+        require_cents(f"fee of dispute {dispute.id}", fee_atoms)
     if unfreeze and debt_atoms > amount_atoms:
         raise InvariantBroken(f"dispute {dispute.id}: a user in debt stays frozen")
     user = dispute.text("user")
@@ -73,8 +76,12 @@ def dispute_reinstated(
     return Transaction(
         key=f"stripe:{txn_id}",
         kind=Kind.DISPUTE_REINSTATED,
-        legs=(Leg(STRIPE, -amount_atoms), *debt_first(account, debt_account, debt_atoms, amount_atoms)),
-        fingerprint=digest("dispute_reinstated", dispute.id, amount_atoms),
+        legs=(
+            Leg(STRIPE, -amount_atoms - fee_atoms),
+            *([Leg(DISPUTE_FEES, fee_atoms)] if fee_atoms else []),
+            *debt_first(account, debt_account, debt_atoms, amount_atoms),
+        ),
+        fingerprint=digest("dispute_reinstated", dispute.id, amount_atoms, *([fee_atoms] if fee_atoms else [])),
         at_ms=now_ms,
         guards=(
             RecordIs(records.DISPUTE, dispute.id, ("WITHDRAWN",)),
