@@ -3,6 +3,7 @@
 import asyncio
 import time
 import uuid
+from urllib.parse import urljoin
 
 import aiohttp
 import click
@@ -13,6 +14,7 @@ from gollem.cli.failure import Failure
 from gollem_client import stubs
 
 _GET = "CreditService/GetPurchase"
+_PAY = "/local/pay"  # where programs pay; `pay_url` is for people
 _POLL_S = 0.25
 _PAY_TIMEOUT_S = 30
 
@@ -117,7 +119,7 @@ async def pay_at(pay_url: str, client_secret: str) -> None:
         timeout = aiohttp.ClientTimeout(total=_PAY_TIMEOUT_S)
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
-            session.post(pay_url, data={"client_secret": client_secret}) as answer,
+            session.post(urljoin(pay_url, _PAY), json={"client_secret": client_secret}) as answer,
         ):
             if answer.status >= 400:
                 raise Failure(f"{pay_url}: {answer.status} {(await answer.text())[:200]}")
