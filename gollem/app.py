@@ -44,6 +44,7 @@ class App:
         self.config = config
         self._clock = clock or SystemClock()
         self._edge: Edge | None = None
+        self.payments: Payments | None = None
         self._chores: list[asyncio.Task[None]] = []
         self._closers: list[Callable[[], Awaitable[None]]] = []
 
@@ -89,6 +90,7 @@ class App:
         cap_atoms = config.payments.adjustment_cap_cents * ATOMS_PER_CENT
         desk = Desk(ledger, clock, delay_days=config.payments.delay_days, cap_atoms=cap_atoms)
         payments = await open_payments(config.payments, ledger, desk, clock, data)
+        self.payments = payments
         if payments:
             self._closers.append(payments.close)
         orders = Orders(
