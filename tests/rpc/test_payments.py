@@ -9,11 +9,12 @@ import pytest
 from grpclib.client import Channel
 
 from gollem.app import App
+from gollem.clock import utc_day
 from gollem.config import load
 from gollem.identity import Role, open_key_store
 from gollem.rpc.pb import admin_pb2, common_pb2, credit_pb2, payout_pb2, provider_pb2
 from tests.rpc.conftest import SETTINGS, Site, order, refused
-from tests.until import until_true
+from tests.until import until_answer
 
 QUICK = {
     "payments.inbox_interval_ms": "20",
@@ -35,7 +36,7 @@ async def buy(site: Site, http: aiohttp.ClientSession, amount_usd: str = "2.00",
     made = await site.credit.CreatePaymentIntent(request, metadata=site.alice)
     async with http.post(urljoin(made.pay_url, "/local/pay"), json={"client_secret": made.client_secret}) as answer:
         assert answer.status == 200
-    await until_true(lambda: _is(site, "first", "credited"))
+    await until_answer(lambda: _is(site, "first", "credited"))
     return str(made.client_secret)
 
 
@@ -95,13 +96,13 @@ async def test_earnings_go_to_the_bank_and_the_trail_shows_from_where(site: Site
     async def is_payable() -> bool:
         return (await earnings()).payable_usd == "0.19"
 
-    await until_true(is_payable)
+    await until_answer(is_payable)
 
     async def is_onboarded() -> bool:
         again = payout_pb2.StartOnboardingRequest(country="US")
         return bool((await site.payout.StartOnboarding(again, metadata=site.p1)).ready)
 
-    await until_true(is_onboarded)
+    await until_answer(is_onboarded)
     asked = await site.payout.RequestPayout(wanted, metadata=site.p1)
     assert asked.amount_usd == "0.19"
     assert (await site.payout.RequestPayout(wanted, metadata=site.p1)).payout_id == asked.payout_id
@@ -109,7 +110,7 @@ async def test_earnings_go_to_the_bank_and_the_trail_shows_from_where(site: Site
     async def is_paid() -> bool:
         return (await earnings()).paid_usd == "0.19"
 
-    await until_true(is_paid)
+    await until_answer(is_paid)
     listed = await site.payout.ListPayouts(payout_pb2.ListPayoutsRequest(), metadata=site.p1)
     assert [(one.payout_id, one.state) for one in listed.payouts] == [(asked.payout_id, "paid")]
     request = payout_pb2.GetPayoutRequest(payout_id=asked.payout_id)
@@ -140,18 +141,13 @@ async def test_a_day_of_the_payment_provider_is_in_the_ledger_to_the_cent(
     assert (found.refunded_usd, found.state) == ("0.50", "credited")
     assert site.app.payments is not None
     await site.app.payments.books.match_movements()
-    today = found.created_at_ms
-    report = await site.admin.PaymentsReport(admin_pb2.PaymentsReportRequest(day=_day(today)), metadata=site.ops)
+    report = await site.admin.PaymentsReport(
+        admin_pb2.PaymentsReportRequest(day=utc_day(found.created_at_ms)), metadata=site.ops
+    )
     assert (report.ok, list(report.findings)) == (True, [])
     amounts = {row.kind: (row.count, row.amount_usd) for row in report.rows}
     assert amounts["charge"] == (1, "2.00")
     assert amounts["refund"] == (1, "-0.50")
-
-
-def _day(at_ms: int) -> str:
-    from gollem.clock import utc_day
-
-    return utc_day(at_ms)
 
 
 async def test_operators_decide_what_waits(site: Site) -> None:
