@@ -39,7 +39,7 @@ OURS = {
 VENDORS = {
     "aioboto3": ("gollem.ledger.dynamodb.client",),
     "aiobotocore": ("gollem.ledger.dynamodb.client",),
-    "aiohttp": ("provider_agent", "gollem.ledger.dynamodb.client", "gollem.payments"),
+    "aiohttp": ("provider_agent", "gollem.ledger.dynamodb.client", "gollem.payments", "gollem.cli"),
     "betterproto": ("gollem_client", "gollem.cli.output"),
     "botocore": ("gollem.ledger.dynamodb.client",),
     "click": ("gollem.cli", "provider_agent"),
