@@ -56,7 +56,7 @@ VENDORS = {
     "uvloop": ("gollem.app", "provider_agent.__main__"),
     "xllamacpp": ("gollem.cli.demo.model_server",),
     "decimal": ("gollem.units", "gollem_client"),
-    "sqlite3": ("gollem.ledger", "gollem.identity.sqlite_store", "provider_agent"),
+    "sqlite3": ("gollem.ledger", "gollem.identity.sqlite_store", "gollem.payments.local_store", "provider_agent"),
     "time": ("gollem.clock", "grpclib_guard", "gollem_client", "provider_agent"),
     "datetime": ("gollem.clock", "gollem.cli"),
 }

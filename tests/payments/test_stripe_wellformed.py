@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import cast
 
 import pytest
+import stripe as vendor
 
 from gollem.config import PaymentsConfig
 from gollem.errors import PaymentRefused
@@ -114,3 +115,12 @@ async def test_a_parameter_that_stripe_does_not_know_is_refused(
     monkeypatch.setattr(stripe_params, "bank_payout", lambda *about: known(*about) | {"colour": "red"})
     with pytest.raises(PaymentRefused):
         await CALLS["create_bank_payout"](mocked)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [(vendor.PaymentIntent, "latest_charge"), (vendor.BalanceTransaction, "source"), (vendor.Reversal, "transfer")],
+)
+def test_what_is_fetched_along_can_be(kind: type[vendor.StripeObject], field: str) -> None:
+    """The mock lets any expansion pass."""
+    assert "ExpandableField" in str(kind.__annotations__[field])
