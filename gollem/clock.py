@@ -28,3 +28,8 @@ class SystemClock:
 def utc_day(at_ms: int) -> str:
     """The day of a moment, as yyyymmdd. Midnight is UTC's everywhere."""
     return datetime.fromtimestamp(at_ms // 1_000, UTC).strftime("%Y%m%d")
+
+
+def day_begins_ms(day: str) -> int:
+    """The midnight before a day given as yyyymmdd. Raises ValueError for what is none."""
+    return int(datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC).timestamp()) * 1_000

@@ -17,8 +17,7 @@ from gollem.errors import (
     UnknownPayout,
     WrongState,
 )
-from gollem.ledger import Desk, Ledger, Record, StatementLine, records
-from gollem.ledger.accounts import connected_account, is_name, paid_account, payout_account
+from gollem.ledger import Desk, Ledger, Record, StatementLine, accounts, records
 from gollem.payments.attempts import Attempts
 from gollem.payments.gateway import PaymentGateway
 from gollem.payments.payees import find_payee
@@ -102,7 +101,7 @@ class Payouts:
         While another payout is under way this is refused and the id stays unused, so that it means one payout for ever:
         its figures name the one under way. Raises WrongState (also while payouts are halted), InsufficientCredits
         (fewer than the least that is paid out), NotOnboarded, InvalidField."""
-        if not is_name(payout_id):
+        if not accounts.is_name(payout_id):
             raise InvalidField("payout_id", "must be 1 to 64 letters, digits, dots, hyphens or underscores")
         our_id = payout_id_of(provider, "request", payout_id)
         known = await self._ledger.find_record(records.PAYOUT, our_id)
@@ -197,7 +196,7 @@ class Payouts:
         raise InsufficientCredits(message, needed=needed, available=available)
 
     async def _find(self, payout_id: str) -> Record | None:
-        return await self._ledger.find_record(records.PAYOUT, payout_id) if is_name(payout_id) else None
+        return await self._ledger.find_record(records.PAYOUT, payout_id) if accounts.is_name(payout_id) else None
 
     async def _own(self, provider: str, payout_id: str) -> Record:
         known = await self._find(payout_id)
@@ -214,11 +213,11 @@ class Payouts:
     async def _earnings(self, provider: str, payee: Record | None) -> EarningsView:
         balance = await self._ledger.provider_balance(provider)
         under_way = payee.text("open_payout") if payee else ""
-        set_aside_atoms = await self._ledger.account_atoms(payout_account(under_way)) if under_way else 0
+        set_aside_atoms = await self._ledger.account_atoms(accounts.payout_account(under_way)) if under_way else 0
         return EarningsView(
             balance.maturing_atoms,
             balance.payable_atoms,
-            set_aside_atoms - await self._ledger.account_atoms(connected_account(provider)),
-            -await self._ledger.account_atoms(paid_account(provider)),
+            set_aside_atoms - await self._ledger.account_atoms(accounts.connected_account(provider)),
+            -await self._ledger.account_atoms(accounts.paid_account(provider)),
             balance.debt_atoms,
         )
