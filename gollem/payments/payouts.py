@@ -1,6 +1,7 @@
 """Earnings to the bank: what a provider has, asks for and was paid.
 
-`payout_due` says when a payout is made, `payout_drive` moves it, `payout_trail` tells where its money came from.
+`payout_due` says when a payout is made, `payout_drive` moves it, `payout_booking` writes down what became of it,
+`payout_trail` tells where its money came from.
 """
 
 import logging
@@ -21,6 +22,7 @@ from gollem.ledger import Desk, Ledger, Record, StatementLine, accounts, records
 from gollem.payments.attempts import Attempts
 from gollem.payments.gateway import PaymentGateway
 from gollem.payments.payees import find_payee
+from gollem.payments.payout_booking import PayoutBooking, cents_of
 from gollem.payments.payout_drive import PayoutDrive
 from gollem.payments.payout_due import PayoutDue, payout_id_of
 from gollem.payments.payout_trail import PayoutTrail, Trail
@@ -52,7 +54,7 @@ class PayoutView:
             payout.id,
             payout.text("provider"),
             payout.state.lower(),
-            payout.number("amount_atoms") // ATOMS_PER_CENT,
+            cents_of(payout),
             payout.number("at_ms"),
             payout.number("attempt"),
             payout.text("transfer_id"),
@@ -87,7 +89,8 @@ class Payouts:
         self._gateway = gateway
         self._least_atoms = config.least_payout_cents * ATOMS_PER_CENT
         self._due = PayoutDue(ledger, desk, clock, config)
-        self._drive = PayoutDrive(ledger, desk, gateway, attempts, clock)
+        self._booking = PayoutBooking(ledger, desk, clock)
+        self._drive = PayoutDrive(ledger, self._booking, gateway, attempts, clock)
         self._trail = PayoutTrail(ledger, config.delay_days)
 
     @property
@@ -163,7 +166,7 @@ class Payouts:
         if bank is None or payout is None or payout.text("connected_id") != connected_id:
             _log.info("bank payout %s of %s is none of ours", bank_payout_id, connected_id)
             return False
-        return await self._drive.book_bank(payout, bank)
+        return await self._booking.bank(payout, bank)
 
     async def refresh_transfer(self, transfer_id: str) -> bool:
         """Fetch a transfer and write down what became of it: made, or reversed. Returns whether that was news."""
@@ -172,7 +175,7 @@ class Payouts:
         if transfer is None or payout is None:
             _log.warning("transfer %s is none of ours", transfer_id)
             return False
-        return await self._drive.book_transfer(payout, transfer)
+        return await self._booking.transfer(payout, transfer)
 
     async def _part(self, part: Callable[[], Awaitable[int]]) -> int:
         try:
