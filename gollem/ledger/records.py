@@ -24,6 +24,7 @@ BREAKER = "breaker"  # HALTED or RUNNING; absent until it was first tripped: RUN
 PAYOUTS = "payouts"  # the breaker of payouts
 EVENT = "event"  # of the payment provider's: NEW, DONE, or DEAD once too many tries have failed
 ATTEMPT = "attempt"  # at doing something at the payment provider: under which number, since when
+MOVEMENT = "movement"  # at the payment provider, that nothing explains: WAITING, UNMATCHED, DIFFERENT, or EXPLAINED
 WATERMARK = "watermark"  # up to when something at the payment provider has been read
 CUSTOMER = "customer"  # a user at the payment provider, and the card that is kept
 TOP_UP = "top_up"  # when and by how much a user's credits are topped up by themselves: ON or OFF
@@ -43,6 +44,7 @@ _LISTED: Mapping[str, frozenset[str]] = {
     ALERT: frozenset({"OPEN"}),
     ALERT_RULE: frozenset({"ARMED", "FIRED"}),
     SEAL: frozenset({"SEALED"}),
+    MOVEMENT: frozenset({"WAITING", "UNMATCHED", "DIFFERENT"}),
     EVENT: frozenset({"NEW", "DEAD"}),
     TOP_UP: frozenset({"ON"}),
 }

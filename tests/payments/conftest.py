@@ -14,6 +14,7 @@ from tests.contracts.backends import BACKENDS
 from tests.fakes.clock import FakeClock
 from tests.fakes.stripe import FakeStripe
 from tests.payments.benches import BENCHES, Bench, config_of
+from tests.payments.office import Office
 from tests.payments.shop import Shop
 from tests.payments.stage import Stage
 
@@ -92,3 +93,9 @@ async def bench(request: pytest.FixtureRequest, clock: FakeClock) -> AsyncIterat
 def stage(ledger: Ledger, clock: FakeClock, stripe: FakeStripe, gateway: StripeGateway) -> Stage:
     """All of money out, as a server has it."""
     return Stage(ledger, clock, stripe, gateway)
+
+
+@pytest.fixture
+def office(ledger: Ledger, gateway: StripeGateway, clock: FakeClock, stripe: FakeStripe) -> Office:
+    """Money in, money out and the books, as a server has them."""
+    return Office(ledger, gateway, clock, stripe)
