@@ -111,6 +111,7 @@ class Story:
     bank: Callable[[Stage, str], None]  # what the bank does after each look
     balances: dict[str, int]
     bank_payouts: int
+    alerts: list[str]
     blocked: bool = False  # the account, once the payout is initiated
 
 
@@ -138,9 +139,9 @@ PAID = {"L:conn": PAYABLE, "A:paid": -PAYABLE}
 # Of every how many calls one is tried: all on the model, and on the others only if asked for, because it takes minutes.
 STEPS = dict.fromkeys(BACKENDS, 1) if "EVERY_AWAIT" in os.environ else {"model": 1, "sqlite": 7, "dynamodb": 13}
 STORIES = {
-    "paid": Story(bank_pays, PAID, 1),
-    "sent back": Story(bank_sends_back_the_first, PAID, 2),
-    "cancelled": Story(bank_pays, {"P": PAYABLE}, 0, blocked=True),
+    "paid": Story(bank_pays, PAID, 1, []),
+    "sent back": Story(bank_sends_back_the_first, PAID, 2, ["payout:failed:0"]),
+    "cancelled": Story(bank_pays, {"P": PAYABLE}, 0, ["payout:cancelled"], blocked=True),
 }
 
 
@@ -195,9 +196,22 @@ async def told(story: Story, stage: Stage, provider: str, fate: Dying) -> bool:
         story.bank(stage, connected_id)
     assert await stage.balances(provider) == story.balances
     assert len(stage.bank_payouts(connected_id)) == story.bank_payouts
+    assert await stage.alerts() == story.alerts
     sent = [one for one in stage.stripe.all("transfer") if one["destination"] == connected_id]
     assert (len(sent), await stage.count(provider)) == (0 if story.blocked else 1, 1)
     return completed
+
+
+@pytest.mark.parametrize("route", [TRANSFER, BANK])
+@pytest.mark.parametrize("fault", [Fault.LOST_REPLY, Fault.ERROR_AFTER])
+async def test_54_lists_that_are_behind_hide_what_was_done(stage: Stage, route: str, fault: Fault) -> None:
+    connected_id = await stage.ready(PAYABLE)
+    stage.stripe.lag_lists(45)
+    stage.stripe.faults.next(route, fault)
+    await looks(stage, 16, apart_ms=10_000)
+    assert stage.stripe.faults.is_done
+    stage.stripe.lag_lists(0)
+    assert stage.transfers() == len(stage.bank_payouts(connected_id)) == 1
 
 
 # --- 55: keys are forgotten
