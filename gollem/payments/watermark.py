@@ -42,6 +42,11 @@ class Watermark(Generic[T]):
         self._take = take
         self._under_way: _Reading | None = None
 
+    @property
+    def is_at_end(self) -> bool:
+        """Whether the last call has read all there was."""
+        return self._under_way is None
+
     async def catch_up(self) -> int:
         """Read on, at most MAX_PAGES. Returns how many things were new. Raises what reading and taking raise: the
         page is read again the next time."""

@@ -14,7 +14,9 @@ from tests.contracts.backends import BACKENDS
 from tests.fakes.clock import FakeClock
 from tests.fakes.stripe import FakeStripe
 from tests.payments.benches import BENCHES, Bench, config_of
+from tests.payments.office import Office
 from tests.payments.shop import Shop
+from tests.payments.stage import Stage
 
 DELAY_DAYS = 7
 CAP_ATOMS = 10**14  # 1,000 USD a day
@@ -85,3 +87,15 @@ async def bench(request: pytest.FixtureRequest, clock: FakeClock) -> AsyncIterat
     opened = await BENCHES[request.param](clock)
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+def stage(ledger: Ledger, clock: FakeClock, stripe: FakeStripe, gateway: StripeGateway) -> Stage:
+    """All of money out, as a server has it."""
+    return Stage(ledger, clock, stripe, gateway)
+
+
+@pytest.fixture
+def office(ledger: Ledger, gateway: StripeGateway, clock: FakeClock, stripe: FakeStripe) -> Office:
+    """Money in, money out and the books, as a server has them."""
+    return Office(ledger, gateway, clock, stripe)
