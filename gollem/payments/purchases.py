@@ -92,7 +92,8 @@ class Purchases:
         """Buy credits for 1.00 to 1000.00 USD; with `keep_card`, the card may be charged again by top-ups. The same
         call again answers with the same purchase.
 
-        Raises InvalidField, KeyReused (the user's id, another amount), PaymentsUnavailable, OutcomeUnknown."""
+        Raises InvalidField, KeyReused (the user's id, another amount), PaymentRefused, PaymentsUnavailable,
+        OutcomeUnknown: repeat the same call."""
         if not accounts.is_name(purchase_id):
             raise InvalidField("purchase_id", "must be 1 to 64 letters, digits, dots, hyphens or underscores")
         terms: Terms = {"keep_card": 1} if keep_card else {}

@@ -2,6 +2,8 @@
 
 from typing import cast
 
+import pytest
+
 from gollem.config import PaymentsConfig
 from gollem.ledger import Desk, Hold, Ledger, Record, records, rules
 from gollem.payments.attempts import Attempts
@@ -14,6 +16,9 @@ from gollem.payments.refunds import Refunds
 from gollem.payments.top_ups import TopUps
 from tests.fakes.clock import FakeClock
 from tests.fakes.stripe import FakeStripe
+
+# For what is decided before any ledger is asked.
+ON_ONE_LEDGER = pytest.mark.parametrize("ledger", ["model"], indirect=True)
 
 CENT = 10**9
 USD = 100 * CENT

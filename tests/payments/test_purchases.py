@@ -16,7 +16,7 @@ from gollem.ledger import Entry, records, rules
 from gollem.payments.purchases import stored_id
 from gollem.payments.types import Payment, PaymentOrder
 from tests.fakes.stripe import Fault
-from tests.payments.shop import DAY_MS, MINUTE_MS, USD, Shop
+from tests.payments.shop import DAY_MS, MINUTE_MS, ON_ONE_LEDGER, USD, Shop
 
 CREATE = "POST /v1/payment_intents"
 
@@ -58,6 +58,7 @@ async def test_of_20_who_create_it_at_once_one_is_told_the_secret(shop: Shop) ->
     assert len(shop.payments()) == 1
 
 
+@ON_ONE_LEDGER
 @pytest.mark.parametrize("cents", [99, 100_001, 0, -2_500, 25.0, "2500", True])
 async def test_amounts_out_of_range_ask_for_nothing(shop: Shop, cents: int) -> None:
     with pytest.raises(InvalidField, match="amount_usd"):
@@ -66,6 +67,7 @@ async def test_amounts_out_of_range_ask_for_nothing(shop: Shop, cents: int) -> N
     assert await shop.ledger.records(records.PURCHASE, "CREATED") == []
 
 
+@ON_ONE_LEDGER
 @pytest.mark.parametrize("purchase_id", ["", "a" * 65, "a b", "a/b", "ä"])
 async def test_ids_that_cannot_be_are_refused(shop: Shop, purchase_id: str) -> None:
     with pytest.raises(InvalidField, match="purchase_id"):
@@ -333,6 +335,7 @@ async def test_paid_in_the_last_moment_is_credited(shop: Shop) -> None:
     assert await shop.available() == 25 * USD
 
 
+@ON_ONE_LEDGER
 async def test_one_purchase_that_cannot_be_looked_at_keeps_no_other_waiting(shop: Shop) -> None:
     for number in range(3):
         created = await shop.purchases.create("alice", f"buy-{number}", 2_500)

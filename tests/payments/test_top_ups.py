@@ -10,7 +10,7 @@ from gollem.errors import InvalidField, WrongState
 from gollem.ledger import Posted, Transaction, records, rules
 from tests.fakes.crashes import CrashError, Fuse
 from tests.fakes.stripe import Fault
-from tests.payments.shop import DAY_MS, MINUTE_MS, USD, Shop
+from tests.payments.shop import DAY_MS, MINUTE_MS, ON_ONE_LEDGER, USD, Shop
 
 CREATE = "POST /v1/payment_intents"
 PARTS = 2  # of the awaits, so that no test takes long
@@ -221,12 +221,14 @@ async def test_switched_off_while_somebody_else_changes_them(shop: Shop) -> None
     assert (seen.is_on, seen.amount_cents) == (False, 3_000)
 
 
+@ON_ONE_LEDGER
 async def test_without_a_kept_card_there_are_none(shop: Shop) -> None:
     await shop.buy(500)
     with pytest.raises(WrongState, match="no card is kept"):
         await shop.top_ups.configure("alice", 5 * USD, 2_000, 10_000)
 
 
+@ON_ONE_LEDGER
 @pytest.mark.parametrize(
     ("threshold", "cents", "cap", "field"),
     [
@@ -245,6 +247,7 @@ async def test_limits_that_cannot_be(shop: Shop, threshold: int, cents: int, cap
         await shop.top_ups.configure("alice", threshold, cents, cap)
 
 
+@ON_ONE_LEDGER
 async def test_only_so_many_notes_are_kept(shop: Shop) -> None:
     await ready(shop)
     shop.top_ups._max_noted = 0
