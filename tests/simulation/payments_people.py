@@ -7,7 +7,6 @@ from gollem.errors import GollemError
 from gollem.ledger import Hold, records, rules
 from tests.fakes.stripe import FakeStripe
 from tests.fakes.stripe.errors import RefusalError
-from tests.simulation.loop import Process
 from tests.simulation.payments_server import Server
 from tests.simulation.payments_wire import LeapingClock
 from tests.simulation.store import SharedStore

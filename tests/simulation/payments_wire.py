@@ -103,8 +103,6 @@ def config_of(fake: FakeStripe) -> PaymentsConfig:
 def gateway_over(wire: Wire, fake: FakeStripe, clock: LeapingClock) -> StripeGateway:
     """The real one, its client spoken to over this wire."""
     gateway = StripeGateway(config_of(fake), clock)
-    client = vendor.StripeClient(
-        fake.secret_key, http_client=wire, max_network_retries=0, base_addresses={"api": _URL}
-    )
+    client = vendor.StripeClient(fake.secret_key, http_client=wire, max_network_retries=0, base_addresses={"api": _URL})
     gateway._http, gateway._stripe = wire, client.v1  # type: ignore[assignment]
     return gateway
