@@ -1,7 +1,6 @@
 """`gollem credits buy` and what belongs to it: receipts, top-ups, alerts."""
 
 import asyncio
-import time
 import uuid
 from urllib.parse import urljoin
 
@@ -141,12 +140,13 @@ def _await_credits(server: Server, purchase_id: str, wait_s: int) -> stubs.Purch
     """The purchase, once it is decided, or as it is after so long."""
 
     async def poll() -> stubs.Purchase:
-        request, give_up_s = stubs.GetPurchaseRequest(purchase_id=purchase_id), time.monotonic() + wait_s
-        while True:
+        request, looks = stubs.GetPurchaseRequest(purchase_id=purchase_id), 1 + int(wait_s / _POLL_S)
+        for _ in range(looks):
             found = await ask(server, _GET, request, stubs.Purchase)
-            if found.state in ("credited", "cancelled") or time.monotonic() >= give_up_s:
-                return found
+            if found.state in ("credited", "cancelled"):
+                break
             await asyncio.sleep(_POLL_S)
+        return found
 
     with output.stderr().status("waiting for the payment"):
         return run(poll())

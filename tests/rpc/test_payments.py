@@ -18,7 +18,7 @@ from tests.until import until_answer
 
 QUICK = {
     "payments.inbox_interval_ms": "20",
-    "payments.payout_interval_ms": "20",
+    "payments.payout_interval_ms": "100",
     "payments.delay_days": "0",
     "payments.least_payout_cents": "1",
 }
