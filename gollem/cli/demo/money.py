@@ -71,6 +71,12 @@ async def _onboard(provider: Server) -> None:
         if page.status >= 400:
             raise Failure(f"{urlsplit(started.url).path}: {page.status}")
 
+    async def ready() -> bool | None:
+        again = await ask(provider, "PayoutService/StartOnboarding", request, stubs.StartOnboardingResponse)
+        return again.ready or None
+
+    await _until("the provider's account", ready)
+
 
 async def _until(what: str, look: Callable[[], Awaitable[T | None]]) -> T:
     try:
