@@ -36,8 +36,8 @@ class Refunds:
         call again goes on where the last one broke off. Returns the refund as it is: banks take days.
 
         Raises InvalidField, InsufficientCredits, AccountFrozen, KeyReused, WrongState (no such purchase, or unpaid);
-        PaymentRefused, and the credits are back unless another try made it; PaymentsUnavailable or OutcomeUnknown: repeat it, or leave it to the
-        sweep."""
+        PaymentRefused, and the credits are back unless another try made it; PaymentsUnavailable or OutcomeUnknown:
+        repeat it, or leave it to the sweep."""
         if type(amount_cents) is not int or amount_cents <= 0:
             raise InvalidField("amount_usd", "must be whole cents, above 0")
         await self._desk.refund(refund_id, purchase_id, amount_cents * ATOMS_PER_CENT)
