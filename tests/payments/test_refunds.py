@@ -1,6 +1,8 @@
 """Money back to cards: out of credits that are not spent, and back to them when a bank will not take it."""
 
 import asyncio
+from contextlib import suppress
+from itertools import count
 
 import pytest
 
@@ -15,6 +17,7 @@ from gollem.errors import (
     WrongState,
 )
 from gollem.ledger import records
+from gollem.payments.types import Refund
 from tests.fakes.crashes import CrashError, Fuse
 from tests.fakes.stripe import Fault
 from tests.payments.shop import MINUTE_MS, ON_ONE_LEDGER, USD, Shop
@@ -129,6 +132,40 @@ async def test_refused_by_stripe_gives_the_credits_back(shop: Shop) -> None:
     assert (await state(shop), await shop.available()) == ("FAILED", 25 * USD)
     assert (await shop.refunds.create("rf-1", await stored(shop), 700)).state == "FAILED"  # and asks for nothing
     assert await shop.refunds.sweep() == 0
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before it took effect", "after it took effect"])
+async def test_a_crash_at_every_await_of_a_refund_that_is_refused(shop: Shop, after: bool) -> None:
+    """Whoever comes next gives the credits back, once."""
+    for number in count():
+        user, refund_id = f"user-{number}", f"rf-{number}"
+        created = await shop.buy(500, user=user)
+        shop.stripe.refund_by_hand(created.purchase.text("payment_id"), 500)
+        fuse = Fuse(number, after=after)
+        dying = Shop(fuse.wrap(shop.ledger), fuse.wrap(shop.gateway), shop.clock, shop.stripe)
+        with suppress(CrashError, PaymentRefused):
+            await dying.refunds.create(refund_id, created.purchase.id, 200)
+        shop.clock.advance_ms(MINUTE_MS)
+        with suppress(PaymentRefused):
+            await shop.refunds.create(refund_id, created.purchase.id, 200)
+        assert (await state(shop, refund_id), await shop.available(user)) == ("FAILED", 5 * USD)
+        if not fuse.is_blown:
+            break
+    assert number >= 10
+
+
+async def test_one_that_was_refused_to_one_server_and_made_by_another_is_booked(shop: Shop) -> None:
+    """It is looked for once more before the credits go back."""
+    created = await shop.buy(2_500)
+    payment_id = created.purchase.text("payment_id")
+
+    async def refuse(*_: object) -> Refund:
+        await shop.gateway.create_refund(payment_id, "rf-1", 700, "another's key")
+        raise PaymentRefused("no", "charge_already_refunded")
+
+    with pytest.raises(PaymentRefused):
+        await shop.with_gateway(create_refund=refuse).refunds.create("rf-1", await stored(shop), 700)
+    assert (await state(shop), await shop.available()) == ("SUCCEEDED", 18 * USD)
 
 
 async def test_a_refund_made_by_hand_is_left_to_the_comparison_of_books(shop: Shop) -> None:

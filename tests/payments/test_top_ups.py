@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -125,6 +126,14 @@ async def test_a_card_that_wants_its_owner_counts_as_declined(shop: Shop) -> Non
     assert not (await shop.top_ups.find("alice")).is_on
 
 
+async def _lose_card(shop: Shop) -> None:
+    """It was removed at Stripe."""
+    card = await shop.ledger.find_record(records.CUSTOMER, "alice")
+    assert card is not None
+    lost = replace(card, fields={**card.fields, "card_id": "pm_none"})
+    await shop.ledger.post(rules.noted(card, lost, shop.clock.now_ms()))
+
+
 async def _turn_card(shop: Shop, into: str) -> None:
     card = await shop.ledger.find_record(records.CUSTOMER, "alice")
     assert card is not None
@@ -164,9 +173,13 @@ async def test_a_crash_at_every_await_of_a_top_up(shop: Shop, after: bool, part:
 
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("after", [False, True], ids=["before it took effect", "after it took effect"])
-async def test_a_crash_at_every_await_of_a_top_up_that_is_declined(shop: Shop, after: bool, part: int) -> None:
+@pytest.mark.parametrize("is_gone", [False, True], ids=["declined", "unknown card"])
+async def test_a_crash_at_every_await_of_a_top_up_that_is_refused(
+    shop: Shop, after: bool, part: int, is_gone: bool
+) -> None:
+    """Of a card that is declined there is a payment, which is cancelled; of one that is gone there is none."""
     await ready(shop)
-    await _turn_card(shop, "pm_card_visa_chargeDeclined")
+    await (_lose_card(shop) if is_gone else _turn_card(shop, "pm_card_visa_chargeDeclined"))
     for number in count(part, PARTS):
         await shop.top_ups.configure("alice", 5 * USD, 2_000, 10_000)
         is_blown = await _sweeps_and_dies(shop, number, after)
@@ -175,6 +188,11 @@ async def test_a_crash_at_every_await_of_a_top_up_that_is_declined(shop: Shop, a
             break
     assert (charged(shop), await shop.available()) == ([], 3 * USD)
     assert number >= 10
+    await shop.top_ups.configure("alice", 5 * USD, 2_000, 10_000)
+    for _ in range(3):
+        await shop.top_ups.sweep()
+    assert (await shop.top_ups.find("alice")).month_cents == 0
+    assert await shop.ledger.records(records.PURCHASE, "CREATED") == []
 
 
 async def _sweeps_and_dies(shop: Shop, number: int, after: bool) -> bool:
