@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import cast
 
 import pytest
-import stripe as vendor
 
 from gollem.config import PaymentsConfig
 from gollem.errors import PaymentRefused
@@ -14,6 +13,7 @@ from gollem.payments.gateway import PaymentGateway
 from gollem.payments.stripe_gateway import StripeGateway
 from gollem.payments.types import Agreement, PaymentOrder
 from tests.fakes.clock import FakeClock
+from tests.payments import openapi
 from tests.servers.stripe_mock import stripe_mock
 
 NOW_MS = 1_700_000_000_000
@@ -119,8 +119,9 @@ async def test_a_parameter_that_stripe_does_not_know_is_refused(
 
 @pytest.mark.parametrize(
     ("kind", "field"),
-    [(vendor.PaymentIntent, "latest_charge"), (vendor.BalanceTransaction, "source"), (vendor.Reversal, "transfer")],
+    [("payment_intent", "latest_charge"), ("balance_transaction", "source"), ("transfer_reversal", "transfer")],
 )
-def test_what_is_fetched_along_can_be(kind: type[vendor.StripeObject], field: str) -> None:
+def test_what_is_fetched_along_can_be(kind: str, field: str) -> None:
     """The mock lets any expansion pass."""
-    assert "ExpandableField" in str(kind.__annotations__[field])
+    assert openapi.is_expandable(kind, field)
+    assert not openapi.is_expandable(kind, "id")
