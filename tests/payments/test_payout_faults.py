@@ -264,6 +264,8 @@ async def test_56_balance_that_two_payouts_want(stage: Stage) -> None:
     assert await stage.alerts() == ["payout:refused:balance_insufficient"]
 
     stage.stripe.top_up(20_000)
+    await looks(stage, 1)
+    assert stage.transfers() == 1  # a refusal rests, or each look would take a number of the attempt
     stage.clock.advance_ms(10 * 60_000)
     await looks(stage, 1)
     assert stage.transfers() == 2
@@ -500,6 +502,51 @@ async def test_58_foreign_bank_payouts_change_nothing(stage: Stage) -> None:
     stage.stripe.bank_pays(pretends.bank_payout_id)
     assert not await stage.payouts.refresh(other, pretends.bank_payout_id)
     assert (await stage.payout()).state == "TRANSFERRED"
+
+
+async def test_58_money_that_is_not_available_at_the_account_yet(stage: Stage) -> None:
+    connected_id = await transferred(stage)
+    stage.stripe.pay_out_by_hand(15_000, connected_id)
+    entries = await journal(stage)
+    await looks(stage, 3, apart_ms=60_000)
+    assert await journal(stage) == entries
+    await stage.gateway.create_transfer("po-other", connected_id, 15_000, "by-hand")
+    await looks(stage, 1)
+    assert len(stage.bank_payouts(connected_id)) == 2
+
+
+async def test_58_bank_payout_of_another_amount(stage: Stage) -> None:
+    connected_id = await transferred(stage)
+    wrong = await stage.gateway.create_bank_payout(connected_id, (await stage.payout()).id, 0, 100, "by-hand")
+    stage.stripe.bank_pays(wrong.bank_payout_id)
+    assert not await stage.payouts.refresh(connected_id, wrong.bank_payout_id)
+    assert (await stage.payout()).state == "TRANSFERRED"
+    assert await stage.alerts() == [f"payout:foreign:{wrong.bank_payout_id}"]
+
+
+async def test_58_paid_although_its_transfer_was_reversed(stage: Stage) -> None:
+    """Both happened at the payment provider: a person has to look."""
+    connected_id, bank_payout_id = await at_the_bank(stage)
+    (transfer,) = stage.stripe.all("transfer")
+    await stage.gateway.create_transfer("po-other", connected_id, 15_000, "by-hand")
+    stage.stripe.reverse_by_hand(transfer["id"])
+    assert await stage.payouts.refresh_transfer(transfer["id"])
+    stage.stripe.bank_pays(bank_payout_id)
+    assert not await stage.payouts.refresh(connected_id, bank_payout_id)
+    assert (await stage.payout()).state == "REVERSED"
+    assert await stage.alerts() == ["payout:paid_after_all", "payout:reversed:15000"]
+
+
+async def test_58_transfer_reversed_although_it_was_paid(stage: Stage) -> None:
+    connected_id, bank_payout_id = await at_the_bank(stage)
+    stage.stripe.bank_pays(bank_payout_id)
+    await looks(stage, 1)
+    (transfer,) = stage.stripe.all("transfer")
+    await stage.gateway.create_transfer("po-other", connected_id, 15_000, "by-hand")
+    stage.stripe.reverse_by_hand(transfer["id"])
+    assert not await stage.payouts.refresh_transfer(transfer["id"])
+    assert (await stage.payout()).state == "PAID"
+    assert await stage.alerts() == ["payout:reversed:15000"]
 
 
 async def test_transfer_that_was_reversed_by_hand(stage: Stage) -> None:
