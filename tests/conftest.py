@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gollem.ledger.dynamodb import pace
 from tests.servers.dynamodb_local import CREDENTIALS, ENDPOINT, dynamodb_local, make_table
 
 
@@ -14,6 +15,7 @@ def dynamodb_endpoint() -> Iterator[str]:
     with dynamodb_local() as endpoint, pytest.MonkeyPatch.context() as patch:
         for name, value in (CREDENTIALS | {ENDPOINT: endpoint}).items():
             patch.setenv(name, value)
+        patch.setattr(pace, "NOTICE_S", 0)  # a test moves its machines' clocks by itself
         yield endpoint
 
 

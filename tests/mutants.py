@@ -273,7 +273,7 @@ MUTANTS = [
     Mutant(
         "what is held is not compared with holds",
         AUDIT,
-        "for account in sorted((self._held.keys() | open_atoms.keys()) - self._skipped):",
+        "for account in sorted(self._held.keys() | open_atoms.keys()):",
         "for account in ():",
         ON_AUDIT,
     ),

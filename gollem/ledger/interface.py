@@ -23,7 +23,11 @@ from gollem.ledger.types import (
 class Ledger(Protocol):
     """Double entry, all or nothing, each key once for ever, durable before it answers.
 
-    Every method may raise `LedgerUnavailable` (nothing was written) or `OutcomeUnknown` (repeat the same call)."""
+    Every method may raise `LedgerUnavailable` (nothing was written) or `OutcomeUnknown` (repeat the same call).
+
+    Over a network a refusal is about the moment it was made: a request of the same call that was lost on its way may
+    still arrive, and be written, if by then every guard holds. Then its key is there: a retry is answered `exists`, and
+    a hold that nobody serves expires."""
 
     async def post(self, transaction: Transaction) -> Posted:
         """Write the transaction if every guard holds.

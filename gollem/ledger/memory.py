@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from gollem.errors import InvariantBroken
 from gollem.ledger import accounts, refusals
-from gollem.ledger.audit import AccountState, HoldBalance, prove, seal
+from gollem.ledger.audit import AccountState, HoldBalance, hold_digest, prove, seal
 from gollem.ledger.checks import check, entry_of, leg_number
 from gollem.ledger.cursors import cursor_of, parse_cursor
 from gollem.ledger.records import require_listed
@@ -119,7 +119,10 @@ class MemoryLedger:
 
     async def audit(self, checks: frozenset[Check] = ALL_CHECKS) -> AuditReport:
         states = (AccountState(name, one.balance_atoms, one.held_atoms) for name, one in self._accounts.items())
-        holds = (HoldBalance(one.order_id, one.user, one.state, one.remaining_atoms) for one in self._holds.values())
+        holds = (
+            HoldBalance(one.order_id, one.user, one.state, one.remaining_atoms, hold_digest(one))
+            for one in self._holds.values()
+        )
         return prove(self._journal, states, holds, self._records.values(), checks)
 
     async def settled_sequence(self) -> int:

@@ -1,21 +1,23 @@
 """Reconciliation: checks that prove the books by turns. Each writes its result; a break raises an alert and halts
 payouts. Nothing here ever corrects anything: people do, with an adjustment.
 
+A check that cannot be made proves nothing, which is a break too.
+
 Spending goes on through a break: what a user has is guarded by every transaction itself.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 
 from gollem.clock import Clock, utc_day
-from gollem.errors import InvariantBroken, LedgerUnavailable, StaleRead, WrongState
+from gollem.errors import GollemError, LedgerUnavailable, StaleRead, WorldError, WrongState
 from gollem.ledger import records, rules, seals
 from gollem.ledger.interface import Ledger
 from gollem.ledger.rules.oversight import MAX_MESSAGE_CHARS, Change
-from gollem.ledger.types import OF_PAYMENTS, Check, Finding, Record
+from gollem.ledger.types import OF_PAYMENTS, AuditReport, Check, Finding, Record
 
 _log = logging.getLogger(__name__)
 
@@ -25,6 +27,7 @@ EVERY = frozenset(Check) - OF_PAYMENTS
 _MS_PER_DAY = 86_400_000
 _ATTEMPTS = 8
 _MAX_OVERDUE = 256
+_Look = Callable[[], Awaitable[AuditReport]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +65,17 @@ class Reconciler:
 
     async def look(self, checks: frozenset[Check] = EVERY) -> list[Result]:
         """Read only."""
-        found: list[Finding] = []
-        transactions = accounts = 0
-        if checks - {Check.SEALS}:
-            report = await self._ledger.audit(checks - {Check.SEALS})
-            found += report.found
-            transactions, accounts = report.transactions, report.accounts
+        of_audit = checks - {Check.SEALS}
+        looks: list[tuple[frozenset[Check], _Look]] = []
+        if of_audit:
+            looks.append((of_audit, lambda: self._ledger.audit(of_audit)))
         if Check.HOLDS in checks:
-            found += await self._overdue()
+            looks.append((frozenset({Check.HOLDS}), self._overdue))
         if Check.SEALS in checks:
-            found += await self._broken_seals(await seals.all_seals(self._ledger))
+            looks.append((frozenset({Check.SEALS}), self._broken_seals))
+        reports = [await _made(of, look) for of, look in looks]
+        found = [one for report in reports for one in report.found]
+        transactions, accounts = reports[0].transactions, reports[0].accounts
         return [
             Result(check, [one.text for one in found if one.check is check], transactions, accounts)
             for check in sorted(checks)
@@ -116,24 +120,23 @@ class Reconciler:
             seals.write_copy(self._seal_copy, made)
         return made
 
-    async def _broken_seals(self, known: list[Record]) -> list[Finding]:
-        try:
-            copies = seals.read_copies(self._seal_copy) if self._seal_copy else []
-        except InvariantBroken as error:
-            return [Finding(Check.SEALS, str(error))]
-        return await seals.verify(self._ledger, known, copies, self._sealed_days)
+    async def _broken_seals(self) -> AuditReport:
+        known = await seals.all_seals(self._ledger)
+        copies = seals.read_copies(self._seal_copy) if self._seal_copy else []
+        return AuditReport(0, 0, await seals.verify(self._ledger, known, copies, self._sealed_days))
 
-    async def _overdue(self) -> list[Finding]:
+    async def _overdue(self) -> AuditReport:
         """Those that are still there when looked at again: the sweep may be at them."""
         before_ms = self._clock.now_ms() - self._grace_ms
         held = await self._ledger.expired_holds(before_ms, _MAX_OVERDUE)
-        return [
+        found = [
             Finding(
                 Check.HOLDS,
                 f"H:{hold.order_id}: open {self._clock.now_ms() - hold.expires_at_ms} ms past its deadline",
             )
             for hold in held
         ]
+        return AuditReport(0, 0, found)
 
     async def _write(self, results: Sequence[Result]) -> None:
         """In one transaction. Another server may be writing its own results: then what is there is read again."""
@@ -183,6 +186,20 @@ class Reconciler:
         }
         _log.error("payouts are halted: %s", reason)
         return [(old, Record(records.BREAKER, records.PAYOUTS, "HALTED", fields))]
+
+
+async def _made(checks: frozenset[Check], look: _Look) -> AuditReport:
+    """What the look finds; what kept it from being made, if it cannot be. A store that did not answer is asked again
+    once: that passes, and is no break."""
+    try:
+        try:
+            return await look()
+        except WorldError:
+            return await look()
+    except Exception as error:
+        _log.exception("reconciliation %s could not be made", ", ".join(sorted(checks)))
+        text = f"could not be made: {error if isinstance(error, GollemError) else repr(error)}"
+        return AuditReport(0, 0, [Finding(check, text) for check in sorted(checks)])
 
 
 def _alert(result: Result, record: Record, now_ms: int) -> Record:

@@ -5,13 +5,16 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from gollem.ledger.audit import OF_THE_JOURNAL, AccountState, HoldBalance, Proof, prove
+from gollem.ledger.audit import OF_THE_JOURNAL, AccountState, HoldBalance, Proof, hold_digest, prove
 from gollem.ledger.sqlite_reads import KINDS, STATES
-from gollem.ledger.types import ALL_CHECKS, AuditReport, Check, Entry, Kind, Leg, Record
+from gollem.ledger.types import ALL_CHECKS, AuditReport, Check, Entry, Hold, Kind, Leg, Record
 
 _ACCOUNTS = "SELECT account, balance_atoms, held_atoms FROM account"
 _NEWEST = 1_000
-_HOLDS = "SELECT order_id, user, state, remaining_atoms FROM hold"
+_HOLDS = (
+    "SELECT order_id, user, state, remaining_atoms, provider, amount_atoms, opened_at_ms, expires_at_ms, terms, fence "
+    "FROM hold"
+)
 
 
 def audit(connection: sqlite3.Connection, checks: frozenset[Check] = ALL_CHECKS) -> AuditReport:
@@ -45,8 +48,9 @@ def _accounts(connection: sqlite3.Connection, statement: str = _ACCOUNTS) -> Ite
 
 
 def _holds(connection: sqlite3.Connection, statement: str = _HOLDS) -> Iterator[HoldBalance]:
-    for order_id, user, state, atoms in connection.execute(statement):
-        yield HoldBalance(order_id, user, STATES[state], atoms)
+    for order_id, user, state, atoms, *fixed in connection.execute(statement):
+        digest = hold_digest(Hold(order_id, user, *fixed))
+        yield HoldBalance(order_id, user, STATES[state], atoms, digest)
 
 
 def start_findings(connection: sqlite3.Connection) -> list[str]:

@@ -20,6 +20,10 @@ SEAL = "is not what was written: its seal does not match"
 
 # name -> (statement, every finding)
 DEFECTS = {
+    "terms of an open hold": (
+        "UPDATE hold SET terms = '{\"price\": 2}' WHERE order_id = 'order-2'",
+        ["H:order-2: its user, provider, terms or deadline are not what was written"],
+    ),
     "missing leg": (
         "DELETE FROM leg WHERE number = 129",
         [

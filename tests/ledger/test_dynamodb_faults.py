@@ -7,7 +7,7 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 import pytest
-from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
+from botocore.exceptions import ConnectTimeoutError, NoCredentialsError, ReadTimeoutError
 
 from gollem.errors import (
     AccountFrozen,
@@ -23,6 +23,7 @@ from gollem.ledger.dynamodb.client import Retries
 from gollem.ledger.dynamodb.ledger import DynamoDBLedger, open_dynamodb
 from gollem.ledger.types import Kind, SetUserActive, Transaction
 from tests.contracts.samples import NOW_MS, granting, hold_of, opening, outcomes
+from tests.fakes.clock import FakeClock
 from tests.fakes.dynamodb_faults import Faults, cancelled, error
 from tests.fakes.tcp_proxy import Loss, TcpProxy
 
@@ -244,6 +245,52 @@ async def test_what_no_retry_mends_is_told_at_once(ledger: DynamoDBLedger, fault
     assert faults.writes == 1
 
 
+@pytest.mark.parametrize(
+    "then", [NoCredentialsError(), error("ResourceNotFoundException"), error("AccessDeniedException")]
+)
+async def test_what_follows_a_lost_reply_never_says_that_nothing_was_written(
+    ledger: DynamoDBLedger, faults: Faults, then: dict[str, object] | Exception
+) -> None:
+    faults.lose_reply(LOST)
+    faults.answer(_nothing)
+    faults.answer(then)
+    with pytest.raises(OutcomeUnknown):
+        await ledger.post(opening(hold_of()))
+
+    assert not (await ledger.post(opening(hold_of()))).applied
+
+
+async def test_look_that_fails_after_a_lost_reply_leaves_it_unknown(ledger: DynamoDBLedger, faults: Faults) -> None:
+    """The first request was written; the token was forgotten, so that the second is refused by its own key."""
+    faults.lose_reply(LOST)
+    faults.answer(_nothing)
+    faults.answer(error("IdempotentParameterMismatchException"))
+    faults.answer(error("AccessDeniedException"), operation="TransactGetItems")
+    with pytest.raises(OutcomeUnknown):
+        await ledger.post(opening(hold_of()))
+
+    assert not (await ledger.post(opening(hold_of()))).applied
+
+
+async def test_posts_that_wait_behind_a_silent_server_end_within_the_budget(dynamodb_table: str) -> None:
+    """Ten groups of one user: each would take the budget anew."""
+    clock = FakeClock(NOW_MS)
+    ledger = await open_dynamodb(dynamodb_table, clock=clock, retries=QUICK)
+    await ledger.post(granting(1_000))
+    faults = Faults(ledger.client)
+
+    async def silence() -> None:
+        clock.advance_ms(QUICK.budget_ms + 1)
+        raise LOST
+
+    faults.answer(silence, times=10)
+    results = await outcomes([ledger.post(opening(hold_of(f"order-{number}", 1))) for number in range(320)])
+
+    assert results == [OutcomeUnknown] * 32 + [LedgerUnavailable] * 288
+    assert faults.writes == 1
+    await ledger.close()
+
+
 async def test_reads_are_tried_again_too(ledger: DynamoDBLedger, faults: Faults) -> None:
     faults.answer(error("ThrottlingException"), times=2, operation="GetItem")
     faults.answer(LOST, operation="GetItem")
@@ -263,6 +310,7 @@ async def test_messages_lost_on_the_wire_move_money_once(
     async with TcpProxy("127.0.0.1", port) as proxy:
         url = dynamodb_table.replace(endpoint, f"http://127.0.0.1:{proxy.port}")
         through = await open_dynamodb(url, retries=QUICK, read_timeout_s=0.2)
+        assert not (await through.post(granting(1_000))).applied
         proxy.lose(loss, times=2)
         before = proxy.requests
         posted = await through.post(opening(hold_of()))

@@ -8,7 +8,7 @@ from gollem.ledger import Check, Reconciler, records, rules
 from gollem.ledger.dynamodb.ledger import DynamoDBLedger, open_dynamodb
 from tests.contracts.samples import DAY_MS, NOW_MS, hold_of, opening
 from tests.fakes.clock import FakeClock
-from tests.ledger.test_dynamodb_audit import CREDIT, DEFECTS
+from tests.ledger.test_dynamodb_audit import CREDIT, DEFECTS, LATER_MS
 
 R1, R2, R3, R4, R9 = (Check(name) for name in ("R1", "R2", "R3", "R4", "R9"))
 FIRES = {
@@ -42,7 +42,7 @@ async def ledger(dynamodb_table: str) -> AsyncIterator[DynamoDBLedger]:
 async def test_defect_is_named_halts_payouts_and_is_not_corrected(
     ledger: DynamoDBLedger, dynamodb_table: str, damage: tuple[str, dict[str, object]], fires: set[Check]
 ) -> None:
-    clock = FakeClock(NOW_MS + DAY_MS)
+    clock = FakeClock(NOW_MS + DAY_MS + LATER_MS)  # not at the time of day when an index may be hiding them
     later = await open_dynamodb(dynamodb_table, clock=clock)
     watch = Reconciler(later, clock)
     assert await watch.seal()

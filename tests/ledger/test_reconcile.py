@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from gollem.errors import WrongState
+from gollem.errors import LedgerUnavailable, WrongState
 from gollem.ledger import Check, Ledger, Reconciler, open_ledger, records, rules
+from gollem.ledger.types import AuditReport
 from tests.contracts.backends import BACKENDS
 from tests.contracts.samples import DAY_MS, NOW_MS, hold_of, opening
 from tests.fakes.clock import FakeClock
@@ -26,6 +27,7 @@ WRITTEN_OVER = {name: statement for name, (statement, _) in DEFECTS.items()} | {
     "wrong shard": "UPDATE leg SET account = 'R:fee:3' WHERE account GLOB 'R:fee:*'",
 }
 FIRES = {
+    "terms of an open hold": {R4},
     "missing leg": {R1, R3, R9},
     "doubled leg": {R1, R3, R9},
     "missing entry": {R1, R9},
@@ -181,6 +183,51 @@ async def test_reconciling_under_full_load_raises_no_false_alarm(ledger: Ledger)
     await asyncio.gather(*traders)
 
     assert found == []
+
+
+class Unreadable:
+    """A ledger whose audit ends in this, so many times."""
+
+    def __init__(self, ledger: Ledger, error: Exception, times: int) -> None:
+        self._ledger = ledger
+        self._error = error
+        self._times = times
+
+    async def audit(self, checks: frozenset[Check]) -> AuditReport:
+        self._times -= 1
+        if self._times >= 0:
+            raise self._error
+        return await self._ledger.audit(checks)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._ledger, name)
+
+
+@pytest.mark.parametrize("error", [TypeError("unsupported operand"), LedgerUnavailable("the scan is refused")], ids=str)
+async def test_check_that_cannot_be_made_is_a_break(ledger: Ledger, error: Exception) -> None:
+    broken = Unreadable(ledger, error, 10)
+    results = await Reconciler(broken, FakeClock(NOW_MS)).run()  # type: ignore[arg-type]
+    breaker = await ledger.find_record(records.BREAKER, records.PAYOUTS)
+    alerts = await ledger.records(records.ALERT, "OPEN")
+
+    assert [(result.check, result.ok) for result in results] == [
+        (R1, False),
+        (R2, False),
+        (R3, False),
+        (R4, False),
+        (R9, True),
+    ]
+    assert all("could not be made" in finding for result in results for finding in result.findings)
+    assert breaker
+    assert breaker.state == "HALTED"
+    assert len(alerts) == 4
+
+
+async def test_store_that_did_not_answer_once_is_no_break(ledger: Ledger) -> None:
+    shaky = Unreadable(ledger, LedgerUnavailable("throttled"), 1)
+    results = await Reconciler(shaky, FakeClock(NOW_MS)).run()  # type: ignore[arg-type]
+
+    assert all(result.ok for result in results)
 
 
 async def test_two_servers_write_their_results_at_once(ledger: Ledger) -> None:

@@ -31,7 +31,7 @@ _LIMIT = MAX_ATOMS - 1
 class Change:
     """Amounts are atoms. `least`, `most` and `exact` bound the balance before the change, `held_least` and `held_most`
     the memo of what is held; `active` is what the account becomes (None: as it is). `entries` is how many transactions
-    move money of it: the account counts them, so that an audit knows which ones it has seen."""
+    move money of it: the account counts them, so that an audit misses none."""
 
     atoms: int = 0
     held: int = 0
@@ -144,11 +144,11 @@ def _beside(one: Change | None, other: Change) -> Change:
 # --- as a part of TransactWriteItems ----------------------------------------------------------------------------------
 
 
-def write_of(table: str, account: str, change: Change) -> Item:
-    """The update of the account's item, or only the check where nothing changes."""
+def write_of(table: str, account: str, change: Change, slot: int) -> Item:
+    """The update of the account's item, or only the check where nothing changes. `slot` is that of the entries."""
     values: Item = {}
     conditions = list(_conditions(change, values))
-    update = _update(account, change, values)
+    update = _update(account, change, slot, values)
     body: Item = {"TableName": table, "Key": account_key(account)}
     if update:
         body["UpdateExpression"] = update
@@ -184,13 +184,13 @@ def _or_absent(condition: str, attribute: str, allowed: bool) -> str:
     return f"(attribute_not_exists({attribute}) OR {condition})" if allowed else condition
 
 
-def _update(account: str, change: Change, values: Item) -> str:
+def _update(account: str, change: Change, slot: int, values: Item) -> str:
     sets, adds, removes = [], [], []
     if change.entries:
-        adds += ["balance :atoms", "entries :entries"]
+        adds += ["balance :atoms", f"atoms{slot} :atoms", f"entries{slot} :entries"]
         values |= {":atoms": number(change.atoms), ":entries": number(change.entries)}
     if change.held:
-        adds.append("held :held")
+        adds += ["held :held", f"held{slot} :held"]
         values[":held"] = number(change.held)
     if change.active is not None:
         removes += ["frozen"] if change.active else []

@@ -69,6 +69,15 @@ class Address:
     region: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a write came to: the places of refused conditions, none if it was written. `may_be_under_way`: an attempt
+    before was lost on its way, and may still be written after all."""
+
+    refused: frozenset[int]
+    may_be_under_way: bool = False
+
+
 @dataclass(slots=True)
 class _Attempts:
     """What has become of one call so far."""
@@ -76,6 +85,10 @@ class _Attempts:
     started_ms: int
     made: int = 0
     may_be_written: bool = False
+
+
+class _ConditionFailed(Exception):
+    """Of an update alone: never seen outside of this file."""
 
 
 class Client:
@@ -96,6 +109,11 @@ class Client:
 
     def __repr__(self) -> str:
         return f"Client({self._address.table!r}, {self._address.endpoint!r})"
+
+    @property
+    def budget_ms(self) -> int:
+        """How long one call is made again."""
+        return self._retries.budget_ms
 
     @property
     def events(self) -> Any:
@@ -121,8 +139,8 @@ class Client:
     async def close(self) -> None:
         await self._stack.aclose()
 
-    async def write(self, writes: list[Item], entries: frozenset[int]) -> frozenset[int]:
-        """All of TransactWriteItems or nothing: the places of refused conditions, none if it was written.
+    async def write(self, writes: list[Item], entries: frozenset[int]) -> Written:
+        """All of TransactWriteItems or nothing.
 
         `entries` are the places whose refusal decides at once, whatever else happened: the key is known already.
         Raises LedgerUnavailable (nothing was written), OutcomeUnknown, InvariantBroken."""
@@ -134,17 +152,17 @@ class Client:
             except ClientError as error:
                 refused = _refused_places(error, entries)
                 if refused:
-                    return refused
+                    return Written(refused, attempts.may_be_written)
                 code = self._require_passing(error, attempts)
                 if code == "IdempotentParameterMismatchException":
                     arguments["ClientRequestToken"] = _token()
                 last: Exception = error
             except _LOST as error:
-                self._require_reachable(error)
+                self._require_credentials(error, attempts)
                 attempts.may_be_written |= not isinstance(error, _NEVER_SENT)
                 last = error
             else:
-                return frozenset()
+                return Written(frozenset())
             await self._wait(attempts, last)
 
     async def read(self, operation: str, **arguments: Any) -> Item:
@@ -162,10 +180,18 @@ class Client:
                 self._require_passing(error, attempts)
                 last: Exception = error
             except _LOST as error:
-                self._require_reachable(error)
+                self._require_credentials(error, attempts)
                 last = error
             attempts.may_be_written = False
             await self._wait(attempts, last)
+
+    async def update(self, **arguments: Any) -> bool:
+        """One UpdateItem, which must be such that it may be made twice: whether its condition held."""
+        try:
+            await self.read("update_item", **arguments)
+        except _ConditionFailed:
+            return False
+        return True
 
     async def try_once(self, operation: str, **arguments: Any) -> tuple[Item, str]:
         """For making the table: the answer, or the error's code."""
@@ -189,13 +215,13 @@ class Client:
         if attempts.made < self._retries.attempts and spent_ms + bound_ms < self._retries.budget_ms:
             await asyncio.sleep(self._chance.uniform(0, bound_ms) / 1_000)
             return
-        if attempts.may_be_written:
-            raise OutcomeUnknown(f"the ledger gave no answer in {attempts.made} attempts: {last}") from last
-        raise LedgerUnavailable(f"the ledger took nothing in {attempts.made} attempts: {last}") from last
+        raise _failure(attempts, f"the ledger gave no answer in {attempts.made} attempts: {last}") from last
 
     def _require_passing(self, error: ClientError, attempts: _Attempts) -> str:
         """The code of an error that may pass. Raises for one that stays."""
         code, reasons = _code(error), _reasons(error)
+        if code == "ConditionalCheckFailedException":
+            raise _ConditionFailed(code) from error
         if code in _BUGS or _BUGS.intersection(reasons):
             raise InvariantBroken(f"DynamoDB refuses the request: {error}") from error
         if code in _PASSING or _PASSING.intersection(reasons):
@@ -204,20 +230,25 @@ class Client:
             attempts.may_be_written = True
             return code
         if code == "ResourceNotFoundException":
-            raise LedgerUnavailable(f"{self._address} is not there: `gollem ledger create` makes it") from error
-        if attempts.may_be_written:
-            raise OutcomeUnknown(f"the ledger refuses, and may have written before: {error}") from error
-        raise LedgerUnavailable(f"the ledger refuses: {error}") from error
+            raise _failure(attempts, f"{self._address} is not there: `gollem ledger create` makes it") from error
+        raise _failure(attempts, f"the ledger refuses: {error}") from error
 
-    def _require_reachable(self, error: Exception) -> None:
+    def _require_credentials(self, error: Exception, attempts: _Attempts) -> None:
         if isinstance(error, _NO_CREDENTIALS):
-            raise LedgerUnavailable(f"no credentials for {self._address}: {error}") from error
+            raise _failure(attempts, f"no credentials for {self._address}: {error}") from error
 
 
 @lru_cache(maxsize=4)
 def _session(region: str) -> Any:
     """One a process and region: to read the service's description takes a tenth of a second."""
     return aioboto3.Session(region_name=region or None)
+
+
+def _failure(attempts: _Attempts, message: str) -> LedgerUnavailable | OutcomeUnknown:
+    """Whatever ends a call: that nothing was written is said only where no attempt can have written."""
+    if attempts.may_be_written:
+        return OutcomeUnknown(f"{message}; an attempt before may have been written")
+    return LedgerUnavailable(message)
 
 
 def _token() -> str:

@@ -8,16 +8,22 @@
 | hold           | `H#{order}`             | `HOLD`       | `HX#{0..15}`, deadline and order  | `HO#{0..15}`           |
 | record         | `R#{kind}#{id}`         | `REC`        |                                   | `R#{kind}#{state}`     |
 | statement line | `L#{owner}#{0..3}`      | its cursor   |                                   |                        |
+| time           | `N#time`                | `NOW`        |                                   |                        |
 
 The index `listed` is ordered by pk. Both are sparse: a hold leaves them when it is closed, earnings when they have
 matured, a record when it waits for nothing. They only find candidates; money is never read from one.
+
+An account keeps its balance twice: as one sum, and as four, by the time of the entries that moved it (`SLOTS`). Three
+of the four stand still at any moment, so that an audit can compare them with the journal however busy the account is.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, TypeVar
 from zlib import crc32
 
 from gollem.clock import utc_day
+from gollem.errors import InvariantBroken
 from gollem.ledger.accounts import EARNINGS_SHARDS, earnings_of, earnings_shard
 from gollem.ledger.audit import seal
 from gollem.ledger.records import is_listed
@@ -34,6 +40,10 @@ LINE_SHARDS = 4
 _STATES = {state.value: state for state in HoldState}
 _KINDS = {kind.value: kind for kind in Kind}
 _MS_SHIFT = 20  # an entry's number is milliseconds * 2^20 + a count
+SLOTS = 4
+_SLOT_MS = 600_000
+_UNREADABLE = (KeyError, ValueError, TypeError, IndexError, AttributeError)
+T = TypeVar("T")
 
 
 def text(value: str) -> Item:
@@ -71,6 +81,10 @@ def account_key(account: str) -> Item:
 
 def hold_key(order_id: str) -> Item:
     return key(f"H#{order_id}", "HOLD")
+
+
+def time_key() -> Item:
+    return key("N#time", "NOW")
 
 
 def record_key(kind: str, record_id: str) -> Item:
@@ -117,6 +131,11 @@ def moment_ms(entry_number: int) -> int:
     return entry_number >> _MS_SHIFT
 
 
+def slot_of(entry_number: int) -> int:
+    """Which of an account's sums the entry goes into: the next one every ten minutes, the first again after forty."""
+    return moment_ms(entry_number) // _SLOT_MS % SLOTS
+
+
 def line_cursor(entry: Entry, place: int) -> str:
     """The sort key of a statement line: by number, then place; the rest tells entries of two machines apart."""
     return f"{entry.sequence:016x}{place:02x}{crc32(entry.key.encode()):08x}"
@@ -131,7 +150,6 @@ def _shard(name: str, shards: int) -> int:
 
 def entry_item(entry: Entry, also: str = "") -> Item:
     """`also`: the account that the entry moves without a leg, a user whose escrow is gone and who gets nothing back."""
-    day = utc_day(entry.sequence >> _MS_SHIFT)
     return entry_key(entry.key) | {
         "kind": text(entry.kind),
         "fingerprint": text(entry.fingerprint),
@@ -141,14 +159,18 @@ def entry_item(entry: Entry, also: str = "") -> Item:
         "detail": text(entry.detail),
         "legs": {"L": [{"M": {"a": text(leg.account), "v": number(leg.amount_atoms)}} for leg in entry.legs]},
         "seal": text(seal(entry)),
-        DATED: text(f"J#{day}#{_shard(entry.key, INDEX_SHARDS)}"),
-        DATED_BY: text(date(entry.sequence)),
+        **entry_index(entry),
         **({"also": text(also)} if also else {}),
     }
 
 
+def entry_index(entry: Entry) -> Item:
+    """How an entry stands in the `dated` index, for ever."""
+    day = utc_day(moment_ms(entry.sequence))
+    return {DATED: text(f"J#{day}#{_shard(entry.key, INDEX_SHARDS)}"), DATED_BY: text(date(entry.sequence))}
+
+
 def hold_item(hold: Hold) -> Item:
-    shard = _shard(hold.order_id, INDEX_SHARDS)
     return hold_key(hold.order_id) | {
         "user": text(hold.user),
         "provider": text(hold.provider),
@@ -161,6 +183,14 @@ def hold_item(hold: Hold) -> Item:
         "fence": number(hold.fence),
         "state": text(hold.state),
         "terms": text(hold.terms),
+        **hold_index(hold),
+    }
+
+
+def hold_index(hold: Hold) -> Item:
+    """How a hold stands in the indexes while it is open."""
+    shard = _shard(hold.order_id, INDEX_SHARDS)
+    return {
         DATED: text(f"HX#{shard}"),
         DATED_BY: text(f"{date(hold.expires_at_ms)}#{hold.order_id}"),
         LISTED: text(f"HO#{shard}"),
@@ -169,9 +199,14 @@ def hold_item(hold: Hold) -> Item:
 
 def record_item(record: Record) -> Item:
     item = record_key(record.kind, record.id) | {"state": text(record.state), "fields": {"M": fields(record.fields)}}
-    if is_listed(record.kind, record.state):
-        item[LISTED] = text(state_pk(record.kind, record.state))
-    return item
+    return item | record_index(record)
+
+
+def record_index(record: Record) -> Item:
+    """How a record stands in the `listed` index while it waits for something."""
+    if not is_listed(record.kind, record.state):
+        return {}
+    return {LISTED: text(state_pk(record.kind, record.state))}
 
 
 def fields(values: Mapping[str, str | int]) -> Item:
@@ -196,6 +231,25 @@ def line_item(entry: Entry, place: int, owner: str) -> Item:
 # --- items read -------------------------------------------------------------------------------------------------------
 
 
+def _whole(read: Callable[[Item], T]) -> Callable[[Item], T]:
+    """A reader of items that may be damaged: raises InvariantBroken, which names the item, and nothing else."""
+
+    @wraps(read)
+    def reading(item: Item) -> T:
+        try:
+            return read(item)
+        except _UNREADABLE as error:
+            raise InvariantBroken(f"{name_of(item)}: the item is damaged: {error!r}") from error
+
+    return reading
+
+
+def name_of(item: Item) -> str:
+    """The item's own name, whatever else is wrong with it."""
+    return str(item["pk"]["S"])
+
+
+@_whole
 def read_entry(item: Item) -> Entry:
     legs = tuple(Leg(leg["M"]["a"]["S"], int(leg["M"]["v"]["N"])) for leg in item["legs"]["L"])
     kind = item["kind"]["S"]
@@ -211,6 +265,29 @@ def read_entry(item: Item) -> Entry:
     )
 
 
+@_whole
+def read_sealed(item: Item) -> tuple[Entry, str, str]:
+    """An entry, the seal beside it, and the account that it moves without a leg, if there is one."""
+    return read_entry(item), item["seal"]["S"], item["also"]["S"] if "also" in item else ""
+
+
+@_whole
+def read_balance(item: Item) -> tuple[str, int]:
+    """The account's name, and its balance."""
+    return read_account_name(item), integer(item, "balance")
+
+
+@_whole
+def read_sums(item: Item) -> list[tuple[int, int, int]]:
+    """Of an account, how many entries, its balance and what is held: of each slot, and then of all."""
+    slots = [(f"entries{slot}", f"atoms{slot}", f"held{slot}") for slot in range(SLOTS)]
+    return [
+        (integer(item, entries), integer(item, atoms), integer(item, held))
+        for entries, atoms, held in [*slots, ("", "balance", "held")]
+    ]
+
+
+@_whole
 def read_hold(item: Item) -> Hold:
     return Hold(
         order_id=item["pk"]["S"][2:],
@@ -227,12 +304,20 @@ def read_hold(item: Item) -> Hold:
     )
 
 
+@_whole
+def read_remaining(item: Item) -> int:
+    """What a hold's item says that is left in it."""
+    return integer(item, "remaining")
+
+
+@_whole
 def read_record(item: Item) -> Record:
     _, kind, record_id = item["pk"]["S"].split("#", 2)
     values = {name: int(value["N"]) if "N" in value else value["S"] for name, value in item["fields"]["M"].items()}
     return Record(kind, record_id, item["state"]["S"], values)
 
 
+@_whole
 def read_line(item: Item) -> StatementLine:
     return StatementLine(
         cursor=item["sk"]["S"],
@@ -244,6 +329,7 @@ def read_line(item: Item) -> StatementLine:
     )
 
 
+@_whole
 def read_account_name(item: Item) -> str:
     """The account whose item this is: the reverse of `account_key`."""
     pk = item["pk"]["S"]

@@ -91,7 +91,7 @@ class DynamoDBLedger:
         return await proof.audit(self._open(), self._clock, checks)
 
     async def settled_sequence(self) -> int:
-        return items.first_number(self._clock.now_ms() - proof.MARGIN_MS) - 1
+        return items.first_number(await self._writer.pace.closed_ms()) - 1
 
     async def journal(self, after: int, until: int, limit: int = 1_000) -> list[Entry]:
         return await reads.journal(self._open(), after, until, limit)

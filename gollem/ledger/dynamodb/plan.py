@@ -50,6 +50,10 @@ class Part:
     def keys(self) -> set[str]:
         return {_pk(write) for write in self.own}
 
+    @property
+    def slot(self) -> int:
+        return items.slot_of(self.entry.sequence)
+
 
 @dataclass(slots=True)
 class Plan:
@@ -72,6 +76,8 @@ class Plan:
             merged[account] = both
         writes = self._writes + len(part.own) + len(part.lines)
         size_bytes = self._size_bytes + part.size_bytes
+        if self.parts and self.parts[0].slot != part.slot:
+            return False  # an account's update goes into one of its sums
         if self._keys & part.keys or writes + len(merged) > MAX_ITEMS or size_bytes > MAX_BYTES:
             return False
         self.parts.append(part)
@@ -82,7 +88,8 @@ class Plan:
     def writes(self) -> list[Item]:
         """The request's items: what each part owns, then accounts, then lines."""
         own = [write for part in self.parts for write in part.own]
-        accounts = [write_of(self.table, account, change) for account, change in self._changes.items()]
+        slot = self.parts[0].slot
+        accounts = [write_of(self.table, account, change, slot) for account, change in self._changes.items()]
         writes = [*own, *accounts, *(line for part in self.parts for line in part.lines)]
         if len(writes) > MAX_ITEMS:
             raise InvariantBroken(f"{len(writes)} items, of {MAX_ITEMS} that one request may have")

@@ -1,157 +1,71 @@
 """The audit on DynamoDB: one scan, in pages, of a table that moves meanwhile.
 
-A scan is no snapshot: an entry may be read and the account that it moved not yet, or the other way. An account counts
-the entries that moved it, so it is known when a balance and the entries read belong together. Where they do not, the
-entries that came meanwhile are found by their index and the account is read again; what came after that is added to it.
-What moves faster than it can be read is left to the next audit; what stands still and differs is a finding.
+A scan is no snapshot: an entry may be read and the account that it moved not yet, or the other way. So whatever does
+not agree with the entries known is looked at again, a few times and some time apart, always the entries first, which
+come by their index (`looks` has the rule). Only what stood still from one look to the next, and differs by the same
+amount in two, is a finding. An account that never stands still is compared by its sums of past minutes.
+
+An index may show the newest entries late: where an account has taken more of them than are known, this is nothing yet,
+and the next audit sees it. Entries are numbered by the table's time (`pace`): older ones than `MARGIN_MS` were there
+before the scan began, whatever the clocks of the machines say.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from gollem.clock import Clock, utc_day
-from gollem.ledger.accounts import is_hold
-from gollem.ledger.audit import AccountState, HoldBalance, Proof
+from gollem.errors import InvariantBroken
+from gollem.ledger.audit import ACCOUNT_OF, Proof, bound_findings
 from gollem.ledger.dynamodb import items, queries
 from gollem.ledger.dynamodb.client import Client
 from gollem.ledger.dynamodb.items import DATED, DATED_BY, Item, text
-from gollem.ledger.types import ALL_CHECKS, AuditReport, Check, Entry, Hold, HoldState, Record
+from gollem.ledger.dynamodb.looks import NOTHING, AccountLook, HoldLook, Journal, RecordLook
+from gollem.ledger.dynamodb.pace import MARGIN_MS, latest_ms
+from gollem.ledger.records import PAYOUT, REFUND
+from gollem.ledger.types import ALL_CHECKS, AuditReport, Check, HoldState, Record
 
 _TURNS = 5
 _FIRST_WAIT_S = 0.05
-MARGIN_MS = 60_000  # longer than any call: what is older was written before the scan began
+_LATE_MS = 360_000  # how much a machine's clock may differ from ours (AWS refuses more than five minutes), and an index
 _MS_PER_DAY = 86_400_000
-
-
-@dataclass(frozen=True, slots=True)
-class _Newer:
-    """An entry that may have come during the scan."""
-
-    entry: Entry
-    seal: str
-    accounts: frozenset[str]
-    user: str  # the account whose held memo its escrow moves
-
-
-@dataclass(slots=True)
-class _Read:
-    """An account or a hold as it was last read. `known` is how many newer entries were known when it was settled."""
-
-    value: AccountState | HoldBalance
-    entries: int = 0
-    known: int | None = None
-    moves: bool = False  # it changed between the last two looks
-
-
-@dataclass(slots=True)
-class _Books:
-    """All that was read, without the older entries: those are proven and forgotten."""
-
-    since: int
-    newer: dict[str, _Newer] = field(default_factory=dict)
-    moved: Counter[str] = field(default_factory=Counter)  # account -> entries read
-    escrow: dict[str, int] = field(default_factory=dict)  # open hold -> sum of its legs read
-    accounts: dict[str, _Read] = field(default_factory=dict)
-    holds: dict[str, _Read] = field(default_factory=dict)
-    closed: set[str] = field(default_factory=set)
-    records: list[Record] = field(default_factory=list)
-
-    def count(self, accounts: Iterable[str], entry: Entry) -> None:
-        self.moved.update(accounts)
-        for leg in entry.legs:
-            if is_hold(leg.account):
-                atoms = self.escrow.pop(leg.account, 0) + leg.amount_atoms
-                if atoms:
-                    self.escrow[leg.account] = atoms
-
-    def add(self, newer: _Newer) -> None:
-        if newer.entry.key not in self.newer:
-            self.newer[newer.entry.key] = newer
-            self.count(newer.accounts, newer.entry)
-
-    def settle(self) -> list[Item]:
-        """Mark what agrees with the entries known now; the keys of the rest, to be read again."""
-        known = len(self.newer)
-        for name, read in self.accounts.items():
-            if read.known is None and read.entries == self.moved[name]:
-                read.known = known
-        for name, read in self.holds.items():
-            assert isinstance(read.value, HoldBalance)
-            if read.known is None and read.value.remaining_atoms == self.escrow.get(name, 0):
-                read.known = known
-        keys = [items.account_key(name) for name, read in self.accounts.items() if read.known is None]
-        keys += [items.account_key(name) for name in self.moved if name not in self.accounts]
-        keys += [items.hold_key(name[2:]) for name, read in self.holds.items() if read.known is None]
-        return keys + [items.hold_key(name[2:]) for name in self.escrow if name not in self.holds]
+_KIND_OF = {"PO:": PAYOUT, "RF:": REFUND}  # by account, of the record that it belongs to
+_CHECK_OF = {"T": Check.TRANSACTIONS, "A": Check.BALANCES, "PM": Check.BALANCES, "H": Check.HOLDS, "R": Check.BALANCES}
+T = TypeVar("T")
+Look = AccountLook | HoldLook | RecordLook
 
 
 async def audit(client: Client, clock: Clock, checks: frozenset[Check] = ALL_CHECKS) -> AuditReport:
-    """Reads the whole table once. Memory: accounts, open holds, records, and the entries of the last minutes."""
-    proof = Proof(checks)
-    started_ms = clock.now_ms()
-    books = _Books(items.first_number(started_ms - MARGIN_MS))
+    """Reads the whole table once. Memory: accounts, open holds, records of payments, the keys of the last minutes'
+    entries, and during the scan the holds of which not all entries were read yet."""
+    from_ms = max(min(clock.now_ms(), await latest_ms(client) or clock.now_ms()) - MARGIN_MS, 0)
+    books = _Books(items.first_number(from_ms), Proof(checks, is_snapshot=False))
     async for page in queries.pages(client, "scan", ConsistentRead=True):
         for item in page:
-            _take(item, books, proof)
+            books.take(item)
     for turn in range(_TURNS):
-        unsettled = books.settle()
-        if not unsettled:
+        books.compare(_recent(clock))
+        doubtful = books.doubtful()
+        if not doubtful:
             break
         await asyncio.sleep(_FIRST_WAIT_S * 2**turn if turn else 0)
-        await _look_again(client, books, unsettled, started_ms, clock.now_ms())
-    books.settle()
-    _prove(books, proof)
-    return proof.report()
+        await _read_newer(client, books, from_ms, clock.now_ms())
+        await _look_again(client, books, doubtful)
+    books.compare(_recent(clock))
+    return books.report()
 
 
-def _take(item: Item, books: _Books, proof: Proof) -> None:
-    pk = item["pk"]["S"]
-    if pk.startswith("T#"):
-        _take_entry(item, books, proof)
-    elif pk.startswith(("A#", "PM#")):
-        _take_account(item, books)
-    elif pk.startswith("H#"):
-        _take_hold(items.read_hold(item), items.integer(item, "remaining"), books)
-    elif pk.startswith("R#"):
-        books.records.append(items.read_record(item))
+def _recent(clock: Clock) -> frozenset[int]:
+    """The slots of entries that an index may still be hiding."""
+    now_ms = clock.now_ms()
+    return frozenset(
+        items.slot_of(items.first_number(at_ms)) for at_ms in range(now_ms - _LATE_MS, now_ms + MARGIN_MS, MARGIN_MS)
+    )
 
 
-def _take_entry(item: Item, books: _Books, proof: Proof) -> None:
-    entry, seal = items.read_entry(item), item["seal"]["S"]
-    also = item["also"]["S"] if "also" in item else ""
-    accounts = [leg.account for leg in entry.legs if not is_hold(leg.account)] + ([also] if also else [])
-    if entry.sequence < books.since:
-        proof.replay([(entry, seal)])
-        books.count(accounts, entry)
-    else:
-        user = also or next((name for name in accounts if name.startswith("U:")), "")
-        books.add(_Newer(entry, seal, frozenset(accounts), user))
-
-
-def _take_account(item: Item, books: _Books) -> None:
-    name, entries = items.read_account_name(item), items.integer(item, "entries")
-    before = books.accounts.get(name)
-    state = AccountState(name, items.integer(item, "balance"), items.integer(item, "held"))
-    books.accounts[name] = _Read(state, entries, moves=before is not None and before.entries != entries)
-
-
-def _take_hold(hold: Hold, remaining_atoms: int, books: _Books) -> None:
-    name = f"H:{hold.order_id}"
-    if hold.state is not HoldState.OPEN and not remaining_atoms and name not in books.holds:
-        books.closed.add(name)
-        if name not in books.escrow:
-            return
-    before = books.holds.get(name)
-    balance = HoldBalance(hold.order_id, hold.user, hold.state, remaining_atoms)
-    books.closed.discard(name)
-    books.holds[name] = _Read(balance, moves=before is not None and before.value != balance)
-
-
-async def _look_again(client: Client, books: _Books, keys: list[Item], from_ms: int, to_ms: int) -> None:
-    """Entries first, then what they moved: so a count that is too low shows, and is looked at again."""
-    pks = [pk for day in _days(from_ms - MARGIN_MS, to_ms) for pk in items.journal_pks(day)]
+async def _read_newer(client: Client, books: "_Books", from_ms: int, to_ms: int) -> None:
+    """The entries that may have come since the scan began."""
+    days = _days(from_ms, max(to_ms, await latest_ms(client)))
     found = await asyncio.gather(
         *(
             queries.all_of(
@@ -160,15 +74,13 @@ async def _look_again(client: Client, books: _Books, keys: list[Item], from_ms: 
                 KeyConditionExpression=f"{DATED} = :pk AND {DATED_BY} >= :since",
                 ExpressionAttributeValues={":pk": text(pk), ":since": text(items.date(books.since))},
             )
-            for pk in pks
+            for day in days
+            for pk in items.journal_pks(day)
         )
     )
-    new = [item for shard in found for item in shard if item["pk"]["S"][2:] not in books.newer]
-    proof = Proof()  # none of these is older
+    new = [item for shard in found for item in shard if items.name_of(item) not in books.newer]
     for item in await queries.look_up(client, new):
-        _take_entry(item, books, proof)
-    for item in await queries.look_up(client, keys):
-        _take(item, books, proof)
+        books.take(item)
 
 
 def _days(from_ms: int, to_ms: int) -> Iterator[str]:
@@ -176,38 +88,175 @@ def _days(from_ms: int, to_ms: int) -> Iterator[str]:
         yield utc_day(day * _MS_PER_DAY)
 
 
-def _prove(books: _Books, proof: Proof) -> None:
-    newer = list(books.newer.values())
-    proof.replay((one.entry, one.seal) for one in newer)
-    for name in [name for name, read in books.accounts.items() if read.known is None and read.moves]:
-        proof.skip(name)
-        del books.accounts[name]
-    proof.compare_accounts(_account_now(read, newer) for read in books.accounts.values())
-    proof.compare_holds(_hold_now(read, newer) for read in books.holds.values())
-    proof.note_accounts(len(books.closed))
-    proof.compare_records(books.records)
+async def _look_again(client: Client, books: "_Books", doubtful: list[Look]) -> None:
+    found = {items.name_of(item): item for item in await queries.look_up(client, (look.key for look in doubtful))}
+    for look in doubtful:
+        books.read(look, found.get(items.name_of(look.key)))
 
 
-def _account_now(read: _Read, newer: list[_Newer]) -> AccountState:
-    """The account after all entries known, from what it was when it was read."""
-    state = read.value
-    assert isinstance(state, AccountState)
-    for one in newer[read.known :] if read.known is not None else ():
-        if state.account in one.accounts:
-            atoms = sum(leg.amount_atoms for leg in one.entry.legs if leg.account == state.account)
-            held = sum(leg.amount_atoms for leg in one.entry.legs if is_hold(leg.account) and one.user == state.account)
-            state = AccountState(state.account, state.balance_atoms + atoms, state.held_atoms + held)
-    return state
+class _Books:
+    """All that was read, and what became of each thing: its difference once it agreed, or those of the last turns."""
+
+    def __init__(self, since: int, proof: Proof) -> None:
+        self.since = since
+        self.newer: set[str] = set()  # entries from `since` on: the scan and the index both find them
+        self._proof = proof
+        self._journal = Journal()
+        self._accounts: dict[str, AccountLook] = {}
+        self._holds: dict[str, HoldLook] = {}
+        self._payments: dict[str, RecordLook] = {}  # by account
+        self._records: list[Record] = []
+        self._closed = 0
+        self._settled: dict[Look, Any] = {}  # what agreed, and by how much it differs in itself
+        self._damaged: set[Look] = set()  # and named: nothing else is concluded from them
+        self._before: dict[Look, Any] = {}
+        self._last: dict[Look, Any] = {}
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def take(self, item: Item) -> None:
+        """Whatever it is. An item that is damaged is named, and nothing is concluded from it."""
+        pk = items.name_of(item)
+        try:
+            if pk.startswith("T#"):
+                self._take_entry(item)
+            elif pk.startswith(("A#", "PM#")):
+                self._take_account(item)
+            elif pk.startswith("H#"):
+                self._take_hold(item)
+            elif pk.startswith("R#"):
+                self._take_record(item)
+        except InvariantBroken as error:
+            self._proof.find(_CHECK_OF[pk.partition("#")[0]], error.message)
+
+    def read(self, look: Look, item: Item | None) -> None:
+        """As it is now."""
+        try:
+            look.read(item)
+        except InvariantBroken as error:
+            self._proof.find(_CHECK_OF[items.name_of(look.key).partition("#")[0]], error.message)
+            self._settled[look] = _nothing(look)
+            self._damaged.add(look)
+
+    def _take_entry(self, item: Item) -> None:
+        entry, seal, also = items.read_sealed(item)
+        name = items.name_of(item)
+        if name in self.newer:
+            return
+        if entry.sequence >= self.since:
+            self.newer.add(name)
+        self._require_listed(item, Check.TRANSACTIONS, items.entry_index(entry))
+        self._proof.replay([(entry, seal)])
+        self._journal.add(entry, also)
+
+    def _take_account(self, item: Item) -> None:
+        name = items.read_account_name(item)
+        look = self._accounts[name] = AccountLook(name)
+        self.read(look, item)
+        if name.startswith("PM:") and look not in self._damaged and items.integer(item, "balance"):
+            self._require_listed(item, Check.BALANCES, items.earnings_index(name))
+
+    def _take_hold(self, item: Item) -> None:
+        name = f"H:{items.name_of(item)[2:]}"
+        look = HoldLook(name)
+        self.read(look, item)
+        if look in self._damaged:
+            self._holds[name] = look
+            return
+        hold = items.read_hold(item)
+        if hold.state is HoldState.OPEN:
+            self._require_listed(item, Check.HOLDS, items.hold_index(hold))
+        elif not self._journal.escrow_atoms(name) and not items.integer(item, "remaining"):
+            self._closed += 1
+            return
+        self._holds[name] = look
+
+    def _take_record(self, item: Item) -> None:
+        record = items.read_record(item)
+        self._require_listed(item, Check.BALANCES, items.record_index(record))
+        if record.kind in ACCOUNT_OF:
+            look = RecordLook(record.kind, record.id)
+            self._payments[look.account] = look
+            self.read(look, item)
+        else:
+            self._records.append(record)
+
+    def _require_listed(self, item: Item, check: Check, index: Item) -> None:
+        """What is in no index is found by nobody: a hold would never expire, earnings never mature."""
+        if any(item.get(name) != value for name, value in index.items()):
+            self._proof.find(check, f"{items.name_of(item)}: is not in its index, where it is looked for")
+
+    # --- comparing --------------------------------------------------------------------------------------------------
+
+    def compare(self, recent: frozenset[int]) -> None:
+        """Everything with the entries known now. What agrees once is settled."""
+        self._add_what_the_journal_names()
+        left = self._unsettled()
+        lacking = {
+            name
+            for name, look in self._accounts.items()
+            if look not in self._settled and look.lacking(self._journal, recent)
+        }
+        self._before, self._last = self._last, {look: self._difference(look, recent, lacking) for look in left}
+        self._settled |= {look: self._last[look] for look in left if look.agrees(self._journal)}
+
+    def doubtful(self) -> list[Look]:
+        """What to read again. With a hold or a payment its account: whether all entries are known shows there."""
+        doubtful = self._unsettled()
+        names = {self._account_of(look) for look in doubtful if not isinstance(look, AccountLook)}
+        for look in map(self._accounts.get, names):
+            if look and look not in self._damaged:
+                self._settled.pop(look, None)
+        return self._unsettled()
+
+    def _unsettled(self) -> list[Look]:
+        looks: list[Look] = [*self._accounts.values(), *self._holds.values(), *self._payments.values()]
+        return [look for look in looks if look not in self._settled]
+
+    def _account_of(self, look: HoldLook | RecordLook) -> str:
+        return look.account(self._journal) if isinstance(look, HoldLook) else look.account
+
+    def _add_what_the_journal_names(self) -> None:
+        for name in self._journal.accounts.keys() - self._accounts.keys():
+            self._accounts[name] = AccountLook(name)
+        for name in self._journal.escrows.keys() - self._holds.keys():
+            self._holds[name] = HoldLook(name)
+        for name in self._accounts.keys() - self._payments.keys():
+            kind = _KIND_OF.get(name[:3])
+            if kind and self._journal.of(name).atoms:
+                self._payments[name] = RecordLook(kind, name[3:])
+
+    def _difference(self, look: Look, recent: frozenset[int], lacking: set[str]) -> Any:
+        if isinstance(look, AccountLook):
+            return look.differs(self._journal, recent)
+        return 0 if self._account_of(look) in lacking else look.differs(self._journal)
+
+    def _proven(self, look: Look) -> Any:
+        """By how much it differs: what stood still, and was the same at the last two turns."""
+        if look in self._settled:
+            return self._settled[look]
+        last = self._last[look]
+        return last if self._before.get(look) == last else _nothing(look)
+
+    def report(self) -> AuditReport:
+        """Everything as the journal has it, and what was proven to differ from it."""
+        journal, proof = self._journal, self._proof
+        for name, look in self._accounts.items():
+            difference = self._proven(look)
+            if difference.entries and not difference.atoms and not difference.held:
+                proof.find(Check.BALANCES, f"{name}: counts {difference.entries:+} entries beside those of the journal")
+            proof.find(Check.BALANCES, *bound_findings(name, look.balance_atoms))
+            proof.compare_accounts([look.state(journal, difference)])
+        proof.compare_holds(_there(look.state(journal, self._proven(look)) for look in self._holds.values()))
+        proof.note_accounts(self._closed)
+        payments = _there(look.state(journal, self._proven(look)) for look in self._payments.values())
+        proof.compare_records([*self._records, *payments])
+        return proof.report()
 
 
-def _hold_now(read: _Read, newer: list[_Newer]) -> HoldBalance:
-    balance = read.value
-    assert isinstance(balance, HoldBalance)
-    name = f"H:{balance.order_id}"
-    later = newer[read.known :] if read.known is not None else []
-    atoms = sum(leg.amount_atoms for one in later for leg in one.entry.legs if leg.account == name)
-    if not atoms:
-        return balance
-    remaining_atoms = balance.remaining_atoms + atoms
-    state = HoldState.OPEN if remaining_atoms else HoldState.SETTLED
-    return replace(balance, remaining_atoms=remaining_atoms, state=state)
+def _nothing(look: Look) -> Any:
+    return NOTHING if isinstance(look, AccountLook) else 0
+
+
+def _there(found: Iterable[T | None]) -> Iterator[T]:
+    return (one for one in found if one is not None)

@@ -1,12 +1,13 @@
 """What can be asked of the ledger on DynamoDB. Indexes only find; whatever is answered was read consistently."""
 
 import asyncio
+import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from gollem.clock import utc_day
-from gollem.errors import InvalidField
+from gollem.errors import InvalidField, InvariantBroken
 from gollem.ledger.accounts import (
     earnings_of,
     payable_account,
@@ -30,9 +31,12 @@ from gollem.ledger.types import (
     StatementLine,
 )
 
+_log = logging.getLogger(__name__)
+
 _CURSOR = re.compile(r"[0-9a-f]{26}", re.ASCII)
 _NEWEST = "g"  # above every cursor
 _PAGE = 256
+_MOST_PAGES = 25  # of a shard, for one page of a statement
 _MS_PER_DAY = 86_400_000
 _MAX_DAYS = 60  # looked at one by one
 _MAX_BUCKETS = 98  # read in one transaction with two accounts more
@@ -132,7 +136,18 @@ async def expired_holds(client: Client, now_ms: int, limit: int) -> list[Hold]:
 
 
 async def _holds(client: Client, candidates: list[Item]) -> list[Hold]:
-    return [items.read_hold(item) for item in await queries.look_up(client, candidates)]
+    return _sound(await queries.look_up(client, candidates), items.read_hold)
+
+
+def _sound(found: Iterable[Item], read: Callable[[Item], T]) -> list[T]:
+    """Without those that are damaged: the audit names them, and they are not to stop what is done for all others."""
+    sound: list[T] = []
+    for item in found:
+        try:
+            sound.append(read(item))
+        except InvariantBroken as error:
+            _log.error("passed over: %s", error.message)
+    return sound
 
 
 async def records(client: Client, kind: str, state: str, after: str, limit: int) -> list[Record]:
@@ -149,7 +164,7 @@ async def records(client: Client, kind: str, state: str, after: str, limit: int)
                 ":after": items.record_key(kind, after)["pk"],
             },
         )
-        read = [items.read_record(item) for item in await queries.look_up(client, candidates)]
+        read = _sound(await queries.look_up(client, candidates), items.read_record)
         found += [record for record in read if record.state == state]
         if len(candidates) < limit:
             break
@@ -210,8 +225,7 @@ async def due_earnings(client: Client, until_day: str, limit: int) -> list[Earni
         Limit=_PAGE,
     )
     async for page in candidates:
-        for item in await queries.look_up(client, page):
-            name, atoms = items.read_account_name(item), items.integer(item, "balance")
+        for name, atoms in _sound(await queries.look_up(client, page), items.read_balance):
             if atoms:
                 buckets.setdefault(earnings_of(name), {})[name] = atoms
         if len(buckets) > limit:
@@ -224,6 +238,7 @@ async def statement(client: Client, owner: str, cursor: str, limit: int, only: S
     if cursor and not _CURSOR.fullmatch(cursor):
         raise InvalidField("page_token", "must be the next_page_token of the page before")
     values: Item = {":cursor": text(cursor or _NEWEST)}
+    only_some = _filter(only, values)
     lines = await queries.merged(
         client,
         limit,
@@ -233,7 +248,8 @@ async def statement(client: Client, owner: str, cursor: str, limit: int, only: S
         KeyConditionExpression="pk = :pk AND sk < :cursor",
         ScanIndexForward=False,
         ConsistentRead=True,
-        **_filter(only, values),
+        most_pages=_MOST_PAGES,
+        **only_some,
         ExpressionAttributeValues=values,
     )
     return [items.read_line(item) for item in lines]

@@ -2,6 +2,7 @@
 
 from gollem.errors import InvariantBroken
 from gollem.ledger.accounts import earnings_account, fee_account, hold_account, user_account
+from gollem.ledger.audit import hold_digest
 from gollem.ledger.rules.parts import digest
 from gollem.ledger.types import (
     AvailableAtLeast,
@@ -35,6 +36,7 @@ def hold(hold: Hold, fingerprint: str, now_ms: int) -> Transaction:
         guards=(UserActive(hold.user), AvailableAtLeast(user_account(hold.user), amount)),
         effects=(OpenHold(hold),),
         order_id=hold.order_id,
+        detail=hold_digest(hold),
     )
 
 
