@@ -10,7 +10,6 @@ from gollem.errors import InvariantBroken, LedgerUnavailable
 from gollem.ledger import sqlite_audit, sqlite_file
 from gollem.ledger.types import AuditReport
 
-_PAGES = 4_096  # copied at a time, so that the writer's log can be taken up in between
 _ONE_FILE = "PRAGMA journal_mode = DELETE"  # no log beside it
 
 
@@ -21,7 +20,7 @@ def back_up(path: Path, to: Path) -> AuditReport:
     balance: it is kept under its name with `.broken`, for whoever looks into it."""
     with _making(to) as unfinished, closing(sqlite_file.open_reader(path)) as source:
         with closing(sqlite3.connect(unfinished, isolation_level=None)) as copy:
-            source.backup(copy, pages=_PAGES)
+            source.backup(copy)  # in one step: between two, each write of another process would make it start anew
             copy.execute(_ONE_FILE)
         return _proven(unfinished, to)
 
