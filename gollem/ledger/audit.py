@@ -57,18 +57,9 @@ def prove(
     records: Iterable[Record],
     checks: frozenset[Check] = ALL_CHECKS,
 ) -> AuditReport:
-    """Compare the balances with the journal. `journal` is every entry with the seal stored beside it; of what no check
-    needs nothing is read.
-
-    Memory is bounded by the accounts whose legs do not sum to 0 and by what is under way, not by the journal."""
+    """Compare the balances with the journal. `journal` is every entry with the seal stored beside it."""
     proof = Proof(checks)
-    if checks & OF_THE_JOURNAL:
-        proof.replay(journal)
-    if checks - {Check.TRANSACTIONS}:
-        proof.compare_accounts(accounts)
-        proof.compare_holds(holds)
-    if Check.BALANCES in checks:
-        proof.compare_records(records)
+    proof.read(journal, accounts, holds, records)
     return proof.report()
 
 
@@ -86,15 +77,38 @@ class Proof:
         self._under_way: dict[str, int] = {}  # balances of payouts and refunds
         self._skipped: set[str] = set()
 
+    def read(
+        self,
+        journal: Iterable[tuple[Entry, str]],
+        accounts: Iterable[AccountState],
+        holds: Iterable[HoldBalance],
+        records: Iterable[Record],
+    ) -> None:
+        """All there is; what no check needs is left unread.
+
+        Memory is bounded by the accounts whose legs do not sum to 0 and by what is under way, not by the journal."""
+        if self._checks & OF_THE_JOURNAL:
+            self.replay(journal)
+        if self._checks - {Check.TRANSACTIONS}:
+            self.compare_accounts(accounts)
+            self.compare_holds(holds)
+        if Check.BALANCES in self._checks:
+            self.compare_records(records)
+
+    def find(self, check: Check, *texts: str) -> None:
+        """Note what does not hold, if that is checked."""
+        if check in self._checks:
+            self._found += [Finding(check, text) for text in texts]
+
     def replay(self, journal: Iterable[tuple[Entry, str]]) -> None:
         """Each entry for itself, and the sum of the legs of every account."""
         for entry, stored_seal in journal:
             self._transactions += 1
             difference = sum(leg.amount_atoms for leg in entry.legs)
             if difference:
-                self._find(Check.TRANSACTIONS, f"{entry.key}: legs sum to {format_fixed(difference)}, not to 0")
+                self.find(Check.TRANSACTIONS, f"{entry.key}: legs sum to {format_fixed(difference)}, not to 0")
             if seal(entry) != stored_seal:
-                self._find(Check.TRANSACTIONS, f"{entry.key}: is not what was written: its seal does not match")
+                self.find(Check.TRANSACTIONS, f"{entry.key}: is not what was written: its seal does not match")
             for leg in entry.legs:
                 value = self._sums.pop(leg.account, 0) + leg.amount_atoms
                 if value:
@@ -132,10 +146,10 @@ class Proof:
                 open_atoms[user_account(hold.user)] += hold.remaining_atoms
             elif hold.remaining_atoms:
                 remaining = format_fixed(hold.remaining_atoms)
-                self._find(Check.HOLDS, f"{account}: {hold.state} with {remaining} remaining")
+                self.find(Check.HOLDS, f"{account}: {hold.state} with {remaining} remaining")
         for account in sorted((self._held.keys() | open_atoms.keys()) - self._skipped):
             is_atoms, should_atoms = self._held.get(account, 0), open_atoms.get(account, 0)
-            self._find(Check.HOLDS, *_differences(account, "held", is_atoms, "open holds sum", should_atoms))
+            self.find(Check.HOLDS, *_differences(account, "held", is_atoms, "open holds sum", should_atoms))
 
     def compare_records(self, records: Iterable[Record]) -> None:
         """What is under way holds its amount, what is over nothing; no purchase gives back more than it brought."""
@@ -149,31 +163,27 @@ class Proof:
                 )
             elif record.kind == PURCHASE and record.number("refunded_atoms") > amount_atoms:
                 refunded = format_fixed(record.number("refunded_atoms"))
-                self._find(Check.BALANCES, f"purchase {record.id}: refunded {refunded} of {format_fixed(amount_atoms)}")
+                self.find(Check.BALANCES, f"purchase {record.id}: refunded {refunded} of {format_fixed(amount_atoms)}")
         for account in sorted(self._under_way):
             self._compare_under_way(account, "no record comes", 0)
 
     def report(self) -> AuditReport:
         for account, legs_atoms in self._sums.items():
-            self._find(Check.BALANCES, *_balance_findings(account, 0, legs_atoms))
+            self.find(Check.BALANCES, *_balance_findings(account, 0, legs_atoms))
         if self._total_atoms:
             total = format_fixed(self._total_atoms)
-            self._find(Check.TRIAL_BALANCE, f"trial balance: all accounts sum to {total}, not to 0")
+            self.find(Check.TRIAL_BALANCE, f"trial balance: all accounts sum to {total}, not to 0")
         return AuditReport(self._transactions, self._accounts, self._found[:MAX_FINDINGS])
-
-    def _find(self, check: Check, *texts: str) -> None:
-        if check in self._checks:
-            self._found += [Finding(check, text) for text in texts]
 
     def _compare(self, account: str, balance_atoms: int) -> None:
         self._accounts += 1
         self._total_atoms += balance_atoms
         if Check.BALANCES in self._checks:
-            self._find(Check.BALANCES, *_balance_findings(account, balance_atoms, self._sums.pop(account, 0)))
+            self.find(Check.BALANCES, *_balance_findings(account, balance_atoms, self._sums.pop(account, 0)))
 
     def _compare_under_way(self, account: str, source: str, should_atoms: int) -> None:
         is_atoms = self._under_way.pop(account, 0)
-        self._find(Check.BALANCES, *_differences(account, "balance", is_atoms, source, should_atoms))
+        self.find(Check.BALANCES, *_differences(account, "balance", is_atoms, source, should_atoms))
 
 
 def _balance_findings(account: str, balance_atoms: int, legs_atoms: int) -> list[str]:
