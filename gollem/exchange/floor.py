@@ -38,6 +38,7 @@ class Floor:
         self._dirty: dict[str, None] = {}
         self._claims: dict[str, Claim] = {}
         self._claims_of: dict[str, dict[str, Claim]] = {}
+        self._undecided: dict[str, list[int]] = {}  # tokens of matches that are neither confirmed nor undone
         self._on_room: Callable[[str], None] = lambda model: None
         self._asks_of: dict[str, set[str]] = {}
         self._models: Counter[str] = Counter()
@@ -64,7 +65,7 @@ class Floor:
         return self._book.ask(key)
 
     def place(self, ask: Ask, per_minute: int | None) -> None:
-        """Add or change an ask. One that is new takes over the claims of orders that still run there."""
+        """Add or change an ask. One that is new takes over the claims of orders that run there, or are about to."""
         old = self._book.ask(ask.key)
         self._book.place(ask)
         self._asks_of.setdefault(ask.provider_id, set()).add(ask.key)
@@ -74,6 +75,8 @@ class Floor:
         else:
             for claim in self._claims_of.get(ask.key, {}).values():
                 self._book.claim(ask.key, claim.tokens)
+            for tokens in self._undecided.get(ask.key, ()):
+                self._book.claim(ask.key, tokens)
         promise = Promise(ask.latency_us, ask.tpot_ns, ask.capacity_tokens, ask.capacity_slots)
         offering = f"{ask.model}/{ask.gpu_type}"
         changes = self._registry.register(
@@ -156,24 +159,25 @@ class Floor:
         self._flush()
         result = self._book.match(bid, alternates)
         if isinstance(result, Match):
+            self._undecided.setdefault(result.offer.ask.key, []).append(result.claimed_tokens)
             self.apply(self._registry.order_sent(result.offer.ask.key, self._clock.monotonic_ms()))
         return result
 
     def confirm(self, claim: Claim) -> None:
-        """The order is committed, or may be: its claim stays until `release`, and replaces an earlier one."""
-        self.release(claim.order_id)
-        self._claims[claim.order_id] = claim
-        self._claims_of.setdefault(claim.ask_key, {})[claim.order_id] = claim
+        """A match is committed, or may be: its order's claim stays until `release`, and replaces an earlier one."""
+        self._decide(claim.ask_key, claim.tokens)
+        self._keep(claim)
 
     def undo(self, match: Match) -> None:
         """The order was not committed: give everything back."""
         key = match.offer.ask.key
+        self._decide(key, match.claimed_tokens)
         self.apply(self._registry.order_withdrawn(key, self._clock.monotonic_ms()))
         self._give_back(key, match.claimed_tokens)
 
     def restore(self, claim: Claim) -> None:
         """An order that is open, and not by a match of this process as far as it knows."""
-        self.confirm(claim)
+        self._keep(claim)
         self._book.claim(claim.ask_key, claim.tokens)
 
     def claim(self, order_id: str) -> Claim | None:
@@ -209,6 +213,17 @@ class Floor:
         return self._book.depth(model)
 
     # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _decide(self, key: str, tokens: int) -> None:
+        undecided = self._undecided[key]
+        undecided.remove(tokens)
+        if not undecided:
+            del self._undecided[key]
+
+    def _keep(self, claim: Claim) -> None:
+        self.release(claim.order_id)
+        self._claims[claim.order_id] = claim
+        self._claims_of.setdefault(claim.ask_key, {})[claim.order_id] = claim
 
     def _give_back(self, key: str, tokens: int) -> None:
         self._book.release(key, tokens)

@@ -15,6 +15,8 @@ from gollem.errors import (
     UnknownOrder,
 )
 from gollem.exchange import CancelState, Outcome, Usage
+from gollem.exchange.floor import Claim
+from gollem.market import Match
 from tests.exchange.conftest import BID, HELD, Bench
 from tests.until import until
 
@@ -128,6 +130,21 @@ async def test_a_caller_who_leaves_during_the_commit_loses_nothing(bench: Bench)
     assert await bench.held() == HELD
     assert bench.floor.depth("gpt-4").free_slots == 3
     assert again.held_atoms == HELD
+
+
+async def test_an_ask_that_comes_anew_keeps_matches_in_mind_that_are_being_committed(bench: Bench) -> None:
+    ask = bench.sell()
+    match, other = bench.floor.match(BID, 0), bench.floor.match(BID, 0)
+    assert isinstance(match, Match)
+    assert isinstance(other, Match)
+    bench.asks.deregister("p1", None)
+    bench.sell()
+    assert bench.floor.depth("gpt-4").free_slots == 2
+    bench.floor.confirm(Claim("o1", "alice", "p1", ask.key, match.claimed_tokens))
+    bench.floor.undo(other)
+    assert bench.floor.depth("gpt-4").free_slots == 3
+    bench.floor.release("o1")
+    assert bench.floor.depth("gpt-4").free_slots == 4
 
 
 async def test_a_resting_bid_is_matched_when_an_ask_comes(bench: Bench) -> None:
