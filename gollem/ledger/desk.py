@@ -105,8 +105,8 @@ class Desk:
         return await self._post(f"freeze:{freeze_id}", build)
 
     async def unfreeze(self, freeze_id: str, user: str, reason: str = "") -> Posted:
-        """Lift that freeze, or a dispute's. Raises WrongState if it is not open, or if it is the last one and the user
-        is in debt."""
+        """Lift that freeze, or a dispute's (`rules.dispute_freeze`). Raises WrongState if it is not open, or if it is
+        the last one and the user is in debt."""
 
         async def build() -> Transaction:
             freezes = await self._ledger.find_record(records.FREEZES, user)

@@ -68,12 +68,12 @@ async def test_user_never_seen_can_be_frozen(ledger: Ledger) -> None:
 async def test_user_in_debt_stays_frozen(ledger: Ledger, desk: Desk) -> None:
     await desk.withdraw_dispute("dp-1", "txn-1", "alice", 5 * USD, 0)
     with pytest.raises(WrongState, match="is in debt"):
-        await desk.unfreeze("dp-1", "alice")
+        await desk.unfreeze("dispute.dp-1", "alice")
     freezes = await ledger.find_record("freezes", "alice")
     with pytest.raises(StaleRead):
-        await ledger.post(rules.user_unfrozen("dp-1", "alice", freezes, NOW_MS))
+        await ledger.post(rules.user_unfrozen("dispute.dp-1", "alice", freezes, NOW_MS))
     await buy(ledger, desk, 500)
-    await desk.unfreeze("dp-1", "alice")
+    await desk.unfreeze("dispute.dp-1", "alice")
     assert (await ledger.balance("alice")).active
 
 
@@ -84,7 +84,7 @@ async def test_won_dispute_leaves_frozen_whom_somebody_froze_for_another_reason(
         dispute, fraud = f"dp-{number}", f"fraud-{number}"
         await desk.withdraw_dispute(dispute, f"txn-{number}", "alice", USD, 0)
         await desk.freeze(fraud, "alice", "cards of others")
-        assert reasons(await ledger.find_record("freezes", "alice")) == {dispute, fraud}
+        assert reasons(await ledger.find_record("freezes", "alice")) == {f"dispute.{dispute}", fraud}
 
         if is_won_first:
             await desk.reinstate_dispute(dispute, f"won-{number}", USD)
@@ -107,7 +107,7 @@ async def test_inquiry_that_closes_leaves_a_lost_dispute_its_freeze(ledger: Ledg
     await desk.freeze("dp-2", "alice", "inquiry")
     await desk.unfreeze("dp-2", "alice", "closed")
     assert not (await ledger.balance("alice")).active
-    await desk.unfreeze("dp-1", "alice", "carol has looked")
+    await desk.unfreeze("dispute.dp-1", "alice", "carol has looked")
     assert (await ledger.balance("alice")).active
 
 
@@ -116,14 +116,16 @@ async def test_inquiry_closes_while_another_dispute_is_owed(ledger: Ledger, desk
     await desk.withdraw_dispute("dp-1", "txn-1", "alice", 5 * USD, 0)
     await desk.freeze("dp-2", "alice", "inquiry")
     await desk.unfreeze("dp-2", "alice", "closed")
-    assert reasons(await ledger.find_record("freezes", "alice")) == {"dp-1"}
+    assert reasons(await ledger.find_record("freezes", "alice")) == {"dispute.dp-1"}
     assert not (await ledger.balance("alice")).active
 
 
-async def test_inquiry_and_its_dispute_are_one_reason(ledger: Ledger, desk: Desk) -> None:
+async def test_inquiry_that_became_a_dispute_closes_and_leaves_its_freeze(ledger: Ledger, desk: Desk) -> None:
     await buy(ledger, desk, 500)
     await desk.freeze("dp-1", "alice", "inquiry")
     await desk.withdraw_dispute("dp-1", "txn-1", "alice", USD, 0)
+    await desk.unfreeze("dp-1", "alice", "closed")
+    assert not (await ledger.balance("alice")).active
     await desk.reinstate_dispute("dp-1", "txn-2", USD)
     assert (await ledger.balance("alice")).active
 

@@ -96,15 +96,16 @@ class Books:
 
     def _dispute_lost_money(self, key: str, dispute: str, user: str, atoms: int, fee: int) -> None:
         self.states[dispute] = "open"
-        self.freezes[user].add(dispute)
+        self.freezes[user].add(f"dispute.{dispute}")
         taken = self._taken(f"U:{user}", f"D:{user}", atoms)
         self._move(key, {"A:stripe": atoms + fee, "X:dispute_fee": -fee, **taken})
 
     def _dispute_won(self, key: str, dispute: str, user: str, atoms: int) -> None:
         self._decide(key, dispute)
         self._move(key, {"A:stripe": -atoms, **self._given(f"U:{user}", f"D:{user}", atoms)})
-        if self.freezes[user] != {dispute} or not self.balances[f"D:{user}"]:
-            self.freezes[user].discard(dispute)
+        freeze = f"dispute.{dispute}"
+        if self.freezes[user] != {freeze} or not self.balances[f"D:{user}"]:
+            self.freezes[user].discard(freeze)
 
     def _dispute_written_off(self, key: str, dispute: str, user: str, atoms: int) -> None:
         self._decide(key, dispute)

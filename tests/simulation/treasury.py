@@ -131,7 +131,7 @@ class Treasury:
         ends = [self._reinstate, self._write_off] if world.chance(0.3) else [self._reinstate]
         if world.chance(0.8):
             await asyncio.gather(*(end(dispute, user, atoms) for end in ends))
-        await self._unfreeze(dispute, user)
+        await self._unfreeze(rules.dispute_freeze(dispute), user)
 
     async def pay_out(self) -> None:
         world, provider = self._world, self._world.dice.choice(self._providers)

@@ -6,7 +6,7 @@ was done. What the user has spent already becomes debt.
 
 from gollem.ledger import records
 from gollem.ledger.accounts import BAD_DEBT, DISPUTE_FEES, STRIPE, user_account, user_debt
-from gollem.ledger.rules.freezes import freezes_changed, reasons_of
+from gollem.ledger.rules.freezes import dispute_freeze, freezes_changed, reasons_of
 from gollem.ledger.rules.parts import debt_first, debt_last, digest, require_cents, require_kind, require_names
 from gollem.ledger.types import (
     BalanceIs,
@@ -41,7 +41,7 @@ def dispute_withdrawn(
     legs = [Leg(STRIPE, amount_atoms + fee_atoms)]
     legs += [Leg(DISPUTE_FEES, -fee_atoms)] if fee_atoms else []
     legs += debt_last(user_account(user), user_debt(user), available_atoms, amount_atoms)
-    guards, effects = freezes_changed(user, freezes, reasons_of(freezes) | {dispute_id})
+    guards, effects = freezes_changed(user, freezes, reasons_of(freezes) | {dispute_freeze(dispute_id)})
     return Transaction(
         key=f"stripe:{txn_id}",
         kind=Kind.DISPUTE_WITHDRAWN,
@@ -74,9 +74,9 @@ def dispute_reinstated(
     require_names(txn_id=txn_id)
     require_cents(f"dispute {dispute.id}", amount_atoms)
     user = dispute.text("user")
-    reasons = reasons_of(freezes) - {dispute.id}
+    reasons = reasons_of(freezes) - {dispute_freeze(dispute.id)}
     if not reasons and debt_atoms > amount_atoms:
-        reasons = frozenset({dispute.id})
+        reasons = frozenset({dispute_freeze(dispute.id)})
     guards, effects = freezes_changed(user, freezes, reasons)
     account, debt_account = user_account(user), user_debt(user)
     return Transaction(

@@ -1,8 +1,8 @@
 """Users who may open no holds for a while, and why: each reason is lifted by itself, and the last one makes active.
 
-A reason is the name of a freeze or of a dispute. One record a user keeps those that are open, so that a dispute that is
-won does not free somebody whom an operator has frozen for fraud. Whoever changes them has read them, and is refused
-(StaleRead, WrongState) if somebody else was faster.
+A reason is the name of a freeze, or `dispute.` and that of a dispute. One record a user keeps those that are open, so
+that a dispute that is won does not free somebody whom an operator has frozen for fraud. Whoever changes them has read
+them, and is refused (StaleRead, WrongState) if somebody else was faster.
 """
 
 from gollem.errors import WrongState
@@ -45,8 +45,8 @@ def user_frozen(freeze_id: str, user: str, freezes: Record | None, now_ms: int, 
 
 
 def user_unfrozen(freeze_id: str, user: str, freezes: Record | None, now_ms: int, reason: str = "") -> Transaction:
-    """That freeze, or that dispute's, is over. Key `unfreeze:{freeze_id}`. Raises WrongState if it is not open. The
-    last one is refused (StaleRead) while the user owes anything: a purchase repays it.
+    """That freeze, or a dispute's (`dispute_freeze`), is over. Key `unfreeze:{freeze_id}`. Raises WrongState if it is
+    not open. The last one is refused (StaleRead) while the user owes anything: a purchase repays it.
 
     `freezes` is the user's record as just read."""
     require_names(freeze_id=freeze_id, user=user)
@@ -65,6 +65,11 @@ def user_unfrozen(freeze_id: str, user: str, freezes: Record | None, now_ms: int
         effects=effects,
         detail=reason,
     )
+
+
+def dispute_freeze(dispute_id: str) -> str:
+    """The name of the freeze that comes with a dispute; an inquiry into the same payment may have its own."""
+    return f"dispute.{dispute_id}"
 
 
 def unfreeze_fingerprint(user: str) -> str:
