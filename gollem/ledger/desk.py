@@ -110,12 +110,25 @@ class Desk:
 
         async def build() -> Transaction:
             freezes = await self._ledger.find_record(records.FREEZES, user)
-            lifted = rules.user_unfrozen(freeze_id, user, freezes, self._now(), reason)
-            if rules.reasons_of(freezes) == {freeze_id} and await self._owed(user_debt(user)):
-                raise WrongState(f"{user} is in debt and stays frozen", kind=records.FREEZES, id=user, state="FROZEN")
-            return lifted
+            if rules.reasons_of(freezes) == {freeze_id}:
+                await self._require_no_debt(user)
+            return rules.user_unfrozen(freeze_id, user, freezes, self._now(), reason)
 
         return await self._post(f"unfreeze:{freeze_id}", build, rules.unfreeze_fingerprint(user))
+
+    async def release(self, case_id: str, user: str, reason: str = "") -> Posted:
+        """A person has decided that nothing freezes the user any more. Raises WrongState for one in debt."""
+
+        async def build() -> Transaction:
+            await self._require_no_debt(user)
+            freezes = await self._ledger.find_record(records.FREEZES, user)
+            return rules.user_released(case_id, user, freezes, self._now(), reason)
+
+        return await self._post(f"unfreeze:{case_id}", build, rules.unfreeze_fingerprint(user))
+
+    async def _require_no_debt(self, user: str) -> None:
+        if await self._owed(user_debt(user)):
+            raise WrongState(f"{user} is in debt and stays frozen", kind=records.FREEZES, id=user, state="FROZEN")
 
     async def write_off(self, dispute_id: str, approver: str) -> Posted:
         """The dispute was lost: what is still owed of it is the platform's loss."""

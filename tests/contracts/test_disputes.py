@@ -130,6 +130,20 @@ async def test_inquiry_that_became_a_dispute_closes_and_leaves_its_freeze(ledger
     assert (await ledger.balance("alice")).active
 
 
+async def test_person_lifts_all_freezes_but_not_a_debt(ledger: Ledger, desk: Desk) -> None:
+    await desk.freeze("fraud", "alice")
+    await desk.withdraw_dispute("dp-1", "txn-1", "alice", 5 * USD, 0)
+    with pytest.raises(WrongState, match="is in debt"):
+        await desk.release("case-1", "alice")
+    await buy(ledger, desk, 500)
+    for expected in (True, False):
+        assert (await desk.release("case-1", "alice", "carol has looked")).applied is expected
+    assert (await ledger.balance("alice")).active
+    assert reasons(await ledger.find_record("freezes", "alice")) == set()
+    await desk.reinstate_dispute("dp-1", "txn-2", 5 * USD)
+    assert (await ledger.balance("alice")).active
+
+
 async def test_freezes_happen_once_and_are_lifted_once(ledger: Ledger, desk: Desk) -> None:
     for expected in (True, False):
         assert (await desk.freeze("f", "alice")).applied is expected

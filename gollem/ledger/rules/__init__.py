@@ -8,7 +8,14 @@ figures that the callers should have refused long before, and a CallerError for 
 from gollem.ledger.rules.adjustments import adjustment_approved, adjustment_fingerprint, adjustment_proposed
 from gollem.ledger.rules.disputes import dispute_reinstated, dispute_withdrawn, write_off
 from gollem.ledger.rules.earnings import clawback, mature
-from gollem.ledger.rules.freezes import dispute_freeze, reasons_of, unfreeze_fingerprint, user_frozen, user_unfrozen
+from gollem.ledger.rules.freezes import (
+    dispute_freeze,
+    reasons_of,
+    unfreeze_fingerprint,
+    user_frozen,
+    user_released,
+    user_unfrozen,
+)
 from gollem.ledger.rules.notes import noted
 from gollem.ledger.rules.orders import expire, hold, partial_settle, settle, void
 from gollem.ledger.rules.oversight import alert, armed_again, fell_below, payouts_resumed, reconciled, watched
@@ -74,6 +81,7 @@ __all__ = [
     "unmatched",
     "unmatched_resolved",
     "user_frozen",
+    "user_released",
     "user_unfrozen",
     "void",
     "watched",

@@ -53,10 +53,24 @@ def user_unfrozen(freeze_id: str, user: str, freezes: Record | None, now_ms: int
     reasons = reasons_of(freezes)
     if freeze_id not in reasons:
         raise WrongState(f"{user} is not frozen by {freeze_id}", kind=records.FREEZES, id=user, state="ABSENT")
-    left = reasons - {freeze_id}
+    return _unfrozen(freeze_id, user, freezes, reasons - {freeze_id}, now_ms, reason)
+
+
+def user_released(case_id: str, user: str, freezes: Record | None, now_ms: int, reason: str = "") -> Transaction:
+    """A person has decided that nothing freezes the user any more. Key `unfreeze:{case_id}`. Refused (StaleRead) while
+    the user owes anything.
+
+    `freezes` is the user's record as just read."""
+    require_names(case_id=case_id, user=user)
+    return _unfrozen(case_id, user, freezes, frozenset(), now_ms, reason)
+
+
+def _unfrozen(
+    name: str, user: str, freezes: Record | None, left: frozenset[str], now_ms: int, reason: str
+) -> Transaction:
     guards, effects = freezes_changed(user, freezes, left)
     return Transaction(
-        key=f"unfreeze:{freeze_id}",
+        key=f"unfreeze:{name}",
         kind=Kind.USER_UNFROZEN,
         legs=(),
         fingerprint=unfreeze_fingerprint(user),
