@@ -28,7 +28,7 @@ _ABOUT = {
 @click.command()
 @click.option("--data", metavar="FOLDER", help="the exchange's data folder  [default: as for serve]")
 @click.option("--ledger", "url", metavar="URL", help="of the ledger, such as sqlite:///var/lib/gollem/ledger.db")
-@click.option("--check", "names", multiple=True, type=click.Choice([one.value for one in Check]), help="only this one")
+@click.option("--check", "names", multiple=True, type=click.Choice([one.value for one in _ABOUT]), help="only this one")
 @click.option("--record", is_flag=True, help="write the results and halt payouts on a break; not while a server runs")
 @output.json_option
 def reconcile(data: str | None, url: str | None, names: tuple[str, ...], record: bool, as_json: bool) -> None:
@@ -38,7 +38,7 @@ def reconcile(data: str | None, url: str | None, names: tuple[str, ...], record:
     """
     chosen = {"storage.data": data, "storage.ledger": url}
     config = read_config(overrides={key: value for key, value in chosen.items() if value})
-    checks = frozenset(map(Check, names)) or frozenset(Check)
+    checks = frozenset(map(Check, names)) or frozenset(_ABOUT)
     try:
         results = run(_results(config, checks, record))
     except GollemError as error:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from gollem.errors import LedgerUnavailable
-from gollem.ledger import records, rules
+from gollem.ledger import accounts, records, rules
 from gollem.ledger.desk import Desk
 from gollem.ledger.interface import Ledger
 from gollem.ledger.low_balance import LowBalanceWatch
@@ -41,6 +41,7 @@ __all__ = [
     "StatementFilter",
     "StatementLine",
     "Transaction",
+    "accounts",
     "open_ledger",
     "records",
     "rules",

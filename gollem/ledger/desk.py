@@ -80,8 +80,9 @@ class Desk:
 
         return await self._post(f"stripe:{txn_id}", build)
 
-    async def reinstate_dispute(self, dispute_id: str, txn_id: str, amount_atoms: int) -> Posted:
-        """Stripe gave it back. The user is active again if that repays all debt and nothing else keeps them frozen."""
+    async def reinstate_dispute(self, dispute_id: str, txn_id: str, amount_atoms: int, fee_atoms: int = 0) -> Posted:
+        """Stripe gave it back, and so much of its fee. The user is active again if that repays all debt and nothing
+        else keeps them frozen."""
 
         async def build() -> Transaction:
             dispute = await self._record(records.DISPUTE, dispute_id)
@@ -90,7 +91,14 @@ class Desk:
             debt_atoms = await self._owed(user_debt(user))
             freezes = await self._ledger.find_record(records.FREEZES, user)
             return rules.dispute_reinstated(
-                dispute, txn_id, amount_atoms, available_atoms, debt_atoms, freezes, self._now()
+                dispute,
+                txn_id,
+                amount_atoms,
+                available_atoms,
+                debt_atoms,
+                freezes,
+                self._now(),
+                fee_atoms=fee_atoms,
             )
 
         return await self._post(f"stripe:{txn_id}", build)

@@ -13,6 +13,7 @@ PROVIDER = "provider"
 PAYOUT = "payout"
 DISPUTE = "dispute"
 FREEZES = "freezes"  # one a user: FROZEN by the reasons it names, or ACTIVE; absent until there was one
+INQUIRY = "inquiry"  # into a payment that may yet be disputed: OPEN or CLOSED
 ADJUSTMENT = "adjustment"
 ADJUSTED_DAY = "adjusted_day"  # how much was adjusted on a day
 UNMATCHED = "unmatched"
@@ -24,9 +25,12 @@ BREAKER = "breaker"  # HALTED or RUNNING; absent until it was first tripped: RUN
 PAYOUTS = "payouts"  # the breaker of payouts
 EVENT = "event"  # of the payment provider's: NEW, DONE, or DEAD once too many tries have failed
 ATTEMPT = "attempt"  # at doing something at the payment provider: under which number, since when
+MOVEMENT = "movement"  # at the payment provider, that nothing explains: WAITING, UNMATCHED, DIFFERENT, or EXPLAINED
 WATERMARK = "watermark"  # up to when something at the payment provider has been read
 CUSTOMER = "customer"  # a user at the payment provider, and the card that is kept
 TOP_UP = "top_up"  # when and by how much a user's credits are topped up by themselves: ON or OFF
+ONBOARDING = "onboarding"  # where a provider wants to be paid, before it has an account: BEGUN or REFUSED
+PAYABLE = "payable"  # since when a provider has had earnings that could be paid out
 TOPPED_UP = "topped_up"  # how much of a user's was topped up in a month
 
 _LISTED: Mapping[str, frozenset[str]] = {
@@ -36,11 +40,13 @@ _LISTED: Mapping[str, frozenset[str]] = {
     PAYOUT: frozenset({"INITIATED", "TRANSFERRED", "FAILED"}),
     DISPUTE: frozenset({"WITHDRAWN"}),
     FREEZES: frozenset({"FROZEN"}),
+    INQUIRY: frozenset({"OPEN"}),
     ADJUSTMENT: frozenset({"PROPOSED"}),
     UNMATCHED: frozenset({"OPEN"}),
     ALERT: frozenset({"OPEN"}),
     ALERT_RULE: frozenset({"ARMED", "FIRED"}),
     SEAL: frozenset({"SEALED"}),
+    MOVEMENT: frozenset({"WAITING", "UNMATCHED", "DIFFERENT"}),
     EVENT: frozenset({"NEW", "DEAD"}),
     TOP_UP: frozenset({"ON"}),
 }

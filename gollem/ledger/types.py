@@ -60,6 +60,9 @@ class Check(StrEnum):
     TRIAL_BALANCE = "R2"  # all balances sum to zero
     BALANCES = "R3"  # each is the sum of its legs
     HOLDS = "R4"  # held is what open holds hold, what is over holds nothing
+    MOVEMENTS = "R5"  # each movement at the payment provider is in the books, to the cent
+    FUNDS = "R6"  # the balance there is the one of A:stripe
+    CONNECTED = "R8"  # the balance of each provider's account there is the one of its A:conn
     SEALS = "R9"  # the past is what it was when its day was sealed
 
 
@@ -334,7 +337,8 @@ class StatementFilter:
 
 
 EVERYTHING = StatementFilter()
-ALL_CHECKS = frozenset(Check) - {Check.SEALS}  # all that the books prove by themselves
+OF_PAYMENTS = frozenset({Check.MOVEMENTS, Check.FUNDS, Check.CONNECTED})  # need the payment provider's books
+ALL_CHECKS = frozenset(Check) - {Check.SEALS} - OF_PAYMENTS  # all that the books prove by themselves
 
 
 @dataclass(frozen=True, slots=True)

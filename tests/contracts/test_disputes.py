@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from gollem.errors import AccountFrozen, InvariantBroken, StaleRead, WrongState
+from gollem.errors import AccountFrozen, InvariantBroken, KeyReused, StaleRead, WrongState
 from gollem.ledger import Balance, Ledger, rules
 from gollem.ledger.desk import Desk
 from gollem.ledger.types import AvailableAtLeast, Record
@@ -190,6 +190,16 @@ async def test_won_dispute_repays_the_debt_and_unfreezes(ledger: Ledger, desk: D
     assert legs(posted) == {"A:stripe": -4 * USD, "D:alice": 3 * USD, "U:alice": USD}
     assert await ledger.balance("alice") == Balance(USD, 0, True)
     assert (await dispute_of(ledger)).state == "WON"
+
+
+async def test_won_dispute_may_give_the_fee_back(ledger: Ledger, desk: Desk) -> None:
+    await buy(ledger, desk, 500)
+    await desk.withdraw_dispute("dp-1", "txn-1", "alice", 5 * USD, FEE)
+    posted = await desk.reinstate_dispute("dp-1", "txn-2", 5 * USD, FEE)
+    assert legs(posted) == {"A:stripe": -5 * USD - FEE, "X:dispute_fee": FEE, "U:alice": 5 * USD}
+    assert await ledger.account_atoms("X:dispute_fee") == 0
+    with pytest.raises(KeyReused):
+        await desk.reinstate_dispute("dp-1", "txn-2", 5 * USD)
 
 
 async def test_win_that_leaves_debt_or_another_dispute_does_not_unfreeze(ledger: Ledger, desk: Desk) -> None:

@@ -16,7 +16,7 @@ from gollem.errors import (
 )
 from gollem.ledger import Ledger, rules
 from gollem.ledger.desk import Desk
-from gollem.ledger.types import Record
+from gollem.ledger.types import PutRecord, Record
 from tests.contracts.samples import CENT, NOW_MS, USD, buy, hold_of, legs, opening, outcomes, state
 
 
@@ -114,6 +114,24 @@ async def test_purchase_id_is_used_once(ledger: Ledger) -> None:
         await ledger.post(rules.purchase_created("buy-1", "alice", 501, NOW_MS))
     with pytest.raises(WrongState):
         await ledger.post(replace(rules.purchase_created("buy-1", "alice", 500, NOW_MS), key="another"))
+
+
+async def test_terms_are_kept_with_the_purchase_and_are_part_of_it(ledger: Ledger, desk: Desk) -> None:
+    terms = {"customer_id": "cus_1", "card_id": "pm_1"}
+    await ledger.post(rules.purchase_created("buy-1", "alice", 500, NOW_MS, terms))
+    assert not (await ledger.post(rules.purchase_created("buy-1", "alice", 500, NOW_MS, terms))).applied
+    for other in ({}, {"customer_id": "cus_1", "card_id": "pm_2"}):
+        with pytest.raises(KeyReused):
+            await ledger.post(rules.purchase_created("buy-1", "alice", 500, NOW_MS, other))
+    await desk.credit_purchase("buy-1", "pi-1", 500, "usd")
+    assert (await purchase_of(ledger)).fields.items() >= terms.items()
+
+
+def test_terms_change_nothing_of_the_purchase_itself() -> None:
+    created = rules.purchase_created("buy-1", "alice", 500, NOW_MS, {"user": "bob", "amount_atoms": 1})
+    [effect] = created.effects
+    assert isinstance(effect, PutRecord)
+    assert (effect.record.text("user"), effect.record.number("amount_atoms")) == ("alice", 5 * USD)
 
 
 # --- debt first -------------------------------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ from gollem.ledger.rules.orders import expire, hold, partial_settle, settle, voi
 from gollem.ledger.rules.oversight import alert, armed_again, fell_below, payouts_resumed, reconciled, watched
 from gollem.ledger.rules.parts import digest
 from gollem.ledger.rules.payouts import (
+    KEPT_ATTEMPTS,
+    bank_field,
     payout_cancelled,
     payout_failed,
     payout_fingerprint,
@@ -36,11 +38,13 @@ from gollem.ledger.rules.refunds import refund_failed, refund_fingerprint, refun
 from gollem.ledger.rules.users import grant, promo
 
 __all__ = [
+    "KEPT_ATTEMPTS",
     "adjustment_approved",
     "adjustment_fingerprint",
     "adjustment_proposed",
     "alert",
     "armed_again",
+    "bank_field",
     "clawback",
     "digest",
     "dispute_freeze",

@@ -65,14 +65,18 @@ def dispute_reinstated(
     debt_atoms: int,
     freezes: Record | None,
     now_ms: int,
+    *,
+    fee_atoms: int = 0,
 ) -> Transaction:
-    """The dispute was won and Stripe gave this back: debt is repaid first, the rest is the user's, whom this dispute no
-    longer freezes; but the last reason stays while anything is owed. Key `stripe:{txn_id}`.
+    """The dispute was won and Stripe gave this back, and perhaps its fee: debt is repaid first, the rest is the user's,
+    whom this dispute no longer freezes; but the last reason stays while anything is owed. Key `stripe:{txn_id}`.
 
     `available_atoms`, `debt_atoms` and `freezes` are the user's as just read."""
     require_kind(dispute, records.DISPUTE)
     require_names(txn_id=txn_id)
     require_cents(f"dispute {dispute.id}", amount_atoms)
+    if fee_atoms:
+        require_cents(f"fee of dispute {dispute.id}", fee_atoms)
     user = dispute.text("user")
     reasons = reasons_of(freezes) - {dispute_freeze(dispute.id)}
     if not reasons and debt_atoms > amount_atoms:
@@ -82,8 +86,12 @@ def dispute_reinstated(
     return Transaction(
         key=f"stripe:{txn_id}",
         kind=Kind.DISPUTE_REINSTATED,
-        legs=(Leg(STRIPE, -amount_atoms), *debt_first(account, debt_account, debt_atoms, amount_atoms)),
-        fingerprint=digest("dispute_reinstated", dispute.id, amount_atoms),
+        legs=(
+            Leg(STRIPE, -amount_atoms - fee_atoms),
+            *([Leg(DISPUTE_FEES, fee_atoms)] if fee_atoms else []),
+            *debt_first(account, debt_account, debt_atoms, amount_atoms),
+        ),
+        fingerprint=digest("dispute_reinstated", dispute.id, amount_atoms, *([fee_atoms] if fee_atoms else [])),
         at_ms=now_ms,
         guards=(
             RecordIs(records.DISPUTE, dispute.id, ("WITHDRAWN",)),

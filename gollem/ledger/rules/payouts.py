@@ -5,6 +5,9 @@
 
 Of what is not the platform's any more three memo accounts keep track: L:conn is all that came to the provider's own
 account with Stripe, A:conn what lies there, A:paid what its bank took. They sum to 0.
+
+A provider's payouts are a chain: its record names the last one, and each names the one `before`, so that they are found
+without a walk through all that the provider earned.
 """
 
 from gollem.ledger import records
@@ -32,6 +35,8 @@ from gollem.ledger.types import (
     UpdateRecord,
 )
 
+KEPT_ATTEMPTS = 16  # at a bank, by the record; the journal has them all
+
 
 def payout_initiated(payout_id: str, provider: Record, amount_atoms: int, now_ms: int) -> Transaction:
     """Whole cents set aside for one payout, the only one under way. Key `po_init:{payout_id}`, whatever the amount.
@@ -48,7 +53,9 @@ def payout_initiated(payout_id: str, provider: Record, amount_atoms: int, now_ms
         "connected_id": connected_id,
         "attempt": 0,
         "at_ms": now_ms,
+        "before": provider.text("last_payout"),
     }
+    follows: dict[str, str | int] = {"open_payout": payout_id, "last_payout": payout_id, "payouts": number + 1}
     free: dict[str, str | int] = {"open_payout": "", "payouts": number, "connected_id": connected_id}
     return Transaction(
         key=f"po_init:{payout_id}",
@@ -63,7 +70,7 @@ def payout_initiated(payout_id: str, provider: Record, amount_atoms: int, now_ms
             AvailableAtLeast(payable_account(provider.id), amount_atoms),
         ),
         effects=(
-            UpdateRecord(records.PROVIDER, provider.id, None, {"open_payout": payout_id, "payouts": number + 1}),
+            UpdateRecord(records.PROVIDER, provider.id, None, follows),
             PutRecord(Record(records.PAYOUT, payout_id, "INITIATED", fields)),
         ),
     )
@@ -94,7 +101,7 @@ def payout_paid(payout: Record, bank_payout_id: str, attempt: int, now_ms: int) 
     """The provider's bank has the money. Key `po_paid:{bank_payout_id}:{attempt}`."""
     require_names(bank_payout_id=bank_payout_id)
     is_due = RecordIs(records.PAYOUT, payout.id, ("TRANSFERRED", "FAILED"), {"attempt": attempt})
-    update = UpdateRecord(records.PAYOUT, payout.id, "PAID", {"bank_payout_id": bank_payout_id})
+    update = UpdateRecord(records.PAYOUT, payout.id, "PAID", {bank_field(attempt): bank_payout_id})
     key = f"po_paid:{bank_payout_id}:{attempt}"
     return _moved(payout, key, Kind.PAYOUT_PAID, _banked(payout, 1), (is_due,), (update,), now_ms)
 
@@ -106,10 +113,17 @@ def payout_failed(payout: Record, bank_payout_id: str, attempt: int, now_ms: int
     was_paid = payout.state == "PAID"
     states = ("PAID",) if was_paid else ("TRANSFERRED", "FAILED")
     was_tried = RecordIs(records.PAYOUT, payout.id, states, {"attempt": attempt})
-    update = UpdateRecord(records.PAYOUT, payout.id, "FAILED", {"attempt": attempt + 1})
+    update = UpdateRecord(
+        records.PAYOUT, payout.id, "FAILED", {"attempt": attempt + 1, bank_field(attempt): bank_payout_id}
+    )
     key = f"po_fail:{bank_payout_id}:{attempt}"
     legs = _banked(payout, -1) if was_paid else ()
     return _moved(payout, key, Kind.PAYOUT_FAILED, legs, (was_tried,), (update,), now_ms)
+
+
+def bank_field(attempt: int) -> str:
+    """Where a payout's record names the bank payout of an attempt; of the last KEPT_ATTEMPTS."""
+    return f"bank_{attempt % KEPT_ATTEMPTS}"
 
 
 def payout_reversed(payout: Record, reversal_id: str, now_ms: int) -> Transaction:

@@ -25,9 +25,9 @@ def stripe_fee(txn_id: str, amount_atoms: int, now_ms: int) -> Transaction:
 
 
 def platform_payout(txn_id: str, amount_atoms: int, now_ms: int) -> Transaction:
-    """From Stripe to the platform's own bank. Key `stripe:{txn_id}`."""
+    """From Stripe to the platform's own bank; negative: what the bank sent back. Key `stripe:{txn_id}`."""
     require_names(txn_id=txn_id)
-    require_cents(f"platform payout {txn_id}", amount_atoms)
+    require_cents(f"platform payout {txn_id}", abs(amount_atoms))
     legs = (Leg(STRIPE, amount_atoms), Leg(BANK, -amount_atoms))
     return Transaction(
         f"stripe:{txn_id}", Kind.PLATFORM_PAYOUT, legs, digest("platform_payout", amount_atoms), now_ms, detail=txn_id

@@ -6,13 +6,19 @@ from gollem.ledger.types import Kind, PutRecord, Record, RecordIs, Transaction, 
 
 
 def provider_registered(
-    provider: str, connected_id: str, enabled: bool, now_ms: int, country: str = "", agreement: str = ""
+    provider: str,
+    connected_id: str,
+    enabled: bool,
+    now_ms: int,
+    country: str = "",
+    agreement: str = "",
+    blocked_by: str = "",
 ) -> Transaction:
-    """A provider has an account with Stripe, in a country (ISO 3166-1 alpha-2) and under one of its agreements.
-    Key `provider:{provider}:0`."""
+    """A provider has an account with Stripe, in a country (ISO 3166-1 alpha-2) and under one of its agreements, and may
+    be paid, or not (`blocked_by`). Key `provider:{provider}:0`."""
     require_names(provider=provider, connected_id=connected_id)
     fields: dict[str, str | int] = {"connected_id": connected_id, "open_payout": "", "payouts": 0, "version": 0}
-    fields |= {"country": country, "agreement": agreement}
+    fields |= {"country": country, "agreement": agreement, "blocked_by": blocked_by}
     record = Record(records.PROVIDER, provider, _state(enabled), fields)
     return Transaction(
         key=f"provider:{provider}:0",
@@ -24,12 +30,13 @@ def provider_registered(
     )
 
 
-def provider_changed(known: Record, connected_id: str, enabled: bool, now_ms: int) -> Transaction:
+def provider_changed(known: Record, connected_id: str, enabled: bool, now_ms: int, blocked_by: str = "") -> Transaction:
     """The account is another one, or may or may not be paid to from now on. Key `provider:{provider}:{version}`, the
     next version of what is known."""
     require_kind(known, records.PROVIDER)
     require_names(connected_id=connected_id)
     seen, version = known.number("version"), known.number("version") + 1
+    fields: dict[str, str | int] = {"connected_id": connected_id, "version": version, "blocked_by": blocked_by}
     return Transaction(
         key=f"provider:{known.id}:{version}",
         kind=Kind.PROVIDER,
@@ -37,11 +44,7 @@ def provider_changed(known: Record, connected_id: str, enabled: bool, now_ms: in
         fingerprint=digest("provider", connected_id, enabled),
         at_ms=now_ms,
         guards=(RecordIs(records.PROVIDER, known.id, ("ENABLED", "DISABLED"), {"version": seen}),),
-        effects=(
-            UpdateRecord(
-                records.PROVIDER, known.id, _state(enabled), {"connected_id": connected_id, "version": version}
-            ),
-        ),
+        effects=(UpdateRecord(records.PROVIDER, known.id, _state(enabled), fields),),
     )
 
 

@@ -1,5 +1,7 @@
 """Credits bought by card: first what is asked for, then, once paid, the credits, debt repaid first."""
 
+from collections.abc import Mapping
+
 from gollem.errors import InvalidField
 from gollem.ledger import records
 from gollem.ledger.accounts import STRIPE, user_account, user_debt
@@ -9,22 +11,28 @@ from gollem.units import ATOMS_PER_CENT
 
 LEAST_CENTS, MOST_CENTS = 100, 100_000
 CURRENCY = "usd"
+_NO_TERMS: Mapping[str, str | int] = {}
 
 
-def purchase_created(purchase_id: str, user: str, cents: int, now_ms: int) -> Transaction:
-    """What a user wants to buy; no money moves. Key `purchase_created:{purchase_id}`. Raises InvalidField."""
+def purchase_created(
+    purchase_id: str, user: str, cents: int, now_ms: int, terms: Mapping[str, str | int] = _NO_TERMS
+) -> Transaction:
+    """What a user wants to buy; no money moves. Key `purchase_created:{purchase_id}`. Raises InvalidField.
+
+    `terms` are the caller's own fields, such as which card is to be charged: kept with the purchase, never changed."""
     require_names(purchase_id=purchase_id, user=user)
     if type(cents) is not int or not LEAST_CENTS <= cents <= MOST_CENTS:
         raise InvalidField("amount_usd", "must be whole cents from 1.00 to 1000.00")
     fields: dict[str, str | int] = {"user": user, "amount_atoms": cents * ATOMS_PER_CENT, "refunded_atoms": 0}
     fields |= {"payment_id": "", "at_ms": now_ms}
+    wanted = [f"{name}={value}" for name, value in sorted(terms.items())]
     return Transaction(
         key=f"purchase_created:{purchase_id}",
         kind=Kind.PURCHASE_CREATED,
         legs=(),
-        fingerprint=digest("purchase_created", user, cents),
+        fingerprint=digest("purchase_created", user, cents, *wanted),
         at_ms=now_ms,
-        effects=(PutRecord(Record(records.PURCHASE, purchase_id, "CREATED", fields)),),
+        effects=(PutRecord(Record(records.PURCHASE, purchase_id, "CREATED", {**terms, **fields})),),
     )
 
 

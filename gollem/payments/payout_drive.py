@@ -1,0 +1,276 @@
+"""Moves payouts forward: transfer, bank, and what comes back. Whatever happened before, the next look goes on.
+
+Each step is looked up before it is done, done under a key of its own, then booked, so that a step whose answer was lost
+is found. Before money leaves, the account is read again. If it may not be paid any more, the payout is cancelled, but
+only once it is certain that no transfer exists or can still come: first the attempt is called off (see `attempts`),
+which from then on forbids everybody to begin one and is refused while one may be on its way; then it is looked up. In
+between the money stays set aside, where it cannot be paid twice.
+
+A payout waits, and says so once, while the platform's balance is too small or the payment provider refuses it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from gollem.clock import Clock
+from gollem.errors import GollemError, PaymentRefused, WrongState
+from gollem.ledger import Desk, Ledger, Record, Transaction, records, rules
+from gollem.payments.alerts import raise_alert
+from gollem.payments.attempts import Attempts
+from gollem.payments.gateway import PaymentGateway
+from gollem.payments.months import DAY_MS
+from gollem.payments.payees import find_payee, note_account
+from gollem.payments.rounds import Round
+from gollem.payments.types import BankPayout, BankPayoutStatus, Transfer
+from gollem.units import ATOMS_PER_CENT
+
+_log = logging.getLogger(__name__)
+BANK_REST_MS = DAY_MS  # after a bank sent money back
+REFUSAL_REST_MS = 10 * 60_000
+LATE_MS = 10 * DAY_MS
+PAID_FOR_SURE_MS = 60 * DAY_MS  # after this long, no bank sends money back
+RECHECK_PAUSE_MS = 6 * 3_600_000
+PAGE = 256  # payouts of a state that one look moves
+AT_ONCE = 8
+_RECHECKED = 8  # last payouts of a provider
+_OPEN = ("INITIATED", "TRANSFERRED", "FAILED")
+
+
+class _NoNewsError(Exception):
+    """What was fetched is in the books already, or does not belong there. Never leaves this file."""
+
+
+class PayoutDrive:
+    """`oldest_open_ms`: the age of the oldest payout under way, at the last look; 0 if there was none."""
+
+    def __init__(self, ledger: Ledger, desk: Desk, gateway: PaymentGateway, attempts: Attempts, clock: Clock) -> None:
+        self.oldest_open_ms = 0
+        self._ledger = ledger
+        self._desk = desk
+        self._gateway = gateway
+        self._attempts = attempts
+        self._clock = clock
+        self._open = [Round(ledger, clock, records.PAYOUT, state, PAGE) for state in _OPEN]
+        self._payees = [
+            Round(ledger, clock, records.PROVIDER, state, PAGE, RECHECK_PAUSE_MS) for state in ("ENABLED", "DISABLED")
+        ]
+
+    async def look(self) -> int:
+        """Take every open payout a step further, and look again at those that a bank may still send back; a bounded
+        number. One that fails keeps no other waiting. Returns how many changed."""
+        under_way = [payout for one in self._open for payout in await one.page()]
+        self.oldest_open_ms = max((self._age_ms(payout) for payout in under_way), default=0)
+        moved = await self._each(under_way, self._move)
+        return moved + await self._each([payee for one in self._payees for payee in await one.page()], self._recheck)
+
+    async def book_transfer(self, payout: Record, transfer: Transfer) -> bool:
+        """Write down what became of the transfer, as just fetched. Returns whether that was news."""
+        if not _is_of(payout, transfer):
+            return await self._alert(payout, f"foreign:{transfer.transfer_id}", f"{transfer} is not its transfer")
+        if payout.state == "INITIATED":
+            return await self._post(payout, lambda known: self._transferred(known, transfer))
+        return transfer.reversed_cents > 0 and await self._book_reversal(payout, transfer)
+
+    async def book_bank(self, payout: Record, bank: BankPayout) -> bool:
+        """Write down what became of the bank payout, as just fetched. Returns whether that was news."""
+        if bank.cents * ATOMS_PER_CENT != payout.number("amount_atoms"):
+            return await self._alert(payout, f"foreign:{bank.bank_payout_id}", f"{bank} has another amount")
+        if bank.status is BankPayoutStatus.UNDER_WAY:
+            return False
+        if bank.status is BankPayoutStatus.PAID and payout.state in ("CANCELLED", "REVERSED"):
+            return await self._alert(payout, "paid_after_all", f"{bank.bank_payout_id} was paid, it is {payout.state}")
+        changed = await self._post(payout, lambda known: self._banked(known, bank))
+        if changed and bank.status is BankPayoutStatus.FAILED:
+            message = (
+                f"its bank sent back {bank.bank_payout_id}: {bank.failure}; tried again in a day or another account"
+            )
+            await self._alert(payout, f"failed:{bank.attempt}", message)
+        return changed
+
+    # --- one step ---------------------------------------------------------------------------------------------------
+
+    async def _move(self, payout: Record) -> bool:
+        if self._age_ms(payout) > LATE_MS:
+            await self._alert(payout, "late", f"is {payout.state} after {self._age_ms(payout) // DAY_MS} days")
+        return await (self._transfer(payout) if payout.state == "INITIATED" else self._bank(payout))
+
+    async def _transfer(self, payout: Record) -> bool:
+        found = await self._gateway.find_transfer(payout.id)
+        if found is not None:
+            return await self.book_transfer(payout, found)
+        payee = await find_payee(self._ledger, payout.text("provider"))
+        is_same = payee is not None and payee.text("connected_id") == payout.text("connected_id")
+        if not is_same or not await self._can_be_paid(payout):
+            return await self._take_back(payout)
+        intent = f"transfer.{payout.id}"
+        if await self._attempts.is_refused(intent, REFUSAL_REST_MS) or not await self._has_funds(payout):
+            return False
+
+        async def act(key: str) -> Transfer:
+            return await self._gateway.create_transfer(payout.id, payout.text("connected_id"), _cents(payout), key)
+
+        try:
+            made = await self._attempts.carry_out(intent, lambda: self._gateway.find_transfer(payout.id), act)
+        except WrongState:
+            return await self._take_back(payout)  # called off, by a server that did not come to cancel it
+        except PaymentRefused as error:
+            return await self._alert(payout, f"refused:{error.code}", f"its transfer was refused: {error}")
+        return await self.book_transfer(payout, made)
+
+    async def _can_be_paid(self, payout: Record) -> bool:
+        """Whether its account can, as the payment provider says at this moment."""
+        account = await self._gateway.account(payout.text("connected_id"))
+        if account is not None:
+            await note_account(self._ledger, self._clock, account)
+        return account is not None and account.can_be_paid
+
+    async def _has_funds(self, payout: Record) -> bool:
+        """Asked first, because a refusal costs a number of the attempt."""
+        funds = await self._gateway.funds()
+        if funds.available_cents >= _cents(payout):
+            return True
+        message = f"waits for {_cents(payout)} cents, the platform has {funds.available_cents} available"
+        await self._alert(payout, "refused:balance_insufficient", message)
+        return False
+
+    async def _take_back(self, payout: Record) -> bool:
+        """The money is payable again, if it is certain that it never left."""
+        is_certain = await self._attempts.call_off(f"transfer.{payout.id}")
+        found = await self._gateway.find_transfer(payout.id)
+        if found is not None:
+            return await self.book_transfer(payout, found)
+        if not is_certain:
+            return False
+        changed = await self._post(payout, self._cancelled)
+        if changed:
+            await self._alert(payout, "cancelled", f"cancelled: {payout.text('connected_id')} cannot be paid any more")
+        return changed
+
+    async def _bank(self, payout: Record) -> bool:
+        connected_id, number = payout.text("connected_id"), payout.number("attempt")
+
+        async def look_up() -> BankPayout | None:
+            return await self._gateway.find_bank_payout(connected_id, payout.id, number)
+
+        async def act(key: str) -> BankPayout:
+            return await self._gateway.create_bank_payout(connected_id, payout.id, number, _cents(payout), key)
+
+        found = await look_up()
+        if found is not None:
+            return await self.book_bank(payout, found)
+        transfer = await self._gateway.transfer(payout.text("transfer_id"))
+        if transfer is not None and transfer.reversed_cents:
+            return await self.book_transfer(payout, transfer)
+        intent = f"bank.{payout.id}.{number}"
+        if not await self._may_go_to_bank(payout, intent):
+            return False
+        try:
+            return await self.book_bank(payout, await self._attempts.carry_out(intent, look_up, act))
+        except PaymentRefused as error:
+            return await self._alert(payout, f"refused:{error.code}", f"its bank payout was refused: {error}")
+
+    async def _may_go_to_bank(self, payout: Record, intent: str) -> bool:
+        """Not while the last try rests, the account is blocked, or the money has not become available there."""
+        if payout.state == "FAILED" and not await self._rested(payout):
+            return False
+        if await self._attempts.is_refused(intent, REFUSAL_REST_MS) or not await self._can_be_paid(payout):
+            return False
+        return (await self._gateway.funds(payout.text("connected_id"))).available_cents >= _cents(payout)
+
+    async def _rested(self, payout: Record) -> bool:
+        """Whether a day has passed since its bank sent it back, or the provider's account has changed since."""
+        number = payout.number("attempt") - 1
+        failed = await self._ledger.find_entry(f"po_fail:{payout.text(rules.bank_field(number))}:{number}")
+        if failed is None or self._clock.now_ms() - failed.at_ms >= BANK_REST_MS:
+            return True
+        payee = await find_payee(self._ledger, payout.text("provider"))
+        version = payee.number("version") if payee else 0
+        changed = await self._ledger.find_entry(f"provider:{payout.text('provider')}:{version}")
+        return changed is not None and changed.at_ms > failed.at_ms
+
+    async def _book_reversal(self, payout: Record, transfer: Transfer) -> bool:
+        if payout.state in ("REVERSED", "CANCELLED"):
+            return False
+        told = f"{transfer.reversed_cents} of {transfer.cents} cents of {transfer.transfer_id} were reversed"
+        await self._alert(payout, f"reversed:{transfer.reversed_cents}", f"{told} while it is {payout.state}")
+        if transfer.reversed_cents < transfer.cents or payout.state == "PAID":
+            return False  # nothing that a program could decide
+        return await self._post(payout, lambda known: self._reversed(known, transfer))
+
+    async def _recheck(self, payee: Record) -> bool:
+        """Look again at what was paid not long ago: a bank may send it back, and telling that may have been missed."""
+        changed = False
+        payout_id = payee.text("last_payout")
+        for _ in range(_RECHECKED):
+            payout = await self._ledger.find_record(records.PAYOUT, payout_id) if payout_id else None
+            if payout is None or self._age_ms(payout) > PAID_FOR_SURE_MS:
+                break
+            if payout.state == "PAID":
+                bank_payout_id = payout.text(rules.bank_field(payout.number("attempt")))
+                bank = await self._gateway.bank_payout(payout.text("connected_id"), bank_payout_id)
+                changed |= bank is not None and await self.book_bank(payout, bank)
+            payout_id = payout.text("before")
+        return changed
+
+    # --- booking ----------------------------------------------------------------------------------------------------
+
+    async def _post(self, payout: Record, build: Callable[[Record], Transaction]) -> bool:
+        """Whether this call booked it."""
+        try:
+            return (await self._desk.post_about(records.PAYOUT, payout.id, build)).applied
+        except (_NoNewsError, WrongState):
+            return False
+
+    def _transferred(self, known: Record, transfer: Transfer) -> Transaction:
+        return rules.payout_transferred(known, transfer.transfer_id, self._clock.now_ms())
+
+    def _cancelled(self, known: Record) -> Transaction:
+        return rules.payout_cancelled(known, self._clock.now_ms())
+
+    def _reversed(self, known: Record, transfer: Transfer) -> Transaction:
+        return rules.payout_reversed(known, transfer.reversal_id, self._clock.now_ms())
+
+    def _banked(self, known: Record, bank: BankPayout) -> Transaction:
+        """Only the attempt under way, or paid, can bring news."""
+        is_paid = bank.status is BankPayoutStatus.PAID
+        states = ("TRANSFERRED", "FAILED") if is_paid else ("TRANSFERRED", "FAILED", "PAID")
+        if known.state not in states or known.number("attempt") != bank.attempt:
+            raise _NoNewsError
+        build = rules.payout_paid if is_paid else rules.payout_failed
+        return build(known, bank.bank_payout_id, bank.attempt, self._clock.now_ms())
+
+    async def _alert(self, payout: Record, what: str, message: str) -> bool:
+        """Tell somebody, once a payout and thing. Always False: nothing has moved."""
+        who = f"payout {payout.id} of {payout.text('provider')}"
+        await raise_alert(self._ledger, self._clock, f"payout:{payout.id}:{what}", who, message)
+        return False
+
+    async def _each(self, items: Sequence[Record], work: Callable[[Record], Awaitable[bool]]) -> int:
+        """A few at once. What goes wrong with one is logged, and left for the next look."""
+
+        async def one(item: Record) -> bool:
+            try:
+                return await work(item)
+            except GollemError as error:
+                _log.warning("%s %s waits for the next look: %s: %s", item.kind, item.id, type(error).__name__, error)
+                return False
+
+        done = 0
+        for start in range(0, len(items), AT_ONCE):
+            done += sum(await asyncio.gather(*(one(item) for item in items[start : start + AT_ONCE])))
+        return done
+
+    def _age_ms(self, payout: Record) -> int:
+        return self._clock.now_ms() - payout.number("at_ms")
+
+
+def _cents(payout: Record) -> int:
+    return payout.number("amount_atoms") // ATOMS_PER_CENT
+
+
+def _is_of(payout: Record, transfer: Transfer) -> bool:
+    """Whether it is what the payout asked for, and the one it knows."""
+    asked = (payout.id, payout.text("connected_id"), _cents(payout))
+    known = payout.text("transfer_id")
+    return (transfer.payout_id, transfer.connected_id, transfer.cents) == asked and known in ("", transfer.transfer_id)

@@ -1,0 +1,129 @@
+"""Two balances at the payment provider beside ours: the platform's (R6), and each provider's own account (R8).
+
+Money moves while it is counted, so a difference is one only if nothing moved in between, and if all that happened there
+has been booked first: what is late is healed and raises no alarm.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from gollem.clock import Clock
+from gollem.errors import PaymentRefused
+from gollem.ledger import Check, Ledger, Record, Result, records
+from gollem.ledger.accounts import STRIPE, connected_account
+from gollem.payments.gateway import PaymentGateway
+from gollem.payments.payees import find_payee
+from gollem.payments.payouts import Payouts
+from gollem.units import ATOMS_PER_CENT, format_usd
+
+LOOKS = 4  # at what may be moving
+RECENT_MS = 30 * 86_400_000
+RECENT_PAYOUTS = 8  # of a provider
+PAGE = 256
+MAX_PAGES = 64  # of providers
+
+
+class Proofs:
+    def __init__(self, ledger: Ledger, gateway: PaymentGateway, payouts: Payouts, clock: Clock) -> None:
+        self._ledger = ledger
+        self._gateway = gateway
+        self._payouts = payouts
+        self._clock = clock
+
+    # --- R6
+
+    async def prove_funds(
+        self, match: Callable[[], Awaitable[bool]], waiting_atoms: Callable[[], Awaitable[int]]
+    ) -> Result | None:
+        """`match` explains all movements and says whether there are no more; `waiting_atoms` is what it could not yet.
+        None if something moved during every look."""
+        for _ in range(LOOKS):
+            newest = await self._newest_movement()
+            if not await match():
+                continue
+            booked, waiting = await self._booked_atoms(), await waiting_atoms()
+            funds_atoms = (await self._gateway.funds()).cents * ATOMS_PER_CENT
+            if (booked, newest) == (await self._booked_atoms(), await self._newest_movement()):
+                return Result(Check.FUNDS, _fund_findings(funds_atoms, booked, waiting), 0, 1)
+        return None
+
+    async def _booked_atoms(self) -> int:
+        return -await self._ledger.account_atoms(STRIPE)
+
+    async def _newest_movement(self) -> str:
+        page = await self._gateway.movements_since(self._clock.now_ms() - RECENT_MS)
+        return page.items[0].txn_id if page.items else ""
+
+    # --- R8
+
+    async def prove_connected(self) -> Result:
+        """Of all providers that have an account, a bounded number."""
+        findings, count = list[str](), 0
+        async for payee in self._payees():
+            count += 1
+            finding = await self._prove_payee(payee)
+            findings += [finding] if finding else []
+        return Result(Check.CONNECTED, findings, 0, count)
+
+    async def _prove_payee(self, payee: Record) -> str:
+        """What does not agree; empty if all does, or money is moving all the time. A difference that stays the same
+        after all that happened has been booked is one."""
+        try:
+            difference = await self._difference_atoms(payee)
+            for _ in range(LOOKS):
+                if not difference:
+                    return ""
+                await self._heal(payee.id)
+                before, difference = difference, await self._difference_atoms(payee)
+                if difference == before:
+                    return f"{payee.id}: {payee.text('connected_id')} has {format_usd(difference)} USD more than A:conn"
+        except PaymentRefused as error:
+            return f"{payee.id}: {payee.text('connected_id')} cannot be read: {error}"
+        return ""
+
+    async def _difference_atoms(self, payee: Record) -> int:
+        """What is there, and on its way from there, beyond what our books say."""
+        connected_id = payee.text("connected_id")
+        booked_atoms = -await self._ledger.account_atoms(connected_account(payee.id))
+        funds = await self._gateway.funds(connected_id)
+        under_way = await self._gateway.bank_payouts_under_way(connected_id)
+        cents = funds.cents + sum(payout.cents for payout in under_way)
+        return cents * ATOMS_PER_CENT - booked_atoms
+
+    async def _heal(self, provider: str) -> None:
+        """Book what has become of the provider's last payouts."""
+        payee = await find_payee(self._ledger, provider)
+        payout_id = payee.text("last_payout") if payee else ""
+        for _ in range(RECENT_PAYOUTS):
+            payout = await self._ledger.find_record(records.PAYOUT, payout_id) if payout_id else None
+            if payout is None or self._clock.now_ms() - payout.number("at_ms") > RECENT_MS:
+                return
+            await self._heal_payout(payout)
+            payout_id = payout.text("before")
+
+    async def _heal_payout(self, payout: Record) -> None:
+        transfer = await self._gateway.find_transfer(payout.id)
+        if transfer is None:
+            return
+        await self._payouts.refresh_transfer(transfer.transfer_id)
+        connected_id = payout.text("connected_id")
+        bank = await self._gateway.find_bank_payout(connected_id, payout.id, payout.number("attempt"))
+        if bank is not None:
+            await self._payouts.refresh(connected_id, bank.bank_payout_id)
+
+    async def _payees(self) -> AsyncIterator[Record]:
+        for state in ("ENABLED", "DISABLED"):
+            after = ""
+            for _ in range(MAX_PAGES):
+                page = await self._ledger.records(records.PROVIDER, state, after, PAGE)
+                for payee in page:
+                    yield payee
+                if len(page) < PAGE:
+                    break
+                after = page[-1].id
+
+
+def _fund_findings(funds_atoms: int, booked_atoms: int, waiting_atoms: int) -> list[str]:
+    if funds_atoms == booked_atoms + waiting_atoms:
+        return []
+    funds, booked, waiting = map(format_usd, (funds_atoms, booked_atoms, waiting_atoms))
+    return [f"the payment provider has {funds} USD, A:stripe says {booked} USD, {waiting} USD wait to be explained"]

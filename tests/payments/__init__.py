@@ -1,0 +1,1 @@
+"""Tests of dollars in and dollars out."""
