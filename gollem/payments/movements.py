@@ -22,8 +22,7 @@ from enum import StrEnum
 
 from gollem.clock import Clock
 from gollem.errors import CallerError, KeyReused, StaleRead, WrongState
-from gollem.ledger import Entry, Kind, Ledger, Record, Transaction, records, rules
-from gollem.ledger.accounts import STRIPE
+from gollem.ledger import Entry, Kind, Ledger, Record, Transaction, accounts, records, rules
 from gollem.payments.alerts import raise_alert
 from gollem.payments.disputes import Disputes
 from gollem.payments.gateway import PaymentGateway
@@ -193,7 +192,7 @@ class Movements:
         """It is explained after all."""
         unmatched = await self._ledger.find_record(records.UNMATCHED, movement.txn_id)
         if unmatched and unmatched.state == "OPEN":
-            await self._post(rules.unmatched_resolved(unmatched, STRIPE, BY_ITSELF, self._clock.now_ms()))
+            await self._post(rules.unmatched_resolved(unmatched, accounts.STRIPE, BY_ITSELF, self._clock.now_ms()))
 
     async def _post(self, transaction: Transaction) -> None:
         """Whoever was faster with the key is right: what differs then is seen afterwards."""
@@ -252,7 +251,7 @@ def own_keys(movement: Movement) -> tuple[str, ...]:
 
 def stripe_atoms(entry: Entry) -> int:
     """What an entry says came to the payment provider."""
-    return -sum(leg.amount_atoms for leg in entry.legs if leg.account == STRIPE)
+    return -sum(leg.amount_atoms for leg in entry.legs if leg.account == accounts.STRIPE)
 
 
 def described(movement: Movement) -> str:

@@ -26,7 +26,7 @@ def test_every_file_named_is_there(page: str) -> None:
     assert [file for file in named if not (ROOT / file).is_file()] == []
 
 
-def test_every_fault_of_the_core_has_its_row() -> None:
+def test_every_fault_has_its_row() -> None:
     rows = re.findall(r"^\| (\d+) \|", (ROOT / "docs/faults.md").read_text(), re.MULTILINE)
 
-    assert [int(row) for row in rows] == list(range(1, 33))
+    assert [int(row) for row in rows] == [*range(1, 33), *range(41, 64)]

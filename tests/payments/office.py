@@ -58,10 +58,10 @@ class Office:
         entry = await self.entry(key)
         return entry.kind if entry else None
 
-    async def journal(self) -> list[str]:
-        """Keys of all that moved money, in their order."""
-        until = await self.ledger.settled_sequence()
-        return [entry.key for entry in await self.ledger.journal(0, until, 1_000) if entry.legs]
+    async def booked(self, *keys: str) -> list[str]:
+        """Those of the keys that are in the journal and moved money."""
+        entries = [await self.entry(key) for key in keys]
+        return [entry.key for entry in entries if entry and entry.legs]
 
     async def kept(self) -> dict[str, list[str]]:
         """The movements that are not explained, by their state."""
