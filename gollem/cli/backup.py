@@ -19,14 +19,16 @@ _LEDGER = click.option(
 @click.command()
 @click.option("--to", required=True, type=_FILE, help="the copy's file; must not be there")
 @_DATA
-def backup(to: Path, data: str | None) -> None:
+@click.option("--ledger", "url", metavar="URL", help="of the ledger, such as sqlite:///var/lib/gollem/ledger.db")
+def backup(to: Path, data: str | None, url: str | None) -> None:
     """Copy a ledger on SQLite, even while an exchange writes, and prove the copy."""
     from gollem.ledger.sqlite_backup import back_up
 
     try:
-        report = back_up(_path(data), to)
+        report = back_up(_path(data, url), to)
     except GollemError as error:
-        raise Failure(error.message, "Name the data folder with --data, and a new file with --to.") from error
+        advice = "Name the data folder with --data, or the ledger with --ledger, and a new file with --to."
+        raise Failure(error.message, advice) from error
     click.echo(f"{to}: {report.transactions:,} transactions, {report.accounts:,} accounts: the books balance")
 
 
@@ -77,8 +79,9 @@ def rebuild(source: Path, url: str | None) -> None:
     click.echo(f"{count:,} items written: the books balance")
 
 
-def _path(data: str | None) -> Path:
-    storage = read_config(overrides={"storage.data": data} if data else {}).storage
+def _path(data: str | None, ledger: str | None = None) -> Path:
+    chosen = {"storage.data": data, "storage.ledger": ledger}
+    storage = read_config(overrides={key: value for key, value in chosen.items() if value}).storage
     url = storage.ledger_url()
     if not url.startswith("sqlite:///"):
         raise Failure(f"{url} is no ledger on SQLite", "For DynamoDB: `gollem ledger export` and `rebuild`.")

@@ -39,9 +39,10 @@ class Cases:
         return found[:MAX_CASES]
 
     async def set_frozen(self, case_id: str, account: str, frozen: bool, reason: str) -> bool:
-        """Whether this call did it. Raises StaleRead for unfreezing an account in debt, KeyReused."""
-        build = rules.user_frozen if frozen else rules.user_unfrozen
-        return (await self._ledger.post(build(case_id, account, self._clock.now_ms(), reason))).applied
+        """Whether this call did it; unfreezing lifts all that froze the account. Raises WrongState for one in debt,
+        KeyReused."""
+        decide = self._desk.freeze if frozen else self._desk.release
+        return (await decide(case_id, account, reason)).applied
 
     async def propose(self, ticket: str, account: str, amount_atoms: int, reason: str, operator: str) -> bool:
         """Raises InvalidField, KeyReused."""

@@ -67,18 +67,9 @@ def prove(
     records: Iterable[Record],
     checks: frozenset[Check] = ALL_CHECKS,
 ) -> AuditReport:
-    """Compare the balances with the journal. `journal` is every entry with the seal stored beside it; of what no check
-    needs nothing is read.
-
-    Memory is bounded by the accounts whose legs do not sum to 0 and by what is under way, not by the journal."""
+    """Compare the balances with the journal. `journal` is every entry with the seal stored beside it."""
     proof = Proof(checks)
-    if checks & OF_THE_JOURNAL:
-        proof.replay(journal)
-    if checks - {Check.TRANSACTIONS}:
-        proof.compare_accounts(accounts)
-        proof.compare_holds(holds)
-    if Check.BALANCES in checks:
-        proof.compare_records(records)
+    proof.read(journal, accounts, holds, records)
     return proof.report()
 
 
@@ -98,6 +89,29 @@ class Proof:
         self._held: dict[str, int] = {}  # by user's account
         self._under_way: dict[str, int] = {}  # balances of payouts and refunds
         self._digests: dict[str, str] = {}  # of open holds, by account, as their entries have them
+
+    def read(
+        self,
+        journal: Iterable[tuple[Entry, str]],
+        accounts: Iterable[AccountState],
+        holds: Iterable[HoldBalance],
+        records: Iterable[Record],
+    ) -> None:
+        """All there is; what no check needs is left unread.
+
+        Memory is bounded by the accounts whose legs do not sum to 0 and by what is under way, not by the journal."""
+        if self._checks & OF_THE_JOURNAL:
+            self.replay(journal)
+        if self._checks - {Check.TRANSACTIONS}:
+            self.compare_accounts(accounts)
+            self.compare_holds(holds)
+        if Check.BALANCES in self._checks:
+            self.compare_records(records)
+
+    def find(self, check: Check, *texts: str) -> None:
+        """Note what does not hold, if that is checked."""
+        if check in self._checks:
+            self._found += [Finding(check, text) for text in texts]
 
     def replay(self, journal: Iterable[tuple[Entry, str]]) -> None:
         """Each entry for itself, and the sum of the legs of every account."""
@@ -129,11 +143,6 @@ class Proof:
                 self._held[state.account] = state.held_atoms
             if state.balance_atoms and state.account.startswith(_UNDER_WAY):
                 self._under_way[state.account] = state.balance_atoms
-
-    def find(self, check: Check, *texts: str) -> None:
-        """What does not hold, for whoever reads a store: counts only if the check is asked for."""
-        if check in self._checks:
-            self._found += [Finding(check, text) for text in texts]
 
     def add_idle(self, count: int, total_atoms: int) -> None:
         """So many accounts of which only the sum was read."""

@@ -73,35 +73,70 @@ class Desk:
 
         async def build() -> Transaction:
             available_atoms = (await self._ledger.balance(user)).available_atoms
+            freezes = await self._ledger.find_record(records.FREEZES, user)
             return rules.dispute_withdrawn(
-                dispute_id, txn_id, user, amount_atoms, fee_atoms, available_atoms, self._now()
+                dispute_id, txn_id, user, amount_atoms, fee_atoms, available_atoms, freezes, self._now()
             )
 
         return await self._post(f"stripe:{txn_id}", build)
 
     async def reinstate_dispute(self, dispute_id: str, txn_id: str, amount_atoms: int, fee_atoms: int = 0) -> Posted:
-        """Stripe gave it back, and so much of its fee. The user is unfrozen if that repays all debt and no other
-        dispute of theirs is open."""
+        """Stripe gave it back, and so much of its fee. The user is active again if that repays all debt and nothing
+        else keeps them frozen."""
 
         async def build() -> Transaction:
             dispute = await self._record(records.DISPUTE, dispute_id)
             user = dispute.text("user")
             available_atoms = await self._ledger.account_atoms(user_account(user))
             debt_atoms = await self._owed(user_debt(user))
-            # After the balances: a dispute that is not in the list yet changes one of them.
-            unfreeze = debt_atoms <= amount_atoms and not await self._has_other_dispute(user, dispute_id)
+            freezes = await self._ledger.find_record(records.FREEZES, user)
             return rules.dispute_reinstated(
                 dispute,
                 txn_id,
                 amount_atoms,
                 available_atoms,
                 debt_atoms,
+                freezes,
                 self._now(),
-                unfreeze=unfreeze,
                 fee_atoms=fee_atoms,
             )
 
         return await self._post(f"stripe:{txn_id}", build)
+
+    async def freeze(self, freeze_id: str, user: str, reason: str = "") -> Posted:
+        """The user opens no holds until this freeze, and every other, is lifted."""
+
+        async def build() -> Transaction:
+            freezes = await self._ledger.find_record(records.FREEZES, user)
+            return rules.user_frozen(freeze_id, user, freezes, self._now(), reason)
+
+        return await self._post(f"freeze:{freeze_id}", build)
+
+    async def unfreeze(self, freeze_id: str, user: str, reason: str = "") -> Posted:
+        """Lift that freeze, or a dispute's (`rules.dispute_freeze`). Raises WrongState if it is not open, or if it is
+        the last one and the user is in debt."""
+
+        async def build() -> Transaction:
+            freezes = await self._ledger.find_record(records.FREEZES, user)
+            if rules.reasons_of(freezes) == {freeze_id}:
+                await self._require_no_debt(user)
+            return rules.user_unfrozen(freeze_id, user, freezes, self._now(), reason)
+
+        return await self._post(f"unfreeze:{freeze_id}", build, rules.unfreeze_fingerprint(user))
+
+    async def release(self, case_id: str, user: str, reason: str = "") -> Posted:
+        """A person has decided that nothing freezes the user any more. Raises WrongState for one in debt."""
+
+        async def build() -> Transaction:
+            await self._require_no_debt(user)
+            freezes = await self._ledger.find_record(records.FREEZES, user)
+            return rules.user_released(case_id, user, freezes, self._now(), reason)
+
+        return await self._post(f"unfreeze:{case_id}", build, rules.unfreeze_fingerprint(user))
+
+    async def _require_no_debt(self, user: str) -> None:
+        if await self._owed(user_debt(user)):
+            raise WrongState(f"{user} is in debt and stays frozen", kind=records.FREEZES, id=user, state="FROZEN")
 
     async def write_off(self, dispute_id: str, approver: str) -> Posted:
         """The dispute was lost: what is still owed of it is the platform's loss."""
@@ -196,14 +231,17 @@ class Desk:
                 continue
             except WrongState as error:
                 if seen and seen.figures == error.figures:
-                    raise
+                    return await self._replayed(key, fingerprint, error)
                 seen = error
-            except (CallerError, _NothingError):
-                entry = await self._ledger.find_entry(key) if fingerprint else None
-                if entry is None:
-                    raise
-                return replayed(entry, fingerprint)
+            except (CallerError, _NothingError) as error:
+                return await self._replayed(key, fingerprint, error)
         raise LedgerUnavailable(f"{key}: what it depends on keeps changing")
+
+    async def _replayed(self, key: str, fingerprint: str, error: Exception) -> Posted:
+        entry = await self._ledger.find_entry(key) if fingerprint else None
+        if entry is None:
+            raise error
+        return replayed(entry, fingerprint)
 
     async def _record(self, kind: str, record_id: str) -> Record:
         record = await self._ledger.find_record(kind, record_id)
@@ -213,14 +251,6 @@ class Desk:
 
     async def _owed(self, debt_account: str) -> int:
         return -await self._ledger.account_atoms(debt_account)
-
-    async def _has_other_dispute(self, user: str, dispute_id: str) -> bool:
-        after = ""
-        while page := await self._ledger.records(records.DISPUTE, "WITHDRAWN", after, _PAGE):
-            if any(other.text("user") == user and other.id != dispute_id for other in page):
-                return True
-            after = page[-1].id
-        return False
 
     def _now(self) -> int:
         return self._clock.now_ms()

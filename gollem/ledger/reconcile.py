@@ -6,6 +6,7 @@ A check that cannot be made proves nothing, which is a break too.
 Spending goes on through a break: what a user has is guarded by every transaction itself.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -104,10 +105,11 @@ class Reconciler:
 
     async def seal(self) -> Record | None:
         """Once a UTC day, for the day before: prove the seals, then seal what was written since the last one. None if
-        that is done."""
+        that is done. Each time, the copy gets what it lacks."""
         now_ms = self._clock.now_ms()
         day = utc_day(now_ms - _MS_PER_DAY)
         known = await seals.all_seals(self._ledger)
+        await self._complete_copy(known)
         if known and known[-1].id >= day:
             return None
         await self.run(frozenset({Check.SEALS}))
@@ -116,13 +118,24 @@ class Reconciler:
         posted = await self._ledger.post(rules.reconciled(f"seal:{day}", [(None, made)], (), now_ms))
         if not posted.applied:
             return None
-        if self._seal_copy:
-            seals.write_copy(self._seal_copy, made)
+        await self._complete_copy([*known, made])
         return made
+
+    async def _complete_copy(self, known: list[Record]) -> None:
+        """A copy that cannot be written stops no seal: what it lacks is a finding on the second day."""
+        if self._seal_copy is None:
+            return
+        try:
+            added = await asyncio.to_thread(seals.complete_copy, self._seal_copy, known)
+        except OSError as error:
+            _log.error("the seals cannot be copied: %s", error)
+            return
+        if len(added) > 1:
+            _log.warning("%s lacked the seals %s to %s", self._seal_copy, added[0].id, added[-1].id)
 
     async def _broken_seals(self) -> AuditReport:
         known = await seals.all_seals(self._ledger)
-        copies = seals.read_copies(self._seal_copy) if self._seal_copy else []
+        copies = seals.read_copies(self._seal_copy) if self._seal_copy else None
         return AuditReport(0, 0, await seals.verify(self._ledger, known, copies, self._sealed_days))
 
     async def _overdue(self) -> AuditReport:

@@ -12,6 +12,7 @@ REFUND = "refund"
 PROVIDER = "provider"
 PAYOUT = "payout"
 DISPUTE = "dispute"
+FREEZES = "freezes"  # one a user: FROZEN by the reasons it names, or ACTIVE; absent until there was one
 INQUIRY = "inquiry"  # into a payment that may yet be disputed: OPEN or CLOSED
 ADJUSTMENT = "adjustment"
 ADJUSTED_DAY = "adjusted_day"  # how much was adjusted on a day
@@ -38,6 +39,7 @@ _LISTED: Mapping[str, frozenset[str]] = {
     PROVIDER: frozenset({"ENABLED", "DISABLED"}),
     PAYOUT: frozenset({"INITIATED", "TRANSFERRED", "FAILED"}),
     DISPUTE: frozenset({"WITHDRAWN"}),
+    FREEZES: frozenset({"FROZEN"}),
     INQUIRY: frozenset({"OPEN"}),
     ADJUSTMENT: frozenset({"PROPOSED"}),
     UNMATCHED: frozenset({"OPEN"}),

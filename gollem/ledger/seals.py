@@ -6,11 +6,10 @@ outside of the store, one JSON object a line, also shows when somebody has chang
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
-from gollem.errors import InvariantBroken
 from gollem.ledger import records
 from gollem.ledger.audit import seal
 from gollem.ledger.interface import Ledger
@@ -44,16 +43,14 @@ async def all_seals(ledger: Ledger) -> list[Record]:
     return found
 
 
-async def verify(ledger: Ledger, seals: Sequence[Record], copies: Iterable[Record], last: int) -> list[Finding]:
-    """What does not agree: the chain, the copies, and the entries of the `last` days."""
-    found = _unlike_copies(seals, {copy.id: copy.text("chain") for copy in copies})
-    for place, one in enumerate(seals):
-        previous = seals[place - 1] if place else None
-        if (previous.number("until") if previous else 0) != one.number("after"):
-            found.append(f"seal {one.id}: does not begin where the one before ends")
-        chain = _digest(b"\x02", previous.text("chain").encode() if previous else b"", one.text("root").encode())
-        if chain != one.text("chain"):
-            found.append(f"seal {one.id}: is not chained to the one before")
+async def verify(ledger: Ledger, seals: Sequence[Record], copies: Sequence[Record] | None, last: int) -> list[Finding]:
+    """What does not agree: the chain, the copies (None: none are kept), and the entries of the `last` days."""
+    found = _broken_chain(seals)
+    if copies is not None:
+        # The newest may be on its way.
+        missing = _without_copy(seals[:-1], copies)
+        found += _unlike_copies(seals, copies)
+        found += [f"seal {one.id}: has no line in the copy, which the next sealing adds" for one in missing]
     for one in seals[-last:] if last else ():
         root, count = await _root(ledger, one.number("after"), one.number("until"))
         if count != one.number("entries"):
@@ -63,37 +60,74 @@ async def verify(ledger: Ledger, seals: Sequence[Record], copies: Iterable[Recor
     return [Finding(Check.SEALS, text) for text in found[:_MAX_FINDINGS]]
 
 
-def _unlike_copies(seals: Sequence[Record], copied: Mapping[str, str]) -> list[str]:
-    """The newest seals may still be without a copy."""
+def _broken_chain(seals: Sequence[Record]) -> list[str]:
+    found: list[str] = []
+    for previous, one in zip([None, *seals], seals, strict=False):
+        if (previous.number("until") if previous else 0) != one.number("after"):
+            found.append(f"seal {one.id}: does not begin where the one before ends")
+        chain = _digest(b"\x02", previous.text("chain").encode() if previous else b"", one.text("root").encode())
+        if chain != one.text("chain"):
+            found.append(f"seal {one.id}: is not chained to the one before")
+    return found
+
+
+def _unlike_copies(seals: Sequence[Record], copies: Iterable[Record]) -> list[str]:
     known = {one.id: one.text("chain") for one in seals}
-    last = max(copied, default="")
-    found = [f"seal {day}: is in the copy, but not in the books" for day in copied if day not in known]
-    return found + [
+    unlike = {copy.id for copy in copies if known.get(copy.id) != copy.text("chain")}
+    return [
         f"seal {day}: is not what its copy says"
-        for day, chain in known.items()
-        if day <= last and copied.get(day, chain if day < min(copied) else "") != chain
+        if day in known
+        else f"seal {day}: is in the copy, but not in the books"
+        for day in sorted(unlike)
     ]
 
 
+def _without_copy(seals: Sequence[Record], copies: Iterable[Record]) -> list[Record]:
+    copied = {copy.id for copy in copies}
+    return [one for one in seals if one.id not in copied]
+
+
 def read_copies(path: Path) -> list[Record]:
-    """The seals in the file outside; none if there is no file yet. Raises InvariantBroken for one that is damaged."""
+    """The seals in the file outside; none if there is no file yet. A line that is no seal, such as one that a crash cut
+    off, says nothing: its day counts as missing."""
     if not path.exists():
         return []
-    try:
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
-        return [Record(records.SEAL, line.pop("day"), "SEALED", line) for line in lines]
-    except (ValueError, KeyError, AttributeError) as error:
-        raise InvariantBroken(f"{path} has a line that is no seal: {error}") from error
+    copies = map(_copy_of, path.read_bytes().splitlines())
+    return [copy for copy in copies if copy]
 
 
-def write_copy(path: Path, one: Record) -> None:
-    """Append it to the file outside, durably."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _copy_of(line: bytes) -> Record | None:
     try:
-        os.write(descriptor, (json.dumps({"day": one.id, **one.fields}) + "\n").encode())
+        fields = json.loads(line)
+        return Record(records.SEAL, str(fields.pop("day")), "SEALED", fields)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def complete_copy(path: Path, seals: Sequence[Record]) -> list[Record]:
+    """Add what the file outside lacks, and return it: a crash may come between a seal and its copy, and another server
+    may have sealed. The chain proves that a seal between two that are copied is the one that was missed. Nothing is
+    added to seals that have been tampered with, lest that be covered up."""
+    copies = read_copies(path)
+    missing = _without_copy(seals, copies)
+    if not missing or _broken_chain(seals) or _unlike_copies(seals, copies):
+        return []
+    write_copy(path, missing)
+    return missing
+
+
+def write_copy(path: Path, seals: Iterable[Record]) -> None:
+    """Append them to the file outside, durably, each on a line of its own even if the last one was cut off."""
+    lines = [json.dumps({"day": one.id, **one.fields}).encode() + b"\n" for one in seals]
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "rb+", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            lines.insert(0, b"\n")
+        content = b"".join(lines)
+        if file.write(content) != len(content):
+            raise OSError(f"{path}: only a part was written")
         os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 async def _root(ledger: Ledger, after: int, until: int) -> tuple[str, int]:

@@ -1,16 +1,19 @@
 """The proof of a SQLite ledger: everything it has, in one pass over one snapshot."""
 
-import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import groupby
 
-from gollem.ledger.audit import OF_THE_JOURNAL, AccountState, HoldBalance, Proof, hold_digest, prove
-from gollem.ledger.sqlite_reads import KINDS, STATES
-from gollem.ledger.types import ALL_CHECKS, AuditReport, Check, Entry, Hold, Kind, Leg, Record
+from gollem.ledger.audit import OF_THE_JOURNAL, AccountState, HoldBalance, Proof
+from gollem.ledger.sqlite_rows import Row, account_of, entry_of, hold_balance_of, leg_of, readable, record_of
+from gollem.ledger.types import ALL_CHECKS, AuditReport, Check, Entry, Finding, Kind, Leg, Record
 
 _ACCOUNTS = "SELECT account, balance_atoms, held_atoms FROM account"
 _NEWEST = 1_000
+_MOST_PROBLEMS = 100
+# Without the index, which may be what is damaged.
+_REPEATED_KEYS = "SELECT key, count(*) FROM entry NOT INDEXED GROUP BY key HAVING count(*) > 1 LIMIT ?"
 _HOLDS = (
     "SELECT order_id, user, state, remaining_atoms, provider, amount_atoms, opened_at_ms, expires_at_ms, terms, fence "
     "FROM hold"
@@ -18,57 +21,94 @@ _HOLDS = (
 
 
 def audit(connection: sqlite3.Connection, checks: frozenset[Check] = ALL_CHECKS) -> AuditReport:
-    """The proof over one snapshot, while others write."""
+    """The proof over one snapshot, while others write. With the journal, the file itself is looked through first: an
+    index that lies about the journal would let a key be posted twice."""
+    proof = Proof(checks)
+    problems: list[str] = []
     connection.execute("BEGIN")
     try:
         if checks & OF_THE_JOURNAL:
-            return prove(_journal(connection), _accounts(connection), _holds(connection), _records(connection), checks)
-        return _skim(connection, checks)
+            problems = damage(connection)
+            proof.find(Check.TRANSACTIONS, *map(_damaged, problems))
+            _read(connection, proof)
+        else:
+            _skim(connection, proof)
+    except sqlite3.OperationalError:
+        raise  # nothing is said about what is in the file
+    except sqlite3.DatabaseError as error:
+        # No check could be made to its end, so none holds.
+        told = problems or [str(error)]
+        return AuditReport(0, 0, [Finding(check, _damaged(one)) for check in sorted(checks) for one in told])
     finally:
         connection.rollback()
+    return proof.report()
 
 
-def _skim(connection: sqlite3.Connection, checks: frozenset[Check]) -> AuditReport:
+def damage(connection: sqlite3.Connection) -> list[str]:
+    """What SQLite itself finds wrong with the file, its indexes among it: a line each."""
+    lines: list[str] = []
+    try:
+        for (text,) in connection.execute(f"PRAGMA integrity_check({_MOST_PROBLEMS})"):
+            lines += str(text).splitlines()  # some rows have several, or are a heading
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError as error:
+        lines.append(str(error))
+    return [line for line in lines if line != "ok" and not line.startswith("***")]
+
+
+def _damaged(problem: str) -> str:
+    return f"the file is damaged: {problem}"
+
+
+def _read(connection: sqlite3.Connection, proof: Proof) -> None:
+    for key, count in connection.execute(_REPEATED_KEYS, (_MOST_PROBLEMS,)):
+        proof.find(Check.TRANSACTIONS, f"{key}: {count} entries have this key")
+    proof.read(
+        _journal(connection, proof),
+        _accounts(connection, proof),
+        _holds(connection, proof),
+        _records(connection, proof),
+    )
+
+
+def _skim(connection: sqlite3.Connection, proof: Proof) -> None:
     """Without the journal: SQLite adds up what need not be looked at one by one."""
-    proof = Proof(checks)
     # Halves, since a sum over all accounts may leave 64 bits.
     count, high, low = connection.execute(
         "SELECT count(*), coalesce(sum(balance_atoms >> 32), 0), coalesce(sum(balance_atoms & 4294967295), 0) "
         "FROM account WHERE held_atoms = 0"
     ).fetchone()
     proof.add_idle(count, (high << 32) + low)
-    proof.compare_accounts(_accounts(connection, f"{_ACCOUNTS} WHERE held_atoms <> 0"))
-    proof.compare_holds(_holds(connection, f"{_HOLDS} WHERE state = 'OPEN' OR remaining_atoms <> 0"))
-    return proof.report()
+    proof.compare_accounts(_accounts(connection, proof, f"{_ACCOUNTS} WHERE held_atoms <> 0"))
+    proof.compare_holds(_holds(connection, proof, f"{_HOLDS} WHERE state = 'OPEN' OR remaining_atoms <> 0"))
 
 
-def _accounts(connection: sqlite3.Connection, statement: str = _ACCOUNTS) -> Iterator[AccountState]:
-    for row in connection.execute(statement):
-        yield AccountState(*row)
+def _accounts(connection: sqlite3.Connection, proof: Proof, statement: str = _ACCOUNTS) -> Iterator[AccountState]:
+    return readable(connection.execute(statement), account_of, partial(proof.find, Check.BALANCES))
 
 
-def _holds(connection: sqlite3.Connection, statement: str = _HOLDS) -> Iterator[HoldBalance]:
-    for order_id, user, state, atoms, *fixed in connection.execute(statement):
-        digest = hold_digest(Hold(order_id, user, *fixed))
-        yield HoldBalance(order_id, user, STATES[state], atoms, digest)
+def _holds(connection: sqlite3.Connection, proof: Proof, statement: str = _HOLDS) -> Iterator[HoldBalance]:
+    return readable(connection.execute(statement), hold_balance_of, partial(proof.find, Check.HOLDS))
+
+
+def _records(connection: sqlite3.Connection, proof: Proof) -> Iterator[Record]:
+    rows = connection.execute("SELECT kind, id, state, fields FROM record")
+    return readable(rows, record_of, partial(proof.find, Check.BALANCES))
 
 
 def start_findings(connection: sqlite3.Connection) -> list[str]:
     """What can be seen at once: sums, holds, and whether the newest transactions are whole."""
-    newest = Proof(frozenset({Check.TRANSACTIONS}))
+    proof = Proof(frozenset({Check.TRANSACTIONS, Check.TRIAL_BALANCE, Check.HOLDS}))
     (last,) = connection.execute("SELECT coalesce(max(sequence), 0) FROM entry").fetchone()
-    newest.replay(_journal(connection, max(last - _NEWEST, 0)))
-    sums = _skim(connection, frozenset({Check.TRIAL_BALANCE, Check.HOLDS}))
-    return sums.findings + newest.report().findings
+    _skim(connection, proof)
+    proof.replay(_journal(connection, proof, max(last - _NEWEST, 0)))
+    return proof.report().findings
 
 
-def _records(connection: sqlite3.Connection) -> Iterator[Record]:
-    for kind, record_id, state, fields in connection.execute("SELECT kind, id, state, fields FROM record"):
-        yield Record(kind, record_id, state, json.loads(fields))
-
-
-def _journal(connection: sqlite3.Connection, after: int = 0) -> Iterator[tuple[Entry, str]]:
+def _journal(connection: sqlite3.Connection, proof: Proof, after: int = 0) -> Iterator[tuple[Entry, str]]:
     """Every entry with its legs and its seal; legs without an entry as one whose key says so."""
+    tell = partial(proof.find, Check.TRANSACTIONS)
     legs = connection.execute(
         "SELECT number / 64, account, amount_atoms FROM leg WHERE number >= ? ORDER BY number", ((after + 1) * 64,)
     )
@@ -79,24 +119,23 @@ def _journal(connection: sqlite3.Connection, after: int = 0) -> Iterator[tuple[E
         "WHERE sequence > ? ORDER BY sequence",
         (after,),
     )
-    for sequence, key, kind, fingerprint, at_ms, order_id, detail, seal in entries:
+    for *row, seal in entries:
+        sequence = row[0]
         while number is not None and number < sequence:
-            yield _orphan(number, group)
+            yield _orphan(number, group, tell)
             number, group = next(groups, (None, iter(())))
-        found = _legs(row[1:] for row in group) if number == sequence else ()
+        found = _legs(group, tell) if number == sequence else ()
         if number == sequence:
             number, group = next(groups, (None, iter(())))
-        # A kind that is not known is damage, for the seal to find.
-        yield Entry(sequence, key, KINDS.get(kind, kind), found, fingerprint, at_ms, order_id, detail), seal
+        yield from ((entry, seal) for entry in readable([tuple(row)], partial(entry_of, legs=found), tell))
     while number is not None:
-        yield _orphan(number, group)
+        yield _orphan(number, group, tell)
         number, group = next(groups, (None, iter(())))
 
 
-def _orphan(sequence: int, group: Iterable[tuple[int, str, int]]) -> tuple[Entry, str]:
-    legs = _legs(row[1:] for row in group)
-    return Entry(sequence, f"missing entry {sequence}", Kind.GRANT, legs, "", 0, "", ""), ""
+def _orphan(sequence: int, group: Iterable[Row], tell: Callable[[str], None]) -> tuple[Entry, str]:
+    return Entry(sequence, f"missing entry {sequence}", Kind.GRANT, _legs(group, tell), "", 0, "", ""), ""
 
 
-def _legs(rows: Iterable[tuple[str, int]]) -> tuple[Leg, ...]:
-    return tuple(Leg(account, amount_atoms) for account, amount_atoms in rows)
+def _legs(group: Iterable[Row], tell: Callable[[str], None]) -> tuple[Leg, ...]:
+    return tuple(readable((row[1:] for row in group), leg_of, tell))

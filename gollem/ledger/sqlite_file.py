@@ -8,7 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from gollem.errors import InvariantBroken, LedgerUnavailable
-from gollem.ledger.sqlite_audit import start_findings
+from gollem.ledger.sqlite_audit import damage, start_findings
+from gollem.ledger.sqlite_rows import text_of
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
     _note_wal_reset(path)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
+    connection.text_factory = text_of
     try:
         if connection.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
             raise LedgerUnavailable(f"{path} is on a file system without write-ahead logging")
@@ -71,6 +73,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1, isolation_level=None, check_same_thread=False
     )
+    connection.text_factory = text_of
     try:
         connection.execute("PRAGMA query_only = ON")
         _require_schema(connection, path)
@@ -82,9 +85,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
 
 def check_integrity(connection: sqlite3.Connection, path: Path) -> None:
     """Raises InvariantBroken if the file is damaged or the books do not balance."""
-    # A row may have several lines; an error has one.
-    rows = [line for (text,) in connection.execute("PRAGMA quick_check(10)") for line in text.splitlines()]
-    problems = [line for line in rows if line != "ok"]
+    problems = damage(connection)
     if problems:
         raise InvariantBroken(f"{path} is damaged, restore a backup: {'; '.join(problems[:_MOST_NAMED])}")
     findings = start_findings(connection)

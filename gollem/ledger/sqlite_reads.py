@@ -1,8 +1,14 @@
-"""What can be asked of the SQLite ledger: plain synchronous functions over a cursor, each served by an index."""
+"""What can be asked of the SQLite ledger: plain synchronous functions over a cursor, each served by an index.
 
-import json
+Who asks for one thing is told if it is damaged; a list passes over what is, with a line in the log, so that one bad row
+does not stop a sweep.
+"""
+
+import logging
 import sqlite3
+from collections.abc import Callable, Iterable
 from itertools import groupby, islice
+from typing import TypeVar
 
 from gollem.ledger.accounts import (
     EARNINGS_SHARDS,
@@ -13,21 +19,22 @@ from gollem.ledger.accounts import (
     user_account,
 )
 from gollem.ledger.checks import MAX_LEGS
-from gollem.ledger.cursors import cursor_of, parse_cursor
+from gollem.ledger.cursors import parse_cursor
 from gollem.ledger.records import require_listed
+from gollem.ledger.sqlite_rows import Row, entry_of, hold_of, leg_of, line_of, readable, record_of
 from gollem.ledger.types import (
     Balance,
     Earnings,
     Entry,
     Hold,
-    HoldState,
-    Kind,
-    Leg,
     ProviderBalance,
     Record,
     StatementFilter,
     StatementLine,
 )
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 _HOLD = """
 SELECT order_id, user, provider, amount_atoms, opened_at_ms, expires_at_ms, terms, fence, state, settled_atoms, sequence
@@ -52,12 +59,9 @@ ORDER BY substr(account, -10, 8), account LIMIT ?
 """
 
 _LISTED = """
-SELECT id, fields FROM record INDEXED BY record_by_state
+SELECT kind, id, state, fields FROM record INDEXED BY record_by_state
 WHERE is_listed = 1 AND kind = ? AND state = ? AND id > ? ORDER BY id LIMIT ?
 """
-
-STATES = {state.value: state for state in HoldState}
-KINDS = {kind.value: kind for kind in Kind}
 
 
 def balance(cursor: sqlite3.Cursor, user: str) -> Balance:
@@ -94,29 +98,29 @@ def due_earnings(cursor: sqlite3.Cursor, until_day: str, limit: int) -> list[Ear
 
 def find_hold(cursor: sqlite3.Cursor, order_id: str) -> Hold | None:
     rows = cursor.execute(f"{_HOLD} WHERE order_id = ?", (order_id,)).fetchall()
-    return _hold(rows[0]) if rows else None
+    return hold_of(rows[0]) if rows else None
 
 
 def find_entry(cursor: sqlite3.Cursor, key: str) -> Entry | None:
     rows = cursor.execute(_ENTRY, (key,)).fetchall()
     if not rows:
         return None
-    sequence, key, kind, fingerprint, at_ms, order_id, detail = rows[0]
+    sequence = rows[0][0]
     legs = cursor.execute(
         "SELECT account, amount_atoms FROM leg WHERE number >= ? AND number < ? ORDER BY number",
         (sequence * MAX_LEGS, (sequence + 1) * MAX_LEGS),
     ).fetchall()
-    return Entry(sequence, key, KINDS[kind], _legs(legs), fingerprint, at_ms, order_id, detail)
+    return entry_of(rows[0], tuple(map(leg_of, legs)))
 
 
 def open_holds(cursor: sqlite3.Cursor, after: str, limit: int) -> list[Hold]:
     where = "WHERE state = 'OPEN' AND order_id > ? ORDER BY order_id LIMIT ?"
-    return [_hold(row) for row in cursor.execute(f"{_HOLD} {where}", (after, limit)).fetchall()]
+    return _sound(cursor.execute(f"{_HOLD} {where}", (after, limit)), hold_of)
 
 
 def expired_holds(cursor: sqlite3.Cursor, now_ms: int, limit: int) -> list[Hold]:
     where = "WHERE state = 'OPEN' AND expires_at_ms <= ? ORDER BY expires_at_ms, order_id LIMIT ?"
-    return [_hold(row) for row in cursor.execute(f"{_HOLD} {where}", (now_ms, limit)).fetchall()]
+    return _sound(cursor.execute(f"{_HOLD} {where}", (now_ms, limit)), hold_of)
 
 
 def last_sequence(cursor: sqlite3.Cursor) -> int:
@@ -127,34 +131,32 @@ def last_sequence(cursor: sqlite3.Cursor) -> int:
 def journal(cursor: sqlite3.Cursor, after: int, until: int, limit: int) -> list[Entry]:
     rows = cursor.execute(_JOURNAL, (after, until, limit)).fetchall()
     numbers = (rows[0][0] * MAX_LEGS, (rows[-1][0] + 1) * MAX_LEGS) if rows else (0, 0)
-    legs: dict[int, list[tuple[str, int]]] = {}
+    legs: dict[int, list[Row]] = {}
     for number, account, atoms in cursor.execute(_LEGS_BETWEEN, numbers):
         legs.setdefault(number // MAX_LEGS, []).append((account, atoms))
-    return [
-        # A kind that is not known is damage, for the seals to find.
-        Entry(sequence, key, KINDS.get(kind, kind), _legs(legs.get(sequence, [])), *rest)
-        for sequence, key, kind, *rest in rows
-    ]
+
+    def read(row: Row) -> Entry:
+        return entry_of(row, tuple(_sound(legs.get(row[0], ()), leg_of)))
+
+    return _sound(rows, read)
 
 
 def find_record(cursor: sqlite3.Cursor, kind: str, record_id: str) -> Record | None:
-    rows = cursor.execute("SELECT state, fields FROM record WHERE kind = ? AND id = ?", (kind, record_id)).fetchall()
-    return Record(kind, record_id, rows[0][0], json.loads(rows[0][1])) if rows else None
+    rows = cursor.execute(
+        "SELECT kind, id, state, fields FROM record WHERE kind = ? AND id = ?", (kind, record_id)
+    ).fetchall()
+    return record_of(rows[0]) if rows else None
 
 
 def records(cursor: sqlite3.Cursor, kind: str, state: str, after: str, limit: int) -> list[Record]:
     require_listed(kind, state)
-    rows = cursor.execute(_LISTED, (kind, state, after, limit))
-    return [Record(kind, record_id, state, json.loads(fields)) for record_id, fields in rows.fetchall()]
+    return _sound(cursor.execute(_LISTED, (kind, state, after, limit)), record_of)
 
 
 def statement(cursor: sqlite3.Cursor, owner: str, page: str, limit: int, only: StatementFilter) -> list[StatementLine]:
     condition, values = _conditions(only)
-    rows = cursor.execute(_STATEMENT.format(condition), (owner, parse_cursor(page), *values, limit)).fetchall()
-    return [
-        StatementLine(cursor_of(number), key, KINDS[kind], amount_atoms, order_id, at_ms)
-        for number, key, kind, amount_atoms, order_id, at_ms in rows
-    ]
+    rows = cursor.execute(_STATEMENT.format(condition), (owner, parse_cursor(page), *values, limit))
+    return _sound(rows, line_of)
 
 
 def _conditions(only: StatementFilter) -> tuple[str, list[str | int]]:
@@ -172,22 +174,5 @@ def _conditions(only: StatementFilter) -> tuple[str, list[str | int]]:
     return condition, values
 
 
-def _legs(rows: list[tuple[str, int]]) -> tuple[Leg, ...]:
-    return tuple(Leg(account, amount_atoms) for account, amount_atoms in rows)
-
-
-def _hold(row: tuple[str, str, str, int, int, int, str, int, str, int, int]) -> Hold:
-    order_id, user, provider, amount_atoms, opened_at_ms, expires_at_ms, terms, fence, state, settled, sequence = row
-    return Hold(
-        order_id,
-        user,
-        provider,
-        amount_atoms,
-        opened_at_ms,
-        expires_at_ms,
-        terms,
-        fence,
-        STATES[state],
-        settled,
-        sequence,
-    )
+def _sound(rows: Iterable[Row], read: Callable[[Row], _T]) -> list[_T]:
+    return list(readable(rows, read, _log.error))

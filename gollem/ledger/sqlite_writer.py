@@ -86,12 +86,14 @@ class GroupWriter:
             self._begin()
             for waiting in group:
                 self._write_one(waiting)
-        except sqlite3.Error as error:
-            # No COMMIT was tried, so it is certain that nothing was written.
-            _log.error("the ledger's file refuses: %s", error)
+        except Exception as error:
+            # Of whatever kind: a group that stays open, and unanswered, would stop every later one. No COMMIT was
+            # tried, so it is certain that nothing was written.
+            _log.error("the ledger refuses a group", exc_info=error)
             with suppress(sqlite3.Error):
                 self._roll_back()
-            self._finish(group, LedgerUnavailable(f"the ledger's file refuses: {error}"))
+            cause = f"the ledger's file refuses: {error}" if isinstance(error, sqlite3.Error) else "the writer failed"
+            self._finish(group, LedgerUnavailable(cause))
         else:
             self._groups.put(group)
 

@@ -2,7 +2,7 @@
 
 Money is booked by the dispute's balance transactions and with their figures, each once: first the withdrawal, then the
 reinstatement. Whatever else a bank does (a third movement, another currency) is told to a person and booked when the
-books are compared. An inquiry moves nothing: it freezes, and unfreezes when it closes and nothing else is open. An
+books are compared. An inquiry moves nothing: it freezes, and lifts its own freeze when it closes. An
 account stays frozen while it is in debt, and after a dispute was lost.
 """
 
@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from gollem.clock import Clock
-from gollem.errors import GollemError, KeyReused, StaleRead, WrongState
+from gollem.errors import GollemError, KeyReused, WrongState
 from gollem.ledger import Desk, Kind, Ledger, Record, accounts, records, rules
 from gollem.payments.alerts import raise_alert
 from gollem.payments.gateway import PaymentGateway
@@ -97,7 +97,6 @@ class Disputes:
         """A fee that comes back is a negative fee."""
         amount_atoms, fee_atoms = movement.cents * ATOMS_PER_CENT, -movement.fee_cents * ATOMS_PER_CENT
         await self._desk.reinstate_dispute(dispute_id, movement.txn_id, amount_atoms, fee_atoms)
-        await self._keep_frozen(user, movement.txn_id)
 
     async def _close_lost(self, dispute_id: str) -> None:
         """By itself if nothing is owed: refused if anything is at the moment of posting."""
@@ -114,7 +113,7 @@ class Disputes:
     # --- freezing ---------------------------------------------------------------------------------------------------
 
     async def _mind_inquiry(self, dispute: Dispute, user: str) -> None:
-        """Open while a bank asks, or is to take money and has not: then nothing else keeps the user frozen."""
+        """Open while a bank asks, or is to take money and has not: the dispute itself freezes from then on."""
         is_asking = dispute.status in (DisputeStatus.INQUIRY, DisputeStatus.OPEN)
         known = await self._ledger.find_record(records.INQUIRY, dispute.dispute_id)
         if is_asking and not dispute.movements and (known is None or known.state == "OPEN"):
@@ -127,33 +126,16 @@ class Disputes:
         now_ms = self._clock.now_ms()
         opened = Record(records.INQUIRY, dispute_id, "OPEN", {"user": user, "at_ms": now_ms})
         await self._ledger.post(rules.noted(None, opened, now_ms))
-        await self._ledger.post(rules.user_frozen(dispute_id, user, now_ms, "inquiry"))
+        await self._desk.freeze(dispute_id, user, "inquiry")
 
     async def _close_inquiry(self, known: Record, user: str) -> None:
-        """The record last: until then the sweep comes again."""
-        now_ms = self._clock.now_ms()
-        if not await self._is_disputed(user, but=known.id):
-            try:
-                await self._ledger.post(rules.user_unfrozen(known.id, user, now_ms, "inquiry closed"))
-            except StaleRead:
-                _log.info("%s is in debt and stays frozen", user)
-            await self._keep_frozen(user, known.id, but=known.id)
-        await self._ledger.post(rules.noted(known, Record(known.kind, known.id, "CLOSED", known.fields), now_ms))
-
-    async def _keep_frozen(self, user: str, occasion: str, but: str = "") -> None:
-        """Somebody who was just unfrozen, while another dispute came or an inquiry is open."""
-        if (await self._ledger.balance(user)).active and await self._is_disputed(user, but):
-            await self._ledger.post(rules.user_frozen(f"again.{occasion}", user, self._clock.now_ms(), "disputed"))
-
-    async def _is_disputed(self, user: str, but: str) -> bool:
-        """Whether a dispute or an inquiry of the user is open, but that inquiry."""
-        for kind, state in ((records.DISPUTE, "WITHDRAWN"), (records.INQUIRY, "OPEN")):
-            after = ""
-            while page := await self._ledger.records(kind, state, after, PAGE):
-                if any(one.text("user") == user and (kind, one.id) != (records.INQUIRY, but) for one in page):
-                    return True
-                after = page[-1].id
-        return False
+        """Its own freeze and no other's. The record last: until then the sweep comes again."""
+        try:
+            await self._desk.unfreeze(known.id, user, "inquiry closed")
+        except WrongState as error:
+            _log.info("inquiry %s: %s", known.id, error)  # in debt, or a person was faster
+        closed = Record(known.kind, known.id, "CLOSED", known.fields)
+        await self._ledger.post(rules.noted(known, closed, self._clock.now_ms()))
 
     # --- whose, and telling -----------------------------------------------------------------------------------------
 

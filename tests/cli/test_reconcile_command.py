@@ -59,6 +59,15 @@ def test_backup_and_restore(data: Path, tmp_path: Path) -> None:
     assert gollem("audit", "--data", str(new)).exit_code == 0
 
 
+def test_backup_of_a_ledger_by_its_url(data: Path, tmp_path: Path) -> None:
+    saved = gollem("backup", "--ledger", f"sqlite://{data}/ledger.db", "--to", str(tmp_path / "copy"))
+    table = gollem("backup", "--ledger", "dynamodb://gollem", "--to", str(tmp_path / "other"))
+
+    assert (saved.exit_code, table.exit_code) == (0, 1)
+    assert "the books balance" in saved.stdout
+    assert "is no ledger on SQLite" in table.output
+
+
 def test_wrong_folder_makes_no_ledger(tmp_path: Path) -> None:
     assert gollem("reconcile", "--data", str(tmp_path / "no"), "--record").exit_code == 1
     assert not (tmp_path / "no" / "ledger.db").exists()

@@ -21,6 +21,10 @@ async def dispute_of(ledger: Ledger, dispute_id: str = "dp-1") -> Record:
     return record
 
 
+def reasons(freezes: Record | None) -> set[str]:
+    return set(rules.reasons_of(freezes))
+
+
 async def spend(ledger: Ledger, amount_atoms: int) -> None:
     hold = hold_of("spent", amount_atoms)
     await ledger.post(opening(hold))
@@ -50,23 +54,127 @@ async def test_dispute_takes_what_is_there_and_the_rest_is_debt(
 async def test_inquiry_freezes_and_moves_nothing(ledger: Ledger, desk: Desk) -> None:
     """Fault 50: warning_* disputes."""
     await buy(ledger, desk, 500)
-    await ledger.post(rules.user_frozen("dp-1", "alice", NOW_MS, "inquiry"))
+    await desk.freeze("dp-1", "alice", "inquiry")
     assert await ledger.balance("alice") == Balance(5 * USD, 0, False)
-    await ledger.post(rules.user_unfrozen("dp-1", "alice", NOW_MS, "answered"))
+    await desk.unfreeze("dp-1", "alice", "answered")
     assert await ledger.balance("alice") == Balance(5 * USD, 0, True)
 
 
 async def test_user_never_seen_can_be_frozen(ledger: Ledger) -> None:
-    await ledger.post(rules.user_frozen("f", "nobody", NOW_MS))
+    await ledger.post(rules.user_frozen("f", "nobody", None, NOW_MS))
     assert await ledger.balance("nobody") == Balance(0, 0, False)
 
 
 async def test_user_in_debt_stays_frozen(ledger: Ledger, desk: Desk) -> None:
     await desk.withdraw_dispute("dp-1", "txn-1", "alice", 5 * USD, 0)
+    with pytest.raises(WrongState, match="is in debt"):
+        await desk.unfreeze("dispute.dp-1", "alice")
+    freezes = await ledger.find_record("freezes", "alice")
     with pytest.raises(StaleRead):
-        await ledger.post(rules.user_unfrozen("u", "alice", NOW_MS))
+        await ledger.post(rules.user_unfrozen("dispute.dp-1", "alice", freezes, NOW_MS))
     await buy(ledger, desk, 500)
-    await ledger.post(rules.user_unfrozen("u", "alice", NOW_MS))
+    await desk.unfreeze("dispute.dp-1", "alice")
+    assert (await ledger.balance("alice")).active
+
+
+async def test_won_dispute_leaves_frozen_whom_somebody_froze_for_another_reason(ledger: Ledger, desk: Desk) -> None:
+    """Whichever ends first, the other holds on."""
+    await buy(ledger, desk, 1_000)
+    for number, is_won_first in enumerate((True, False)):
+        dispute, fraud = f"dp-{number}", f"fraud-{number}"
+        await desk.withdraw_dispute(dispute, f"txn-{number}", "alice", USD, 0)
+        await desk.freeze(fraud, "alice", "cards of others")
+        assert reasons(await ledger.find_record("freezes", "alice")) == {f"dispute.{dispute}", fraud}
+
+        if is_won_first:
+            await desk.reinstate_dispute(dispute, f"won-{number}", USD)
+        else:
+            await desk.unfreeze(fraud, "alice")
+        assert not (await ledger.balance("alice")).active
+        with pytest.raises(AccountFrozen):
+            await ledger.post(opening(hold_of("order-2", 1)))
+        if is_won_first:
+            await desk.unfreeze(fraud, "alice")
+        else:
+            await desk.reinstate_dispute(dispute, f"won-{number}", USD)
+        assert (await ledger.balance("alice")).active
+
+
+async def test_inquiry_that_closes_leaves_a_lost_dispute_its_freeze(ledger: Ledger, desk: Desk) -> None:
+    await buy(ledger, desk, 500)
+    await desk.withdraw_dispute("dp-1", "txn-1", "alice", USD, 0)
+    await desk.write_off("dp-1", "carol")
+    await desk.freeze("dp-2", "alice", "inquiry")
+    await desk.unfreeze("dp-2", "alice", "closed")
+    assert not (await ledger.balance("alice")).active
+    await desk.unfreeze("dispute.dp-1", "alice", "carol has looked")
+    assert (await ledger.balance("alice")).active
+
+
+async def test_inquiry_closes_while_another_dispute_is_owed(ledger: Ledger, desk: Desk) -> None:
+    """Only the last reason waits for the debt."""
+    await desk.withdraw_dispute("dp-1", "txn-1", "alice", 5 * USD, 0)
+    await desk.freeze("dp-2", "alice", "inquiry")
+    await desk.unfreeze("dp-2", "alice", "closed")
+    assert reasons(await ledger.find_record("freezes", "alice")) == {"dispute.dp-1"}
+    assert not (await ledger.balance("alice")).active
+
+
+async def test_inquiry_that_became_a_dispute_closes_and_leaves_its_freeze(ledger: Ledger, desk: Desk) -> None:
+    await buy(ledger, desk, 500)
+    await desk.freeze("dp-1", "alice", "inquiry")
+    await desk.withdraw_dispute("dp-1", "txn-1", "alice", USD, 0)
+    await desk.unfreeze("dp-1", "alice", "closed")
+    assert not (await ledger.balance("alice")).active
+    await desk.reinstate_dispute("dp-1", "txn-2", USD)
+    assert (await ledger.balance("alice")).active
+
+
+async def test_person_lifts_all_freezes_but_not_a_debt(ledger: Ledger, desk: Desk) -> None:
+    await desk.freeze("fraud", "alice")
+    await desk.withdraw_dispute("dp-1", "txn-1", "alice", 5 * USD, 0)
+    with pytest.raises(WrongState, match="is in debt"):
+        await desk.release("case-1", "alice")
+    await buy(ledger, desk, 500)
+    for expected in (True, False):
+        assert (await desk.release("case-1", "alice", "carol has looked")).applied is expected
+    assert (await ledger.balance("alice")).active
+    assert reasons(await ledger.find_record("freezes", "alice")) == set()
+    await desk.reinstate_dispute("dp-1", "txn-2", 5 * USD)
+    assert (await ledger.balance("alice")).active
+
+
+async def test_freezes_happen_once_and_are_lifted_once(ledger: Ledger, desk: Desk) -> None:
+    for expected in (True, False):
+        assert (await desk.freeze("f", "alice")).applied is expected
+    for expected in (True, False):
+        assert (await desk.unfreeze("f", "alice")).applied is expected
+    assert not (await desk.freeze("f", "alice")).applied
+    assert (await ledger.balance("alice")).active
+    with pytest.raises(WrongState):
+        await desk.unfreeze("never", "alice")
+
+
+async def test_freezes_at_once_are_all_remembered(ledger: Ledger, desk: Desk) -> None:
+    names = {f"f-{number}" for number in range(5)}
+    await asyncio.gather(*(desk.freeze(name, "alice") for name in names))
+    assert reasons(await ledger.find_record("freezes", "alice")) == names
+    *first, last = sorted(names)
+    await asyncio.gather(*(desk.unfreeze(name, "alice") for name in first))
+    assert not (await ledger.balance("alice")).active
+    await desk.unfreeze(last, "alice")
+    assert (await ledger.balance("alice")).active
+
+
+async def test_more_reasons_than_can_be_named_freeze_all_the_same(ledger: Ledger, desk: Desk) -> None:
+    """A dispute is booked however many there are; what has no name is lifted by a person."""
+    names = [f"f-{number:02}-{'x' * 59}" for number in range(20)]
+    for name in names:
+        await desk.freeze(name, "alice")
+    for name in sorted(reasons(await ledger.find_record("freezes", "alice")) - {"and-more"}):
+        await desk.unfreeze(name, "alice")
+    assert not (await ledger.balance("alice")).active
+    await desk.unfreeze("and-more", "alice")
     assert (await ledger.balance("alice")).active
 
 
@@ -159,7 +267,7 @@ async def test_split_of_an_old_balance_is_refused(ledger: Ledger, desk: Desk) ->
     before = await state(ledger)
     for seen_atoms in (99 * CENT, 101 * CENT):
         with pytest.raises(StaleRead) as refused:
-            await ledger.post(rules.dispute_withdrawn("dp-1", "txn-1", "alice", 5 * USD, 0, seen_atoms, NOW_MS))
+            await ledger.post(rules.dispute_withdrawn("dp-1", "txn-1", "alice", 5 * USD, 0, seen_atoms, None, NOW_MS))
         assert refused.value.figures == {"what": "U:alice"}
     assert await state(ledger) == before
 
@@ -179,14 +287,17 @@ async def test_win_built_from_old_balances_is_refused(ledger: Ledger, desk: Desk
     await buy(ledger, desk, 1_000)
     await desk.withdraw_dispute("dp-1", "txn-1", "alice", 5 * USD, 0)
     dispute = await dispute_of(ledger)
+    freezes = await ledger.find_record("freezes", "alice")
     for available, debt in ((6 * USD, 0), (5 * USD, USD)):
         with pytest.raises(StaleRead):
-            await ledger.post(
-                rules.dispute_reinstated(dispute, "txn-2", 5 * USD, available, debt, NOW_MS, unfreeze=True)
-            )
-    await ledger.post(rules.dispute_reinstated(dispute, "txn-2", 5 * USD, 5 * USD, 0, NOW_MS, unfreeze=True))
+            await ledger.post(rules.dispute_reinstated(dispute, "txn-2", 5 * USD, available, debt, freezes, NOW_MS))
+    await desk.freeze("fraud", "alice")
+    with pytest.raises(StaleRead):  # frozen meanwhile
+        await ledger.post(rules.dispute_reinstated(dispute, "txn-2", 5 * USD, 5 * USD, 0, freezes, NOW_MS))
+    freezes = await ledger.find_record("freezes", "alice")
+    await ledger.post(rules.dispute_reinstated(dispute, "txn-2", 5 * USD, 5 * USD, 0, freezes, NOW_MS))
     with pytest.raises(WrongState):
-        await ledger.post(rules.dispute_reinstated(dispute, "txn-3", 5 * USD, 10 * USD, 0, NOW_MS, unfreeze=True))
+        await ledger.post(rules.dispute_reinstated(dispute, "txn-3", 5 * USD, 10 * USD, 0, freezes, NOW_MS))
 
 
 async def test_one_dispute_is_withdrawn_once(ledger: Ledger, desk: Desk) -> None:

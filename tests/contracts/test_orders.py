@@ -219,7 +219,7 @@ async def test_frozen_account_opens_no_hold_but_closes_them(ledger: Ledger) -> N
     hold = hold_of()
     await ledger.post(granting(150))
     await ledger.post(opening(hold))
-    await ledger.post(rules.user_frozen("f", "alice", NOW_MS))
+    await ledger.post(rules.user_frozen("f", "alice", None, NOW_MS))
     with pytest.raises(AccountFrozen) as refused:
         await ledger.post(opening(hold_of("order-2", 1)))
 

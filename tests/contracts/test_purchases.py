@@ -275,7 +275,7 @@ async def test_refund_again_is_answered_by_the_first(ledger: Ledger, desk: Desk)
 async def test_frozen_user_gets_no_refund(ledger: Ledger, desk: Desk) -> None:
     """Fault 50: a dispute may take the same money."""
     await buy(ledger, desk, 500)
-    await ledger.post(rules.user_frozen("f", "alice", NOW_MS))
+    await ledger.post(rules.user_frozen("f", "alice", None, NOW_MS))
     with pytest.raises(AccountFrozen):
         await desk.refund("re-1", "buy-1", USD)
 

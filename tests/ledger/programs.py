@@ -36,6 +36,8 @@ class Programs:
         payable = self.model.balance_atoms(f"P:{provider}")
         available = self.model.balance_atoms(f"U:{user}")
         signed = cents if share % 2 else -cents
+        freezes = self.model.record("freezes", user)
+        freeze = min(rules.reasons_of(freezes), default=name)
         return list(
             _built(
                 lambda: rules.grant(name, user, atoms, now_ms),
@@ -44,9 +46,9 @@ class Programs:
                 lambda: rules.purchase_created(name, user, min(cents // CENT + 99, 100_000), now_ms),
                 lambda: self._hold(name, user, provider, max(1, available * share // 9_000)),
                 lambda: self._hold(name, user, provider, max(1, available // 3)),
-                lambda: rules.dispute_withdrawn(name, f"txn-{name}", user, cents, CENT, available, now_ms),
-                lambda: rules.user_frozen(name, user, now_ms),
-                lambda: rules.user_unfrozen(name, user, now_ms),
+                lambda: rules.dispute_withdrawn(name, f"txn-{name}", user, cents, CENT, available, freezes, now_ms),
+                lambda: rules.user_frozen(name, user, freezes, now_ms),
+                lambda: rules.user_unfrozen(freeze, user, freezes, now_ms),
                 lambda: rules.provider_registered(provider, "acct_1", True, now_ms),
                 lambda: rules.clawback(name, provider, atoms, payable, now_ms, user if share % 2 else ""),
                 lambda: rules.adjustment_proposed(name, f"U:{user}", signed, "goodwill", "carol", now_ms),
@@ -116,8 +118,9 @@ class Programs:
         user, txn = dispute.text("user"), f"txn-{dispute.id}-2"
         figures = (dispute.number("amount_atoms"), self.model.balance_atoms(f"U:{user}"))
         owed = -self.model.balance_atoms(f"D:{user}")
+        freezes = self.model.record("freezes", user)
         return [
-            lambda: rules.dispute_reinstated(dispute, txn, *figures, owed, self.now_ms, unfreeze=share % 2 == 0),
+            lambda: rules.dispute_reinstated(dispute, txn, *figures, owed, freezes, self.now_ms),
             lambda: rules.write_off(dispute, "carol", owed, self.now_ms),
         ]
 

@@ -5,11 +5,12 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gollem.errors import InvariantBroken, LedgerUnavailable
-from gollem.ledger import open_ledger, rules
+from gollem.ledger import Ledger, open_ledger, rules, sqlite_file
 from gollem.ledger.sqlite_backup import back_up, restore
 from tests.contracts.samples import NOW_MS, hold_of, opening
 from tests.ledger.test_audit import DROP_TRIGGERS, books
@@ -39,10 +40,20 @@ def spoil(path: Path, statement: str) -> None:
         assert connection.execute(statement).rowcount > 0
 
 
+async def grow(ledger: Ledger, path: Path, pages: int) -> None:
+    """Until a copy takes some time, and the exchange writes meanwhile."""
+    number = 0
+    while path.stat().st_size < pages * 4096:
+        many = [rules.grant(f"big-{number + more}", "bob", 1, NOW_MS, "detail" * 10_000) for more in range(64)]
+        await asyncio.gather(*(ledger.post(one) for one in many))
+        number += len(many)
+
+
 async def test_copy_taken_under_load_is_whole_and_goes_on_where_it_was_taken(tmp_path: Path) -> None:
     path, copy, elsewhere = tmp_path / "ledger.db", tmp_path / "copy", tmp_path / "new" / "ledger.db"
     ledger = await open_ledger(f"sqlite://{path}")
     await ledger.post(rules.grant("g", "alice", 10**9, NOW_MS))
+    await grow(ledger, path, pages=5_000)
     acknowledged: list[str] = []
     stop, busy = asyncio.Event(), asyncio.Event()
 
@@ -58,13 +69,15 @@ async def test_copy_taken_under_load_is_whole_and_goes_on_where_it_was_taken(tmp
             number += 1
 
     traders = [asyncio.create_task(trade(caller)) for caller in range(4)]
-    async with asyncio.timeout(20):
-        await busy.wait()
-        before = list(acknowledged)
-        report = await asyncio.to_thread(back_up, path, copy)
-    stop.set()
-    await asyncio.gather(*traders)
-    await ledger.close()
+    try:
+        async with asyncio.timeout(20):
+            await busy.wait()
+            before = list(acknowledged)
+            report = await asyncio.to_thread(back_up, path, copy)
+    finally:
+        stop.set()
+        await asyncio.gather(*traders)
+        await ledger.close()
 
     assert report.ok
     assert report.transactions > len(before)
@@ -75,6 +88,34 @@ async def test_copy_taken_under_load_is_whole_and_goes_on_where_it_was_taken(tmp
     assert all([await restored.find_hold(order_id) for order_id in before])
     assert (await restored.post(opening(hold_of("order-new", 1)))).applied
     await restored.close()
+
+
+async def test_copy_ends_though_somebody_writes_between_any_two_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite starts a copy anew when another connection has written since its last step."""
+    path = tmp_path / "ledger.db"
+    ledger = await open_ledger(f"sqlite://{path}")
+    await grow(ledger, path, pages=5_000)
+    await ledger.close()
+    steps = 0
+
+    class Source(sqlite3.Connection):
+        def backup(self, target: sqlite3.Connection, **options: Any) -> None:
+            super().backup(target, progress=between_steps, **options)
+
+    def between_steps(*_: int) -> None:
+        nonlocal steps
+        steps += 1
+        assert steps < 50
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("UPDATE account SET active = 1 - active")
+
+    def opened(path: Path) -> sqlite3.Connection:
+        return sqlite3.connect(path, isolation_level=None, factory=Source)
+
+    monkeypatch.setattr(sqlite_file, "open_reader", opened)
+    assert (await asyncio.to_thread(back_up, path, tmp_path / "copy")).ok
 
 
 async def test_nothing_is_overwritten(tmp_path: Path) -> None:

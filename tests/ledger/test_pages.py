@@ -19,6 +19,13 @@ def test_every_test_named_is_there(page: str) -> None:
     assert named - defined == set()
 
 
+@pytest.mark.parametrize("page", ["docs/faults.md", "docs/conformance.md"])
+def test_every_file_named_is_there(page: str) -> None:
+    named = re.findall(r"`((?:tests|gollem|docs)/[\w/]+\.\w+)`", (ROOT / page).read_text())
+
+    assert [file for file in named if not (ROOT / file).is_file()] == []
+
+
 def test_every_fault_has_its_row() -> None:
     rows = re.findall(r"^\| (\d+) \|", (ROOT / "docs/faults.md").read_text(), re.MULTILINE)
 

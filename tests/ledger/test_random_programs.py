@@ -211,7 +211,7 @@ async def test_programs_reach_every_type() -> None:
     chance = random.Random(7)
     applied: set[Kind] = set()
     refused: set[Kind] = set()
-    for _ in range(20):
+    for _ in range(30):
         model = MemoryLedger()
         programs = Programs(model)
         shelf: list[Transaction] = []

@@ -156,6 +156,29 @@ async def test_seals_are_chained_day_by_day_and_copied(ledger: Ledger, tmp_path:
     assert copy.stat().st_mode & 0o777 == 0o600
 
 
+async def test_entry_removed_with_all_it_did_is_found_by_its_seal(tmp_path: Path) -> None:
+    """Nothing else can tell: what is left balances."""
+    path = tmp_path / "ledger.db"
+    opened = await open_ledger(f"sqlite://{path}")
+    await opened.post(rules.grant("g", "alice", 10 * CREDIT, NOW_MS))
+    await opened.post(rules.grant("h", "alice", CREDIT, NOW_MS))
+    await reconciler(opened).seal()
+    await opened.close()
+    write_over(
+        path,
+        "DELETE FROM entry WHERE key = 'grant:h'; DELETE FROM leg WHERE number / 64 = 2;"
+        f"UPDATE account SET balance_atoms = balance_atoms - {CREDIT} WHERE account = 'U:alice';"
+        f"UPDATE account SET balance_atoms = balance_atoms + {CREDIT} WHERE account = 'X:promo'",
+    )
+
+    reader = await open_ledger(f"sqlite://{path}", read_only=True)
+    results = await reconciler(reader).look()
+    await reader.close()
+    assert {result.check: result.findings for result in results if not result.ok} == {
+        R9: ["seal 20270114: 3 entries were sealed, 2 are there"]
+    }
+
+
 async def test_reconciling_under_full_load_raises_no_false_alarm(ledger: Ledger) -> None:
     stop = asyncio.Event()
 

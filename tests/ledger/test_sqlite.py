@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gollem.errors import InvariantBroken, LedgerUnavailable
-from gollem.ledger import Balance, Ledger, open_ledger, rules, sqlite_reads
+from gollem.errors import GollemError, InsufficientCredits, InvariantBroken, LedgerUnavailable
+from gollem.ledger import Balance, Ledger, open_ledger, rules, sqlite_reads, sqlite_writer
 from gollem.ledger.sqlite import open_sqlite
 from tests.contracts.samples import NOW_MS, granting, hold_of, opening, outcomes
 
@@ -263,6 +263,24 @@ async def test_failing_statement_takes_its_group_and_says_that_nothing_was_writt
     assert await ledger.balance("alice") == Balance(100, 0, True)
     connection.execute("PRAGMA max_page_count = 1000000")
     assert await outcomes([ledger.post(transaction) for transaction in long]) == [True] * 10
+    assert (await ledger.audit()).ok
+
+
+async def test_bug_in_the_writer_takes_its_group_and_no_other(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is raised, all of the group are answered, and the next one goes on."""
+
+    def bug(*_: object) -> GollemError:
+        raise ZeroDivisionError
+
+    posts = [granting(100), opening(hold_of("order-1", 1_000)), granting(100, "bob", "grant-2")]
+    with monkeypatch.context() as broken:
+        broken.setattr(sqlite_writer, "refusal", bug)
+        async with asyncio.timeout(5):
+            assert await outcomes([ledger.post(one) for one in posts]) == [LedgerUnavailable] * 3
+
+    assert await ledger.balance("alice") == Balance(0, 0, True)
+    async with asyncio.timeout(5):
+        assert await outcomes([ledger.post(one) for one in posts]) == [True, InsufficientCredits, True]
     assert (await ledger.audit()).ok
 
 

@@ -154,10 +154,12 @@ async def test_nobody_is_unfrozen_for_a_moment(shop: Shop) -> None:
     first = await shop.buy(2_500, "buy-1")
     second = await shop.buy(2_500, "buy-2")
     inquiry = await dispute(shop, first.purchase.text("payment_id"), inquiry=True)
-    await dispute(shop, second.purchase.text("payment_id"), 100)
+    other = await dispute(shop, second.purchase.text("payment_id"), 100)
     shop.stripe.drop_inquiry(inquiry)
     await shop.catch_up()
-    assert await shop.ledger.find_entry(f"unfreeze:{inquiry}") is None
+    freezes = await shop.ledger.find_record(records.FREEZES, "alice")
+    assert freezes
+    assert (freezes.text("reasons"), await is_active(shop)) == (f"dispute.{other}", False)
 
 
 async def test_a_dispute_that_comes_while_an_inquiry_closes_keeps_its_user_frozen(shop: Shop) -> None:

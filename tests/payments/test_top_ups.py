@@ -210,7 +210,7 @@ async def _sweeps_and_dies(shop: Shop, number: int, after: bool) -> bool:
 
 async def test_who_is_frozen_is_not_charged(shop: Shop) -> None:
     await ready(shop)
-    await shop.ledger.post(rules.user_frozen("f-1", "alice", shop.clock.now_ms()))
+    await shop.ledger.post(rules.user_frozen("f-1", "alice", None, shop.clock.now_ms()))
     assert await shop.top_ups.look() == 0
     assert charged(shop) == []
 

@@ -3,6 +3,7 @@
 Missing Java or Maven fails loudly: a ledger that was not tried on DynamoDB must not look as if it had been.
 """
 
+import fcntl
 import os
 import shutil
 import socket
@@ -12,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 
@@ -63,7 +64,9 @@ def fetch() -> Path:
     if done.exists() and done.read_bytes() == POM.read_bytes():
         return LIBRARIES
     LIBRARIES.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=LIBRARIES.parent) as scratch:
+    with _alone(), tempfile.TemporaryDirectory(dir=LIBRARIES.parent) as scratch:
+        if done.exists() and done.read_bytes() == POM.read_bytes():
+            return LIBRARIES  # another process was quicker, and its server may run already
         folder = Path(scratch) / "fetched"
         arguments = [_tool("mvn"), "--quiet", "--batch-mode", "--file", str(POM)]
         arguments += ["dependency:copy-dependencies", f"-DoutputDirectory={folder}"]
@@ -73,9 +76,16 @@ def fetch() -> Path:
         _name_for_the_loader(folder)
         shutil.copy(POM, folder / POM.name)
         shutil.rmtree(LIBRARIES, ignore_errors=True)
-        with suppress(FileExistsError, OSError):  # another run was as quick
-            folder.rename(LIBRARIES)
+        folder.rename(LIBRARIES)
     return LIBRARIES
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One process at a time: a folder must not be replaced under a server."""
+    with LIBRARIES.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _name_for_the_loader(folder: Path) -> None:

@@ -257,7 +257,7 @@ class Auditor:
         self._check_balances(books)
         for user in self.users:
             balance = self.read("balance", user)
-            self._expect(balance.active == (user not in books.frozen), user, "frozen", user in books.frozen, balance)
+            self._expect(balance.active != bool(books.freezes[user]), user, "frozen by", books.freezes[user], balance)
             self._check_statement("user_statement", user, books.lines[f"U:{user}"])
         for provider in self.providers:
             self._check_statement("provider_statement", provider, books.lines[f"P:{provider}"])

@@ -29,7 +29,7 @@ class Books:
 
     expect: Callable[..., None]
     balances: Counter[str] = field(default_factory=Counter)
-    frozen: set[str] = field(default_factory=set)
+    freezes: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # by user, why
     states: dict[str, str] = field(default_factory=dict)
     payouts: dict[str, tuple[str, int]] = field(default_factory=dict)
     refunds: dict[str, tuple[str, int]] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Books:
         self._move(key, {"X:promo": -atoms, f"U:{user}": atoms})
 
     def _hold(self, key: str, user: str, order_id: str, atoms: int) -> None:
-        self.expect(user not in self.frozen, key, "of a frozen user")
+        self.expect(not self.freezes[user], key, "of a frozen user")
         self._move(key, {f"U:{user}": TAKEN * atoms, f"H:{order_id}": atoms})
 
     def _void(self, key: str, user: str, order_id: str, atoms: int) -> None:
@@ -75,7 +75,7 @@ class Books:
         self._move(key, {"A:stripe": atoms, "X:stripe_fee": -atoms})
 
     def _refund_asked(self, key: str, refund: str, purchase: str, user: str, atoms: int, bought: int) -> None:
-        self.expect(user not in self.frozen, key, "of a frozen user")
+        self.expect(not self.freezes[user], key, "of a frozen user")
         self.balances[purchase] += atoms
         self.expect(self.balances[purchase] <= bought, key, "gives back more than was bought")
         self.refunds[refund] = ("asked", atoms)
@@ -96,16 +96,16 @@ class Books:
 
     def _dispute_lost_money(self, key: str, dispute: str, user: str, atoms: int, fee: int) -> None:
         self.states[dispute] = "open"
-        self.frozen.add(user)
+        self.freezes[user].add(f"dispute.{dispute}")
         taken = self._taken(f"U:{user}", f"D:{user}", atoms)
         self._move(key, {"A:stripe": atoms + fee, "X:dispute_fee": -fee, **taken})
 
-    def _dispute_won(self, key: str, dispute: str, user: str, atoms: int, unfreeze: bool) -> None:
+    def _dispute_won(self, key: str, dispute: str, user: str, atoms: int) -> None:
         self._decide(key, dispute)
         self._move(key, {"A:stripe": -atoms, **self._given(f"U:{user}", f"D:{user}", atoms)})
-        if unfreeze:
-            self.expect(not self.balances[f"D:{user}"], key, "unfreezes a user in debt")
-            self.frozen.discard(user)
+        freeze = f"dispute.{dispute}"
+        if self.freezes[user] != {freeze} or not self.balances[f"D:{user}"]:
+            self.freezes[user].discard(freeze)
 
     def _dispute_written_off(self, key: str, dispute: str, user: str, atoms: int) -> None:
         self._decide(key, dispute)
@@ -171,12 +171,13 @@ class Books:
     def _resolved(self, key: str, user: str, atoms: int) -> None:
         self._move(key, {"S:unmatched": -atoms, f"U:{user}": atoms})
 
-    def _freeze(self, key: str, user: str) -> None:
-        self.frozen.add(user)
+    def _freeze(self, key: str, user: str, freeze: str) -> None:
+        self.freezes[user].add(freeze)
 
-    def _unfreeze(self, key: str, user: str) -> None:
-        self.expect(not self.balances[f"D:{user}"], key, "unfreezes a user in debt")
-        self.frozen.discard(user)
+    def _unfreeze(self, key: str, user: str, freeze: str) -> None:
+        self.freezes[user].remove(freeze)
+        stays = self.freezes[user] or not self.balances[f"D:{user}"]
+        self.expect(stays, key, "unfreezes a user in debt")
 
     def _nothing(self, key: str) -> None:
         """Moves no money."""

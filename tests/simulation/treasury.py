@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from gollem.errors import CallerError, Forbidden, GollemError, StaleRead, WrongState
+from gollem.errors import CallerError, GollemError, StaleRead, WrongState
 from gollem.exchange import Terms
 from gollem.ledger import Hold, HoldState, Ledger, records, rules
 from gollem.ledger.rules.earnings import last_due_day
@@ -121,7 +121,8 @@ class Treasury:
 
         async def withdrawn(ledger: Ledger, now_ms: int) -> Transaction:
             available = await ledger.account_atoms(f"U:{user}")
-            return rules.dispute_withdrawn(dispute, f"t-{dispute}", user, atoms, fee, available, now_ms)
+            freezes = await ledger.find_record(records.FREEZES, user)
+            return rules.dispute_withdrawn(dispute, f"t-{dispute}", user, atoms, fee, available, freezes, now_ms)
 
         figures = {"dispute": dispute, "user": user, "atoms": atoms, "fee": fee}
         if not await self._do(f"stripe:t-{dispute}", "dispute_lost_money", figures, withdrawn):
@@ -130,7 +131,7 @@ class Treasury:
         ends = [self._reinstate, self._write_off] if world.chance(0.3) else [self._reinstate]
         if world.chance(0.8):
             await asyncio.gather(*(end(dispute, user, atoms) for end in ends))
-        await self._unfreeze(user)
+        await self._unfreeze(rules.dispute_freeze(dispute), user)
 
     async def pay_out(self) -> None:
         world, provider = self._world, self._world.dice.choice(self._providers)
@@ -169,11 +170,11 @@ class Treasury:
         user, name = self._world.dice.choice(self._users), self._world.new_id("fz")
 
         async def frozen(ledger: Ledger, now_ms: int) -> Transaction:
-            return rules.user_frozen(name, user, now_ms)
+            return rules.user_frozen(name, user, await ledger.find_record(records.FREEZES, user), now_ms)
 
-        await self._do(f"freeze:{name}", "freeze", {"user": user}, frozen)
+        await self._do(f"freeze:{name}", "freeze", {"user": user, "freeze": name}, frozen)
         await asyncio.sleep(self._world.dice.uniform(0, 2))
-        await self._unfreeze(user)
+        await self._unfreeze(name, user)
 
     async def meter(self) -> None:
         """A long order that is settled by parts: then closed, twice over, or left to the sweepers."""
@@ -238,16 +239,13 @@ class Treasury:
         await self._do(f"rf_ok:re-{refund}", "refund_ok", {"refund": refund}, succeeded)
 
     async def _reinstate(self, dispute: str, user: str, atoms: int) -> None:
-        unfreeze = self._world.chance(0.5)
-
         async def reinstated(ledger: Ledger, now_ms: int) -> Transaction:
             found = await _record(ledger, records.DISPUTE, dispute)
             available, debt = await ledger.account_atoms(f"U:{user}"), await _debt(ledger, user)
-            if unfreeze and debt > atoms:
-                raise Forbidden("stays frozen")
-            return rules.dispute_reinstated(found, f"w-{dispute}", atoms, available, debt, now_ms, unfreeze=unfreeze)
+            freezes = await ledger.find_record(records.FREEZES, user)
+            return rules.dispute_reinstated(found, f"w-{dispute}", atoms, available, debt, freezes, now_ms)
 
-        figures = {"dispute": dispute, "user": user, "atoms": atoms, "unfreeze": unfreeze}
+        figures = {"dispute": dispute, "user": user, "atoms": atoms}
         await self._do(f"stripe:w-{dispute}", "dispute_won", figures, reinstated)
 
     async def _write_off(self, dispute: str, user: str, atoms: int) -> None:
@@ -258,13 +256,11 @@ class Treasury:
         figures = {"dispute": dispute, "user": user, "atoms": atoms}
         await self._do(f"writeoff:{dispute}", "dispute_written_off", figures, written_off)
 
-    async def _unfreeze(self, user: str) -> None:
-        name = self._world.new_id("uf")
-
+    async def _unfreeze(self, name: str, user: str) -> None:
         async def unfrozen(ledger: Ledger, now_ms: int) -> Transaction:
-            return rules.user_unfrozen(name, user, now_ms)
+            return rules.user_unfrozen(name, user, await ledger.find_record(records.FREEZES, user), now_ms)
 
-        await self._do(f"unfreeze:{name}", "unfreeze", {"user": user}, unfrozen)
+        await self._do(f"unfreeze:{name}", "unfreeze", {"user": user, "freeze": name}, unfrozen)
 
     async def _mature(self, provider: str) -> None:
         """Everything of the provider's as if two days had passed: earnings may still come in while it happens."""

@@ -8,6 +8,14 @@ figures that the callers should have refused long before, and a CallerError for 
 from gollem.ledger.rules.adjustments import adjustment_approved, adjustment_fingerprint, adjustment_proposed
 from gollem.ledger.rules.disputes import dispute_reinstated, dispute_withdrawn, write_off
 from gollem.ledger.rules.earnings import clawback, mature
+from gollem.ledger.rules.freezes import (
+    dispute_freeze,
+    reasons_of,
+    unfreeze_fingerprint,
+    user_frozen,
+    user_released,
+    user_unfrozen,
+)
 from gollem.ledger.rules.notes import noted
 from gollem.ledger.rules.orders import expire, hold, partial_settle, settle, void
 from gollem.ledger.rules.oversight import alert, armed_again, fell_below, payouts_resumed, reconciled, watched
@@ -27,7 +35,7 @@ from gollem.ledger.rules.platform import platform_payout, stripe_fee, unmatched,
 from gollem.ledger.rules.providers import provider_changed, provider_registered
 from gollem.ledger.rules.purchases import purchase, purchase_cancelled, purchase_created, purchase_intended
 from gollem.ledger.rules.refunds import refund_failed, refund_fingerprint, refund_initiated, refund_succeeded
-from gollem.ledger.rules.users import grant, promo, user_frozen, user_unfrozen
+from gollem.ledger.rules.users import grant, promo
 
 __all__ = [
     "KEPT_ATTEMPTS",
@@ -39,6 +47,7 @@ __all__ = [
     "bank_field",
     "clawback",
     "digest",
+    "dispute_freeze",
     "dispute_reinstated",
     "dispute_withdrawn",
     "expire",
@@ -64,6 +73,7 @@ __all__ = [
     "purchase_cancelled",
     "purchase_created",
     "purchase_intended",
+    "reasons_of",
     "reconciled",
     "refund_failed",
     "refund_fingerprint",
@@ -71,9 +81,11 @@ __all__ = [
     "refund_succeeded",
     "settle",
     "stripe_fee",
+    "unfreeze_fingerprint",
     "unmatched",
     "unmatched_resolved",
     "user_frozen",
+    "user_released",
     "user_unfrozen",
     "void",
     "watched",

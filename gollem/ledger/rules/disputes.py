@@ -4,9 +4,9 @@ Amounts are those of Stripe's balance transactions, whatever was charged. The pr
 was done. What the user has spent already becomes debt.
 """
 
-from gollem.errors import InvariantBroken
 from gollem.ledger import records
 from gollem.ledger.accounts import BAD_DEBT, DISPUTE_FEES, STRIPE, user_account, user_debt
+from gollem.ledger.rules.freezes import dispute_freeze, freezes_changed, reasons_of
 from gollem.ledger.rules.parts import debt_first, debt_last, digest, require_cents, require_kind, require_names
 from gollem.ledger.types import (
     BalanceIs,
@@ -15,18 +15,25 @@ from gollem.ledger.types import (
     PutRecord,
     Record,
     RecordIs,
-    SetUserActive,
     Transaction,
     UpdateRecord,
 )
 
 
 def dispute_withdrawn(
-    dispute_id: str, txn_id: str, user: str, amount_atoms: int, fee_atoms: int, available_atoms: int, now_ms: int
+    dispute_id: str,
+    txn_id: str,
+    user: str,
+    amount_atoms: int,
+    fee_atoms: int,
+    available_atoms: int,
+    freezes: Record | None,
+    now_ms: int,
 ) -> Transaction:
-    """Stripe took the amount and its fee: the user loses what is there, owes the rest, and is frozen.
+    """Stripe took the amount and its fee: the user loses what is there, owes the rest, and is frozen by the dispute.
 
-    `available_atoms` is the user's as just read. Key `stripe:{txn_id}`, of the dispute's balance transaction."""
+    `available_atoms` and `freezes` are the user's as just read. Key `stripe:{txn_id}`, of the dispute's balance
+    transaction."""
     require_names(dispute_id=dispute_id, txn_id=txn_id, user=user)
     require_cents(f"dispute {dispute_id}", amount_atoms)
     if fee_atoms:
@@ -34,16 +41,17 @@ def dispute_withdrawn(
     legs = [Leg(STRIPE, amount_atoms + fee_atoms)]
     legs += [Leg(DISPUTE_FEES, -fee_atoms)] if fee_atoms else []
     legs += debt_last(user_account(user), user_debt(user), available_atoms, amount_atoms)
+    guards, effects = freezes_changed(user, freezes, reasons_of(freezes) | {dispute_freeze(dispute_id)})
     return Transaction(
         key=f"stripe:{txn_id}",
         kind=Kind.DISPUTE_WITHDRAWN,
         legs=tuple(legs),
         fingerprint=digest("dispute_withdrawn", dispute_id, user, amount_atoms, fee_atoms),
         at_ms=now_ms,
-        guards=(BalanceIs(user_account(user), available_atoms),),
+        guards=(BalanceIs(user_account(user), available_atoms), *guards),
         effects=(
             PutRecord(Record(records.DISPUTE, dispute_id, "WITHDRAWN", {"user": user, "amount_atoms": amount_atoms})),
-            SetUserActive(user, active=False),
+            *effects,
         ),
         detail=dispute_id,
     )
@@ -55,23 +63,25 @@ def dispute_reinstated(
     amount_atoms: int,
     available_atoms: int,
     debt_atoms: int,
+    freezes: Record | None,
     now_ms: int,
     *,
-    unfreeze: bool,
     fee_atoms: int = 0,
 ) -> Transaction:
     """The dispute was won and Stripe gave this back, and perhaps its fee: debt is repaid first, the rest is the user's,
-    who is unfrozen if that is wanted. Key `stripe:{txn_id}`.
+    whom this dispute no longer freezes; but the last reason stays while anything is owed. Key `stripe:{txn_id}`.
 
-    `available_atoms` and `debt_atoms` are the user's as just read: another dispute that comes meanwhile changes one."""
+    `available_atoms`, `debt_atoms` and `freezes` are the user's as just read."""
     require_kind(dispute, records.DISPUTE)
     require_names(txn_id=txn_id)
     require_cents(f"dispute {dispute.id}", amount_atoms)
     if fee_atoms:
         require_cents(f"fee of dispute {dispute.id}", fee_atoms)
-    if unfreeze and debt_atoms > amount_atoms:
-        raise InvariantBroken(f"dispute {dispute.id}: a user in debt stays frozen")
     user = dispute.text("user")
+    reasons = reasons_of(freezes) - {dispute_freeze(dispute.id)}
+    if not reasons and debt_atoms > amount_atoms:
+        reasons = frozenset({dispute_freeze(dispute.id)})
+    guards, effects = freezes_changed(user, freezes, reasons)
     account, debt_account = user_account(user), user_debt(user)
     return Transaction(
         key=f"stripe:{txn_id}",
@@ -87,11 +97,9 @@ def dispute_reinstated(
             RecordIs(records.DISPUTE, dispute.id, ("WITHDRAWN",)),
             BalanceIs(account, available_atoms),
             BalanceIs(debt_account, -debt_atoms),
+            *guards,
         ),
-        effects=(
-            UpdateRecord(records.DISPUTE, dispute.id, "WON"),
-            *([SetUserActive(user, active=True)] if unfreeze else []),
-        ),
+        effects=(UpdateRecord(records.DISPUTE, dispute.id, "WON"), *effects),
         detail=dispute.id,
     )
 

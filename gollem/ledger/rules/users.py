@@ -1,8 +1,8 @@
-"""Credits that are given, and users who may open no holds for a while."""
+"""Credits that are given."""
 
-from gollem.ledger.accounts import PROMO, user_account, user_debt
+from gollem.ledger.accounts import PROMO, user_account
 from gollem.ledger.rules.parts import digest, require_names, require_positive
-from gollem.ledger.types import BalanceIs, Kind, Leg, SetUserActive, Transaction
+from gollem.ledger.types import Kind, Leg, Transaction
 
 
 def grant(grant_id: str, user: str, amount_atoms: int, now_ms: int, detail: str = "") -> Transaction:
@@ -31,34 +31,4 @@ def promo(campaign: str, user: str, amount_atoms: int, now_ms: int) -> Transacti
         legs=(Leg(PROMO, -amount_atoms), Leg(user_account(user), amount_atoms)),
         fingerprint=digest("promo", amount_atoms),
         at_ms=now_ms,
-    )
-
-
-def user_frozen(freeze_id: str, user: str, now_ms: int, reason: str = "") -> Transaction:
-    """The user opens no holds until unfrozen; open ones still settle. Key `freeze:{freeze_id}`."""
-    require_names(user=user)
-    return Transaction(
-        key=f"freeze:{freeze_id}",
-        kind=Kind.USER_FROZEN,
-        legs=(),
-        fingerprint=digest("freeze", user),
-        at_ms=now_ms,
-        effects=(SetUserActive(user, active=False),),
-        detail=reason,
-    )
-
-
-def user_unfrozen(unfreeze_id: str, user: str, now_ms: int, reason: str = "") -> Transaction:
-    """The user may open holds again. Key `unfreeze:{unfreeze_id}`. Refused (StaleRead) while the user owes anything: a
-    purchase repays it."""
-    require_names(user=user)
-    return Transaction(
-        key=f"unfreeze:{unfreeze_id}",
-        kind=Kind.USER_UNFROZEN,
-        legs=(),
-        fingerprint=digest("unfreeze", user),
-        at_ms=now_ms,
-        guards=(BalanceIs(user_debt(user), 0),),
-        effects=(SetUserActive(user, active=True),),
-        detail=reason,
     )
