@@ -12,6 +12,7 @@ from tests.fakes.stripe import FakeStripe, Fault
 from tests.fakes.stripe.errors import ConnectionLostError
 from tests.simulation.world import EPOCH_MS, World, run_now
 
+PAYOUT_CENTS = 500  # paid out by themselves
 _URL = "https://stripe.simulated"
 _READS = (Fault.LOST_REQUEST, Fault.LOST_REPLY, Fault.RATE_LIMITED)
 _WRITES = (*_READS, Fault.ERROR_BEFORE, Fault.ERROR_AFTER)
@@ -96,15 +97,13 @@ def config_of(fake: FakeStripe) -> PaymentsConfig:
         webhook_secrets=",".join(fake.webhooks.platform_secrets),
         connect_secrets=",".join(fake.webhooks.connect_secrets),
         delay_days=1,
-        payout_cents=1_000,
+        payout_cents=PAYOUT_CENTS,
     )
 
 
 def gateway_over(wire: Wire, fake: FakeStripe, clock: LeapingClock) -> StripeGateway:
     """The real one, its client spoken to over this wire."""
     gateway = StripeGateway(config_of(fake), clock)
-    client = vendor.StripeClient(
-        fake.secret_key, http_client=wire, max_network_retries=0, base_addresses={"api": _URL}
-    )
+    client = vendor.StripeClient(fake.secret_key, http_client=wire, max_network_retries=0, base_addresses={"api": _URL})
     gateway._http, gateway._stripe = wire, client.v1  # type: ignore[assignment]
     return gateway
