@@ -16,7 +16,7 @@ from tests.simulation.many import simulate_many
 from tests.simulation.payments_run import simulate
 
 SEEDS = range(1, 101)
-STEPS = 80
+STEPS = 60
 
 
 def test_a_hundred_seeds() -> None:
