@@ -8,8 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from gollem.clock import Clock
 from gollem.errors import PaymentRefused
-from gollem.ledger import Check, Ledger, Record, Result, records
-from gollem.ledger.accounts import STRIPE, connected_account
+from gollem.ledger import Check, Ledger, Record, Result, accounts, records
 from gollem.payments.gateway import PaymentGateway
 from gollem.payments.payees import find_payee
 from gollem.payments.payouts import Payouts
@@ -48,7 +47,7 @@ class Proofs:
         return None
 
     async def _booked_atoms(self) -> int:
-        return -await self._ledger.account_atoms(STRIPE)
+        return -await self._ledger.account_atoms(accounts.STRIPE)
 
     async def _newest_movement(self) -> str:
         """Of the last hour: whatever moves while we look is."""
@@ -85,7 +84,7 @@ class Proofs:
     async def _difference_atoms(self, payee: Record) -> int:
         """What is there, and on its way from there, beyond what our books say."""
         connected_id = payee.text("connected_id")
-        booked_atoms = -await self._ledger.account_atoms(connected_account(payee.id))
+        booked_atoms = -await self._ledger.account_atoms(accounts.connected_account(payee.id))
         funds = await self._gateway.funds(connected_id)
         under_way = await self._gateway.bank_payouts_under_way(connected_id)
         cents = funds.cents + sum(payout.cents for payout in under_way)

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from gollem.ledger import Desk, rules
+from gollem.ledger import rules
 from gollem.payments.attempts import Attempts
 from gollem.payments.movements import Movements
+from gollem.payments.proofs import Proofs
 from tests.simulation.many import simulate_many
 from tests.simulation.payments_run import simulate
 
@@ -50,7 +51,7 @@ def _twice(txn_id: str, atoms: int, now_ms: int) -> Any:
 _NUMBERS, _STRIPE_FEE = count(), rules.stripe_fee
 PLANTS: dict[str, tuple[Any, str, Any]] = {
     "nothing is looked up, no key is kept": (Attempts, "carry_out", _without_looking),
-    "failed refunds are forgotten": (Desk, "fail_refund", _nothing),
+    "an alarm is raised before anything is healed": (Proofs, "_heal", _nothing),
     "fees are not booked": (Movements, "_complete", _nothing),
     "fees are a cent too high": (rules, "stripe_fee", _twice),
 }
