@@ -15,6 +15,7 @@ from gollem.exchange import (
     Accounts,
     AgentLinks,
     Asks,
+    Cases,
     Commits,
     Floor,
     Orders,
@@ -24,10 +25,12 @@ from gollem.exchange import (
     restore_claims,
 )
 from gollem.identity import open_key_store
-from gollem.ledger import Ledger, LowBalanceWatch, Reconciler, open_ledger
+from gollem.ledger import Desk, Ledger, LowBalanceWatch, Reconciler, open_ledger
 from gollem.market import Catalogue, MemoryBook
+from gollem.payments import Payments, open_payments
 from gollem.providers import Registry
 from gollem.rpc import Edge
+from gollem.units import ATOMS_PER_CENT
 
 _log = logging.getLogger(__name__)
 _TICK_MS = 100
@@ -83,6 +86,11 @@ class App:
         self._closers.append(commits.finish)
         settlement = Settlement(floor, ledger, links, commits, clock)
         low_balance = LowBalanceWatch(ledger, clock)
+        cap_atoms = config.payments.adjustment_cap_cents * ATOMS_PER_CENT
+        desk = Desk(ledger, clock, delay_days=config.payments.delay_days, cap_atoms=cap_atoms)
+        payments = await open_payments(config.payments, ledger, desk, clock, data)
+        if payments:
+            self._closers.append(payments.close)
         orders = Orders(
             floor,
             ledger,
@@ -94,12 +102,13 @@ class App:
             clock,
             config.market,
             config.exchange,
-            low_balance.note_user,
+            _debited(low_balance, payments),
         )
         reports = Reports(floor, ledger, settlement, links, clock, config.providers)
         restored = await restore_claims(ledger, floor)
         if restored:
             _log.info("%d orders were under way and keep their capacity", restored)
+        admission = (payments.onboarding.require_payable,) if payments and payments.is_real else ()
         edge = Edge(
             config=config,
             clock=clock,
@@ -107,14 +116,18 @@ class App:
             floor=floor,
             waiting=waiting,
             orders=orders,
-            asks=Asks(floor, registry, links, settlement, config.providers),
+            asks=Asks(floor, registry, links, settlement, config.providers, *admission),
             links=links,
             settlement=settlement,
             reports=reports,
-            accounts=Accounts(ledger, clock),
+            accounts=Accounts(ledger, low_balance, clock),
+            cases=Cases(ledger, desk, clock),
+            payments=payments,
             keys=keys,
             signing_key=data / "grant.key",
         )
+        if payments:
+            await payments.start()
         await edge.start()
         self._edge = edge
         self._chore(_TICK_MS, _as_async(floor.tick))
@@ -124,6 +137,8 @@ class App:
         self._watch_the_books(ledger)
         self._chore(_TICK_MS, low_balance.look)
         self._chore(config.reconcile.alert_interval_ms, low_balance.sweep, rest=_REST)
+        for every_ms, work in payments.chores() if payments else ():
+            self._chore(every_ms, work, rest=1)
 
     def _watch_the_books(self, ledger: Ledger) -> None:
         """Never on an order's way: checks read in threads, and rest twenty times as long as they took."""
@@ -145,6 +160,18 @@ class App:
         self._chores.clear()
         while self._closers:
             await self._closers.pop()()
+
+
+def _debited(low_balance: LowBalanceWatch, payments: Payments | None) -> Callable[[str], None]:
+    """Who hears of every user that was just debited."""
+    if payments is None:
+        return low_balance.note_user
+
+    def note(user: str) -> None:
+        low_balance.note_user(user)
+        payments.top_ups.note_user(user)
+
+    return note
 
 
 def _as_async(work: Callable[[], None]) -> Callable[[], Awaitable[None]]:

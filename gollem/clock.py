@@ -25,6 +25,21 @@ class SystemClock:
         return time.monotonic_ns() // 1_000_000
 
 
+def is_utc_day(text: str) -> bool:
+    """Whether it is a day as `utc_day` writes them, from 1970 on."""
+    if len(text) != 8 or not (text.isascii() and text.isdigit()):
+        return False
+    try:
+        return datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC).year >= 1970
+    except ValueError:
+        return False
+
+
+def utc_day_ms(day: str) -> int:
+    """The first millisecond of a day."""
+    return int(datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC).timestamp()) * 1_000
+
+
 def utc_day(at_ms: int) -> str:
     """The day of a moment, as yyyymmdd. Midnight is UTC's everywhere."""
     return datetime.fromtimestamp(at_ms // 1_000, UTC).strftime("%Y%m%d")

@@ -112,7 +112,7 @@ class PaymentsConfig:
     webhook_host: str = _text("127.0.0.1", "address of the webhook bridge")
     webhook_port: int = _number(8080, 0, 65_535, "port of the webhook bridge; 0 takes a free one")
     return_url: str = _text("https://localhost/", "where providers come back to when theirs names none")
-    delay_days: int = _number(7, 1, 90, "days after which earnings become payable")
+    delay_days: int = _number(7, 0, 90, "days after which earnings become payable; 0, at once, is for trying things")
     payout_cents: int = _number(10_000, 100, 100_000_000, "payable earnings, in cents of USD, paid out by themselves")
     least_payout_cents: int = _number(100, 1, 100_000_000, "least that is paid out monthly or by request, in cents")
     payout_interval_ms: int = _number(60_000, 100, 86_400_000, "how often payouts are looked after")

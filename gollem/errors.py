@@ -191,12 +191,6 @@ class PaymentsOff(CallerError):
     reason = "PAYMENTS_OFF"
 
 
-class NotImplementedYet(CallerError):
-    """The API has it, this release has not."""
-
-    reason = "NOT_IMPLEMENTED"
-
-
 # --- the world's ----------------------------------------------------------------------------------------------------
 
 

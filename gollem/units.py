@@ -64,6 +64,21 @@ def tokens_per_second(tpot: int) -> float:
     return round(1e9 / tpot, 3) if tpot else 1e9
 
 
+def format_cents(cents: int) -> str:
+    """Cents of USD as a decimal string of 2 places."""
+    sign = "-" if cents < 0 else ""
+    return f"{sign}{abs(cents) // 100}.{abs(cents) % 100:02d}"
+
+
+def parse_cents(text: str, field: str) -> int:
+    """A decimal string of USD as whole cents. Raises InvalidField."""
+    match = _DECIMAL.fullmatch(text)
+    part = (match["part"] or "") if match else ""
+    if match is None or part[2:].strip("0"):
+        raise InvalidField(field, "must be whole cents of USD, such as 25.00")
+    return int(match["whole"]) * 100 + int(part[:2].ljust(2, "0"))
+
+
 def _plain(value: Decimal, least: int) -> str:
     """Without exponent or trailing zeros, but with `least` places."""
     text = f"{value:f}"

@@ -39,7 +39,7 @@ OURS = {
 VENDORS = {
     "aioboto3": ("gollem.ledger.dynamodb.client",),
     "aiobotocore": ("gollem.ledger.dynamodb.client",),
-    "aiohttp": ("provider_agent", "gollem.ledger.dynamodb.client", "gollem.payments"),
+    "aiohttp": ("provider_agent", "gollem.ledger.dynamodb.client", "gollem.payments", "gollem.cli"),
     "betterproto": ("gollem_client", "gollem.cli.output"),
     "botocore": ("gollem.ledger.dynamodb.client",),
     "click": ("gollem.cli", "provider_agent"),
@@ -56,7 +56,7 @@ VENDORS = {
     "uvloop": ("gollem.app", "provider_agent.__main__"),
     "xllamacpp": ("gollem.cli.demo.model_server",),
     "decimal": ("gollem.units", "gollem_client"),
-    "sqlite3": ("gollem.ledger", "gollem.identity.sqlite_store", "provider_agent"),
+    "sqlite3": ("gollem.ledger", "gollem.identity.sqlite_store", "gollem.payments.local_store", "provider_agent"),
     "time": ("gollem.clock", "grpclib_guard", "gollem_client", "provider_agent"),
     "datetime": ("gollem.clock", "gollem.cli"),
 }

@@ -30,6 +30,8 @@ def balance(server: Server, account: str, as_json: bool) -> None:
     click.echo(f"account    {answer.account}{'' if answer.active else ' (frozen: it may not open new holds)'}")
     click.echo(f"available  {output.money(answer.available)}")
     click.echo(f"held       {output.money(answer.held)}")
+    if output.atoms(answer.debt):
+        click.echo(f"owed       {output.money(answer.debt)}: the next purchase repays it first")
     if output.atoms(answer.earned):
         click.echo(f"earned     {output.money(answer.earned)}")
 
@@ -41,6 +43,9 @@ def balance(server: Server, account: str, as_json: bool) -> None:
 @click.option("--until", type=_TIME, help="only before this UTC day or time")
 @click.option("--limit", type=click.IntRange(1, 500), help="lines a page  [default: 20]")
 @click.option("--page", "page_token", default="", help="continue after the page that named this")
+@click.option(
+    "--earnings/--spending", default=None, help="as a provider, or as a consumer  [default: as the key's role]"
+)
 @click.option("--csv", "as_csv", is_flag=True, help="every line as comma-separated values, or as many as --limit says")
 @output.json_option
 @server_options
@@ -52,6 +57,7 @@ def transactions(
     until: datetime | None,
     limit: int | None,
     page_token: str,
+    earnings: bool | None,
     as_csv: bool,
     as_json: bool,
 ) -> None:
@@ -62,6 +68,7 @@ def transactions(
         account=account,
         page_size=limit or (_CSV_PAGE if as_csv else _PAGE),
         page_token=page_token,
+        earnings=earnings,
         kinds=list(kinds),
         from_ms=_milliseconds(since),
         to_ms=_milliseconds(until),

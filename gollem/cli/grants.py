@@ -1,4 +1,4 @@
-"""`gollem credits grant`: an operator gives an account credits."""
+"""`gollem credits`: buying them, and `grant`, with which an operator gives some."""
 
 import uuid
 
@@ -6,12 +6,17 @@ import click
 
 from gollem.cli import output
 from gollem.cli.connection import Server, call, server_options
+from gollem.cli.purchases import alert, buy, receipt, top_up
 from gollem_client import stubs
 
 
 @click.group()
 def credits_() -> None:
-    """Give an account credits."""
+    """Buy credits, or give an account some."""
+
+
+for command in (buy, receipt, top_up, alert):
+    credits_.add_command(command)
 
 
 @credits_.command()

@@ -11,7 +11,8 @@ COMMANDS = {
     "serve": ("gollem.cli.serve:serve", "run the exchange"),
     "config": ("gollem.cli.settings:config", "show every setting and its value"),
     "keys": ("gollem.cli.keys:keys", "make, list and revoke API keys"),
-    "credits": ("gollem.cli.grants:credits_", "give an account credits"),
+    "credits": ("gollem.cli.grants:credits_", "buy credits, or give an account some"),
+    "payouts": ("gollem.cli.payouts:payouts", "see what was earned, and have it paid out"),
     "generate": ("gollem.cli.generate:generate", "buy an answer and stream it"),
     "models": ("gollem.cli.models:models", "show what the catalogue has"),
     "match": ("gollem.cli.bids:match", "match a bid and hold its cost"),
@@ -19,6 +20,8 @@ COMMANDS = {
     "book": ("gollem.cli.book:book", "show the order book and draw its front"),
     "balance": ("gollem.cli.account:balance", "show an account's credits"),
     "transactions": ("gollem.cli.account:transactions", "show an account's statement"),
+    "cases": ("gollem.cli.cases:cases", "see and decide what waits for an operator"),
+    "reconcile": ("gollem.cli.payments_report:reconcile_", "compare the books with Stripe's"),
     "ledger": ("gollem.cli.audit:ledger", "make a ledger, prove that its books balance"),
 }
 

@@ -15,7 +15,13 @@ from gollem.config import Config, ConfigError, describe, load
 
 F = TypeVar("F", bound=Callable[..., Any])
 # Options that stand for a setting.
-SHORTHANDS = {"data": "storage.data", "ledger": "storage.ledger", "host": "server.host", "port": "server.port"}
+SHORTHANDS = {
+    "data": "storage.data",
+    "ledger": "storage.ledger",
+    "payments": "payments.gateway",
+    "host": "server.host",
+    "port": "server.port",
+}
 
 
 def config_options(command: F) -> F:
@@ -25,6 +31,7 @@ def config_options(command: F) -> F:
     @click.option("--set", "chosen", multiple=True, metavar="SECTION.NAME=VALUE", help="one setting; may be repeated")
     @click.option("--data", metavar="FOLDER", help="where the ledger and the keys are kept")
     @click.option("--ledger", metavar="URL", help="of the ledger, when it is not in the data folder")
+    @click.option("--payments", metavar="NAME", help="who takes and pays money: stripe, local (to try it) or none")
     @click.option("--host", help="address to listen on")
     @click.option("--port", help="gRPC port; 0 takes a free one")
     @functools.wraps(command)

@@ -2,6 +2,7 @@
 
 from gollem.exchange.accounts import Accounts
 from gollem.exchange.asks import Answer, Asks, Status
+from gollem.exchange.cases import Cases
 from gollem.exchange.commits import Commits
 from gollem.exchange.floor import Floor
 from gollem.exchange.links import AgentLinks
@@ -28,6 +29,7 @@ __all__ = [
     "Asks",
     "CancelState",
     "Cancelled",
+    "Cases",
     "ClientOutcome",
     "Commits",
     "Floor",

@@ -3,7 +3,16 @@
 from dataclasses import dataclass
 
 from gollem.clock import Clock
-from gollem.ledger import AuditReport, Balance, Ledger, StatementFilter, StatementLine, rules
+from gollem.ledger import (
+    AuditReport,
+    Balance,
+    Ledger,
+    LowBalanceWatch,
+    StatementFilter,
+    StatementLine,
+    accounts,
+    rules,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,16 +21,19 @@ class Standing:
 
     balance: Balance
     earned_atoms: int
+    debt_atoms: int
 
 
 class Accounts:
-    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, watch: LowBalanceWatch, clock: Clock) -> None:
         self._ledger = ledger
+        self._watch = watch
         self._clock = clock
 
     async def standing(self, account: str) -> Standing:
         earnings = await self._ledger.provider_balance(account)
-        return Standing(await self._ledger.balance(account), earnings.earned_atoms)
+        debt_atoms = -await self._ledger.account_atoms(accounts.user_debt(account))
+        return Standing(await self._ledger.balance(account), earnings.earned_atoms, debt_atoms)
 
     async def statement(
         self, account: str, selling: bool, cursor: str, limit: int, only: StatementFilter
@@ -36,6 +48,10 @@ class Accounts:
     async def grant(self, grant_id: str, account: str, amount_atoms: int) -> bool:
         """Give an account credits. False if this grant was made before. Raises KeyReused."""
         return (await self._ledger.post(rules.grant(grant_id, account, amount_atoms, self._clock.now_ms()))).applied
+
+    async def alert_below(self, account: str, threshold_atoms: int) -> None:
+        """One alert each time the account has fewer credits than that. Raises StaleRead if two set it at once."""
+        await self._watch.watch_user(account, threshold_atoms)
 
     async def audit(self) -> AuditReport:
         return await self._ledger.audit()

@@ -1,6 +1,6 @@
 """Providers' use cases: register, report, deregister, and how the exchange sees them."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from gollem.config import ProvidersConfig
@@ -38,17 +38,33 @@ class Answer:
     matched: int = 0
 
 
+async def _everybody(provider_id: str) -> None:
+    pass
+
+
 class Asks:
-    """Keeps what providers sell on the floor, and listens to their agents."""
+    """Keeps what providers sell on the floor, and listens to their agents. `may_sell` raises NotOnboarded for a
+    provider that may not."""
 
     def __init__(
-        self, floor: Floor, registry: Registry, links: AgentLinks, settlement: Settlement, config: ProvidersConfig
+        self,
+        floor: Floor,
+        registry: Registry,
+        links: AgentLinks,
+        settlement: Settlement,
+        config: ProvidersConfig,
+        may_sell: Callable[[str], Awaitable[None]] = _everybody,
     ) -> None:
         self._floor = floor
         self._registry = registry
         self._links = links
         self._settlement = settlement
         self._config = config
+        self._may_sell = may_sell
+
+    async def admit(self, provider_id: str) -> None:
+        """Before anything of the provider's is registered. Raises NotOnboarded."""
+        await self._may_sell(provider_id)
 
     def register(self, ask: Ask, per_minute: int | None) -> None:
         """Put an ask into the book, or change the one of the same key. Raises TooManyAsks."""

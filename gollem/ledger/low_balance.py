@@ -43,6 +43,9 @@ class LowBalanceWatch:
         await self._ledger.post(rules.watched(account, threshold_atoms, known, self._clock.now_ms()))
         self._ruled |= {account}
 
+    async def watch_user(self, user: str, threshold_atoms: int) -> None:
+        await self.watch(user_account(user), threshold_atoms)
+
     def note_user(self, user: str) -> None:
         self.note(user_account(user))
 

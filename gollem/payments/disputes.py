@@ -80,7 +80,7 @@ class Disputes:
         entry = await self._ledger.find_entry(f"stripe:{movement.txn_id}")
         if entry and entry.kind in (Kind.DISPUTE_WITHDRAWN, Kind.DISPUTE_REINSTATED):
             return
-        if entry or not _is_usual(movement, place):
+        if not _is_usual(movement, place):
             await self._tell(dispute.dispute_id, movement.txn_id, f"{movement.txn_id} is not booked as a dispute's")
             return
         book = self._withdraw if movement.cents < 0 else self._reinstate

@@ -1,10 +1,28 @@
-"""Who handles which events of money in. Each fetches the object that the event names."""
+"""Who handles which events. Each fetches the object that the event names."""
 
 from gollem.payments.disputes import Disputes
 from gollem.payments.inbox import Handler
+from gollem.payments.onboarding import Onboarding
+from gollem.payments.payouts import Payouts
 from gollem.payments.purchases import Purchases
 from gollem.payments.refunds import Refunds
 from gollem.payments.types import Event
+
+
+def money_out(onboarding: Onboarding, payouts: Payouts) -> dict[str, Handler]:
+    """The same of money out."""
+
+    async def account(event: Event) -> None:
+        await onboarding.refresh(event.connected_id or event.object_id)
+
+    async def transfer(event: Event) -> None:
+        await payouts.refresh_transfer(event.object_id)
+
+    async def bank_payout(event: Event) -> None:
+        if event.connected_id:  # one of the platform's own is found with its movement
+            await payouts.refresh(event.connected_id, event.object_id)
+
+    return {"account.": account, "transfer.": transfer, "payout.": bank_payout}
 
 
 def money_in(purchases: Purchases, refunds: Refunds, disputes: Disputes) -> dict[str, Handler]:

@@ -59,19 +59,23 @@ class PayoutDue:
         if payable_atoms < max(self._least_atoms, ATOMS_PER_CENT):
             return False
         since_ms = await self._payable_since_ms(payee)
-        if payee.state == "ENABLED" and not is_halted and not payee.text("open_payout"):
-            if payable_atoms >= self._threshold_atoms:
-                trigger = payout_id_of(payee.id, "auto", payee.number("payouts"))
-                return await self._pay_out(trigger, payee, self._threshold_atoms)
-            if since_ms < self._second_day_ms():
-                trigger = payout_id_of(payee.id, "month", month_of(self._clock.now_ms()))
-                return await self._pay_out(trigger, payee, self._least_atoms)
+        is_free = payee.state == "ENABLED" and not is_halted and not payee.text("open_payout")
+        if is_free and await self._initiate(payee, payable_atoms, since_ms):
+            return True
         if self._clock.now_ms() - since_ms > WAITS_AT_MOST_MS:
             await self._alert(payee, payable_atoms)
         return False
 
-    async def _pay_out(self, payout_id: str, payee: Record, least_atoms: int) -> bool:
-        posted = await self._desk.pay_out(payout_id, payee.id, least_atoms)
+    async def _initiate(self, payee: Record, payable_atoms: int, since_ms: int) -> bool:
+        """Whether a payout was due, and this call made it."""
+        if payable_atoms >= self._threshold_atoms:
+            return await self._pay_out(("auto", payee.number("payouts")), payee, self._threshold_atoms)
+        if since_ms < self._second_day_ms():
+            return await self._pay_out(("month", month_of(self._clock.now_ms())), payee, self._least_atoms)
+        return False
+
+    async def _pay_out(self, trigger: tuple[str, str | int], payee: Record, least_atoms: int) -> bool:
+        posted = await self._desk.pay_out(payout_id_of(payee.id, *trigger), payee.id, least_atoms)
         return posted is not None and posted.applied
 
     async def _payable_since_ms(self, payee: Record) -> int:

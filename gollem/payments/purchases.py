@@ -92,7 +92,8 @@ class Purchases:
         """Buy credits for 1.00 to 1000.00 USD; with `keep_card`, the card may be charged again by top-ups. The same
         call again answers with the same purchase.
 
-        Raises InvalidField, KeyReused (the user's id, another amount), PaymentsUnavailable, OutcomeUnknown."""
+        Raises InvalidField, KeyReused (the user's id, another amount), PaymentRefused, PaymentsUnavailable,
+        OutcomeUnknown: repeat the same call."""
         if not accounts.is_name(purchase_id):
             raise InvalidField("purchase_id", "must be 1 to 64 letters, digits, dots, hyphens or underscores")
         terms: Terms = {"keep_card": 1} if keep_card else {}
@@ -105,11 +106,15 @@ class Purchases:
         bought = await self._read(stored)
         if bought.state != "CREATED" or bought.text("payment_id"):
             return Created(bought)
-        made = await self._attempts.carry_out(
-            f"payment.{stored}",
-            partial(self._find_made, bought),
-            partial(self._gateway.create_payment, await self._payment_order(bought)),
-        )
+        try:
+            made = await self._attempts.carry_out(
+                _intent(stored),
+                partial(self._find_made, bought),
+                partial(self._gateway.create_payment, await self._payment_order(bought)),
+            )
+        except WrongState:  # it was called off, by somebody who did not live to write so
+            await self.cancel(bought)
+            return Created(await self._read(stored))
         is_ours = await self._intend(bought, made.payment.payment_id)
         bought = await self._read(stored)
         return Created(bought, made.client_secret, made.pay_url) if is_ours else Created(bought)
@@ -144,8 +149,9 @@ class Purchases:
     async def cancel(self, bought: Record) -> None:
         """It is not to be paid any more. Whatever was paid meanwhile is credited all the same."""
         payment_id = bought.text("payment_id")
+        is_called_off = not payment_id and await self._attempts.call_off(_intent(bought.id))
         payment = await (self._gateway.payment(payment_id) if payment_id else self._find_payment(bought))
-        if payment is None and not payment_id:
+        if payment is None and is_called_off:
             await self._crediting.book_cancelled(bought)
             return
         if payment and payment.status is PaymentStatus.WAITING:
@@ -230,3 +236,8 @@ class Purchases:
         bought = await self._ledger.find_record(records.PURCHASE, stored)
         assert bought is not None, "records are never removed"
         return bought
+
+
+def _intent(stored: str) -> str:
+    """Of making the purchase's payment, for `Attempts`."""
+    return f"payment.{stored}"

@@ -11,7 +11,7 @@ from gollem.clock import Clock
 from gollem.errors import GollemError, InvalidField, PaymentRefused, WrongState
 from gollem.ledger import Desk, Ledger, Record, records, rules
 from gollem.payments.alerts import raise_alert
-from gollem.payments.attempts import Attempts
+from gollem.payments.attempts import Attempts, LookUp
 from gollem.payments.gateway import PaymentGateway
 from gollem.payments.types import Refund, RefundStatus
 from gollem.units import ATOMS_PER_CENT
@@ -36,8 +36,8 @@ class Refunds:
         call again goes on where the last one broke off. Returns the refund as it is: banks take days.
 
         Raises InvalidField, InsufficientCredits, AccountFrozen, KeyReused, WrongState (no such purchase, or unpaid);
-        PaymentRefused, and the credits are back; PaymentsUnavailable or OutcomeUnknown: repeat it, or leave it to the
-        sweep."""
+        PaymentRefused, and the credits are back unless another try made it; PaymentsUnavailable or OutcomeUnknown:
+        repeat it, or leave it to the sweep."""
         if type(amount_cents) is not int or amount_cents <= 0:
             raise InvalidField("amount_usd", "must be whole cents, above 0")
         await self._desk.refund(refund_id, purchase_id, amount_cents * ATOMS_PER_CENT)
@@ -47,10 +47,8 @@ class Refunds:
     async def refresh(self, stripe_id: str) -> None:
         """Fetch the refund and book what it has come to."""
         made = await self._gateway.refund(stripe_id)
-        if made is None or not made.refund_id:
-            return
-        refund = await self._ledger.find_record(records.REFUND, made.refund_id)
-        if refund is not None:
+        refund = await self._ledger.find_record(records.REFUND, made.refund_id) if made else None
+        if made and refund:
             await self._book(refund, made)
 
     async def sweep(self) -> int:
@@ -72,17 +70,26 @@ class Refunds:
             return
         payment_id = await self._payment_id(refund)
         cents = refund.number("amount_atoms") // ATOMS_PER_CENT
+        find = partial(self._gateway.find_refund, payment_id, refund.id)
+        create = partial(self._gateway.create_refund, payment_id, refund.id, cents)
         try:
-            made = await self._attempts.carry_out(
-                f"refund.{refund.id}",
-                partial(self._gateway.find_refund, payment_id, refund.id),
-                partial(self._gateway.create_refund, payment_id, refund.id, cents),
-            )
-        except PaymentRefused as error:
-            _log.warning("refund %s was refused: %s", refund.id, error.code)
+            made = await self._attempts.carry_out(_intent(refund), find, create)
+        except (PaymentRefused, WrongState) as error:  # refused now, or given up by somebody who did not finish
+            await self._give_up(refund, find)
+            if isinstance(error, PaymentRefused):
+                raise
+        else:
+            await self._book(refund, made)
+
+    async def _give_up(self, refund: Record, find: LookUp[Refund]) -> None:
+        """The credits back to the user; unless somebody tries once more, or has made it after all."""
+        if not await self._attempts.call_off(_intent(refund)):
+            return
+        made = await find()
+        if made is None:
             await self._desk.fail_refund(refund.id, f"refused.{rules.digest(refund.id)}")
-            raise
-        await self._book(refund, made)
+        else:
+            await self._book(refund, made)
 
     async def _book(self, refund: Record, made: Refund) -> None:
         """Forward only: from INITIATED to either end, and from SUCCEEDED to FAILED."""
@@ -122,3 +129,8 @@ class Refunds:
         refund = await self._ledger.find_record(records.REFUND, refund_id)
         assert refund is not None, "records are never removed"
         return refund
+
+
+def _intent(refund: Record) -> str:
+    """Of making the refund, for `Attempts`."""
+    return f"refund.{refund.id}"

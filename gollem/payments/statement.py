@@ -24,8 +24,8 @@ _AT_ONCE = 16
 
 @dataclass(slots=True)
 class DayEarned:
-    """One UTC day (yyyymmdd). `net_atoms` is the provider's share of `gross_atoms`; gross and fee are None in a month with
-    too many orders to look each up. `matured_atoms` became payable on that day, of earlier days' earnings."""
+    """One UTC day (yyyymmdd). `net_atoms` is the provider's share of `gross_atoms`; gross and fee are None in a month
+    with too many orders to look each up. `matured_atoms` became payable on that day, of earlier days' earnings."""
 
     day: str
     orders: int = 0

@@ -7,6 +7,7 @@ from gollem.errors import InvalidField
 from gollem.exchange import Accounts
 from gollem.identity import KeyStore, Role
 from gollem.rpc import context, fields
+from gollem.rpc.case_calls import CaseCalls
 from gollem.rpc.pb import admin_pb2
 from gollem.rpc.pb.admin_grpc import AdminServiceBase
 from gollem.rpc.unary import answer
@@ -18,8 +19,9 @@ _ROLES = {role.value: role for role in Role}
 class AdminService(AdminServiceBase):
     """Decodes, calls the use case, encodes. Every call needs a key of role operator."""
 
-    def __init__(self, accounts: Accounts, keys: KeyStore) -> None:
+    def __init__(self, accounts: Accounts, cases: CaseCalls, keys: KeyStore) -> None:
         self._accounts = accounts
+        self._cases = cases
         self._keys = keys
 
     async def CreateKey(self, stream: Any) -> None:
@@ -36,6 +38,33 @@ class AdminService(AdminServiceBase):
 
     async def Audit(self, stream: Any) -> None:
         await answer(stream, self._audit)
+
+    async def ListCases(self, stream: Any) -> None:
+        await answer(stream, self._cases.list)
+
+    async def RefundPurchase(self, stream: Any) -> None:
+        await answer(stream, self._cases.refund)
+
+    async def SetFrozen(self, stream: Any) -> None:
+        await answer(stream, self._cases.set_frozen)
+
+    async def ProposeAdjustment(self, stream: Any) -> None:
+        await answer(stream, self._cases.propose)
+
+    async def ApproveAdjustment(self, stream: Any) -> None:
+        await answer(stream, self._cases.approve)
+
+    async def WriteOffDispute(self, stream: Any) -> None:
+        await answer(stream, self._cases.write_off)
+
+    async def ResolveMovement(self, stream: Any) -> None:
+        await answer(stream, self._cases.resolve)
+
+    async def CloseAlert(self, stream: Any) -> None:
+        await answer(stream, self._cases.close_alert)
+
+    async def PaymentsReport(self, stream: Any) -> None:
+        await answer(stream, self._cases.report)
 
     async def _create_key(self, request: admin_pb2.CreateKeyRequest) -> admin_pb2.CreateKeyResponse:
         context.operator()

@@ -4,6 +4,7 @@ from contextvars import ContextVar
 
 from gollem.errors import Forbidden
 from gollem.identity import Principal, Role
+from gollem.rpc import fields
 
 _caller: ContextVar[Principal] = ContextVar("caller")
 
@@ -25,6 +26,28 @@ def consumer() -> str:
 def operator() -> str:
     """The account, if the key may operate the exchange. Raises Forbidden."""
     return _require(Role.OPERATOR)
+
+
+def selling(provider_id: str) -> str:
+    """The provider of the key; if one is named, it must be that. Raises Forbidden."""
+    if provider_id:
+        provider(fields.account(provider_id, "provider_id"))
+    return _require(Role.PROVIDER)
+
+
+def readable(named: str, field: str = "account") -> str:
+    """The account to read: the caller's own, or for an operator any. Raises Forbidden, InvalidField."""
+    principal = caller()
+    account = fields.account(named, field) if named else principal.account
+    if account != principal.account and principal.role is not Role.OPERATOR:
+        raise Forbidden("this key reads its own account only", account=account)
+    return account
+
+
+def reader() -> str:
+    """Whose things the caller may read: the own account's, or everybody's (empty) for an operator."""
+    principal = caller()
+    return "" if principal.role is Role.OPERATOR else principal.account
 
 
 def provider(provider_id: str) -> None:

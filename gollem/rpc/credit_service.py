@@ -3,26 +3,28 @@
 from typing import Any
 
 from gollem import units
-from gollem.errors import Forbidden, InvalidField, NotImplementedYet
+from gollem.errors import InvalidField, PaymentsOff
 from gollem.exchange import Accounts
 from gollem.identity import Role
 from gollem.ledger import Kind, StatementFilter
+from gollem.payments import Payments
 from gollem.rpc import context, encode, fields
 from gollem.rpc.pb import credit_pb2
 from gollem.rpc.pb.credit_grpc import CreditServiceBase
+from gollem.rpc.purchases import PurchaseCalls
 from gollem.rpc.unary import answer
 
 _DEFAULT_PAGE = 50
 _MAX_PAGE = 500
-_MAX_CURSOR_CHARS = 256
 _MAX_MS = 2**62
 
 
 class CreditService(CreditServiceBase):
     """Decodes, calls the use case, encodes. Everybody sees the own account; operators see all."""
 
-    def __init__(self, accounts: Accounts) -> None:
+    def __init__(self, accounts: Accounts, payments: Payments | None) -> None:
         self._accounts = accounts
+        self._with = PurchaseCalls(payments) if payments else None
 
     async def Balance(self, stream: Any) -> None:
         await answer(stream, self._balance)
@@ -31,10 +33,28 @@ class CreditService(CreditServiceBase):
         await answer(stream, self._transactions)
 
     async def CreatePaymentIntent(self, stream: Any) -> None:
-        raise NotImplementedYet("this release has no card payments: an operator grants credits")
+        await answer(stream, self._purchases.create)
+
+    async def GetPurchase(self, stream: Any) -> None:
+        await answer(stream, self._purchases.find)
+
+    async def SetTopUp(self, stream: Any) -> None:
+        await answer(stream, self._purchases.set_top_up)
+
+    async def GetTopUp(self, stream: Any) -> None:
+        await answer(stream, self._purchases.find_top_up)
+
+    async def SetBalanceAlert(self, stream: Any) -> None:
+        await answer(stream, self._alert_below)
+
+    @property
+    def _purchases(self) -> PurchaseCalls:
+        if self._with is None:
+            raise PaymentsOff("this exchange takes no payments: an operator grants credits")
+        return self._with
 
     async def _balance(self, request: credit_pb2.BalanceRequest) -> credit_pb2.BalanceResponse:
-        account = _readable(request.account)
+        account = context.readable(request.account)
         standing = await self._accounts.standing(account)
         return credit_pb2.BalanceResponse(
             account=account,
@@ -43,34 +63,27 @@ class CreditService(CreditServiceBase):
             available_usd=units.format_usd(standing.balance.available_atoms),
             earned=units.format_fixed(standing.earned_atoms),
             active=standing.balance.active,
+            debt=units.format_fixed(standing.debt_atoms),
         )
 
     async def _transactions(self, request: credit_pb2.ListTransactionsRequest) -> credit_pb2.ListTransactionsResponse:
-        account = _readable(request.account)
+        account = context.readable(request.account)
         selling = request.earnings if request.HasField("earnings") else context.caller().role is Role.PROVIDER
         size = fields.whole(request.page_size or _DEFAULT_PAGE, "page_size", 1, _MAX_PAGE)
         # One more than asked for tells whether there is another page.
-        lines = await self._accounts.statement(account, selling, _cursor(request.page_token), size + 1, _only(request))
+        lines = await self._accounts.statement(
+            account, selling, fields.page_token(request.page_token), size + 1, _only(request)
+        )
         page = lines[:size]
         return credit_pb2.ListTransactionsResponse(
             transactions=[encode.statement_line(line) for line in page],
             next_page_token=page[-1].cursor if len(lines) > size else "",
         )
 
-
-def _readable(named: str) -> str:
-    """The account to read: the caller's own, or for an operator any. Raises Forbidden."""
-    principal = context.caller()
-    account = fields.account(named, "account") if named else principal.account
-    if account != principal.account and principal.role is not Role.OPERATOR:
-        raise Forbidden("this key reads its own account only", account=account)
-    return account
-
-
-def _cursor(token: str) -> str:
-    if not (token.isascii() and len(token) <= _MAX_CURSOR_CHARS):
-        raise InvalidField("page_token", "must be the next_page_token of the page before")
-    return token
+    async def _alert_below(self, request: credit_pb2.SetBalanceAlertRequest) -> credit_pb2.SetBalanceAlertResponse:
+        threshold_atoms = fields.positive_atoms(request.threshold, "threshold")
+        await self._accounts.alert_below(context.consumer(), threshold_atoms)
+        return credit_pb2.SetBalanceAlertResponse()
 
 
 def _only(request: credit_pb2.ListTransactionsRequest) -> StatementFilter:

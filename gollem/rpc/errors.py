@@ -33,7 +33,11 @@ _STATUSES: dict[type[errors.GollemError], Status] = {
     errors.OrderCancelled: Status.CANCELLED,
     errors.PromptTooLong: Status.INVALID_ARGUMENT,
     errors.GrantSpent: Status.FAILED_PRECONDITION,
-    errors.NotImplementedYet: Status.UNIMPLEMENTED,
+    errors.NotOnboarded: Status.FAILED_PRECONDITION,
+    errors.UnknownPurchase: Status.NOT_FOUND,
+    errors.UnknownPayout: Status.NOT_FOUND,
+    errors.PaymentRefused: Status.FAILED_PRECONDITION,
+    errors.PaymentsOff: Status.UNIMPLEMENTED,
 }
 
 

@@ -4,6 +4,7 @@ import math
 import re
 
 from gollem import units
+from gollem.clock import is_utc_day
 from gollem.errors import InvalidField
 from gollem.market import MAX_LATENCY_US, MAX_PRICE_TICKS
 
@@ -13,6 +14,9 @@ _ASK = re.compile(r"[A-Za-z0-9._:/-]{1,64}", re.ASCII)
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST = rf"(?=[^:]{{1,253}}(?::|$)){_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]{{2,45}}\]"
 _HOST_PORT = re.compile(rf"(?:https://)?(?:{_HOST})(?::[0-9]{{1,5}})?", re.ASCII)
+_LEDGER_ACCOUNT = re.compile(r"[A-Za-z0-9._:-]{1,96}", re.ASCII)
+_MAX_NAME_CHARS = 200
+_MAX_CURSOR_CHARS = 256
 MAX_TPS = 1_000_000.0
 
 
@@ -53,6 +57,48 @@ def positive_atoms(text: str, field: str, most: int = units.MAX_ATOMS - 1) -> in
     if not 0 < atoms <= most:
         raise InvalidField(field, f"must be above 0 and at most {units.format_fixed(most)}, not {text}")
     return atoms
+
+
+def signed_atoms(text: str, field: str) -> int:
+    """Credits, above or below 0, as atoms."""
+    atoms = positive_atoms(text.removeprefix("-"), field)
+    return -atoms if text.startswith("-") else atoms
+
+
+def cents(text: str, field: str) -> int:
+    """USD, as cents."""
+    return units.parse_cents(text, field)
+
+
+def ledger_account(text: str, field: str) -> str:
+    return _pattern(_LEDGER_ACCOUNT, text, field, "A-Z a-z 0-9 . _ : -")
+
+
+def name(text: str, field: str) -> str:
+    """Of something the ledger or the payment provider has named."""
+    if not (0 < len(text) <= _MAX_NAME_CHARS and text.isascii() and text.isprintable()):
+        raise InvalidField(field, f"must be 1 to {_MAX_NAME_CHARS} printable ASCII characters")
+    return text
+
+
+def day(text: str, field: str) -> str:
+    """yyyymmdd."""
+    if not is_utc_day(text):
+        raise InvalidField(field, "must be a day, such as 20270131")
+    return text
+
+
+def month(text: str, field: str) -> str:
+    """yyyymm."""
+    if not is_utc_day(f"{text}01"):
+        raise InvalidField(field, "must be a month, such as 202701")
+    return text
+
+
+def page_token(text: str, field: str = "page_token") -> str:
+    if not (text.isascii() and len(text) <= _MAX_CURSOR_CHARS):
+        raise InvalidField(field, "must be the next_page_token of the page before")
+    return text
 
 
 def latency_us(milliseconds: int, field: str) -> int:

@@ -79,6 +79,7 @@ class ProviderService(ProviderServiceBase):
     async def _register(self, request: provider_pb2.RegisterRequest) -> provider_pb2.RegisterResponse:
         context.provider(fields.account(request.provider_id, "provider_id"))
         ask = decode.ask(request, self._catalogue)
+        await self._asks.admit(ask.provider_id)
         self._asks.register(ask, decode.per_minute(request))
         model = self._catalogue.resolve(ask.model)
         multipliers = model.multiplier_micro, self._catalogue.gpu(ask.gpu_type)

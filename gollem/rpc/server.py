@@ -5,10 +5,12 @@ from pathlib import Path
 from gollem.clock import Clock
 from gollem.config import Config
 from gollem.errors import ShuttingDown
-from gollem.exchange import Accounts, AgentLinks, Asks, Floor, Orders, Reports, Settlement, WaitingRoom
+from gollem.exchange import Accounts, AgentLinks, Asks, Cases, Floor, Orders, Reports, Settlement, WaitingRoom
 from gollem.identity import Authenticator, KeyStore, RateLimiter
 from gollem.market import Catalogue
+from gollem.payments import Payments
 from gollem.rpc.admin_service import AdminService
+from gollem.rpc.case_calls import CaseCalls
 from gollem.rpc.credit_service import CreditService
 from gollem.rpc.grants import GrantSigner
 from gollem.rpc.market_service import MarketService
@@ -35,6 +37,8 @@ class Edge:
         settlement: Settlement,
         reports: Reports,
         accounts: Accounts,
+        cases: Cases,
+        payments: Payments | None,
         keys: KeyStore,
         signing_key: Path,
     ) -> None:
@@ -58,9 +62,9 @@ class Edge:
                 config.providers,
                 config.market,
             ),
-            CreditService(accounts),
-            PayoutService(),
-            AdminService(accounts, keys),
+            CreditService(accounts, payments),
+            PayoutService(payments),
+            AdminService(accounts, CaseCalls(cases, payments), keys),
         ]
         limits = Limits(
             max_message_bytes=settings.max_message_bytes,

@@ -13,6 +13,7 @@ from pathlib import Path
 KEYS = [
     "text", "provider_id", "front_size", "prompt_tokens", "completion_tokens", "ttft_ms",
     "held", "charged", "refunded", "provider_share", "fee", "audit_ok",
+    "bought_usd", "paid_out_usd",
 ]  # fmt: skip
 COMMAND = [sys.executable, "-m", "gollem", "demo"]
 TIMEOUT_S = 120

@@ -7,7 +7,7 @@ import pytest
 from gollem.config import ExchangeConfig, MarketConfig, ProvidersConfig
 from gollem.exchange import Accounts, AgentLinks, Asks, Commits, Floor, Orders, Reports, Settlement, WaitingRoom
 from gollem.exchange.asks import Status
-from gollem.ledger import Ledger, open_ledger
+from gollem.ledger import Ledger, LowBalanceWatch, open_ledger
 from gollem.market import Ask, Bid, Catalogue, MemoryBook
 from gollem.providers import Registry
 from tests.fakes.clock import FakeClock
@@ -93,5 +93,5 @@ async def bench() -> Bench:
         ),
         asks=Asks(floor, registry, links, settlement, PROVIDERS),
         reports=Reports(floor, ledger, settlement, links, clock, PROVIDERS),
-        accounts=Accounts(ledger, clock),
+        accounts=Accounts(ledger, LowBalanceWatch(ledger, clock), clock),
     )

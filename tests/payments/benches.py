@@ -3,15 +3,20 @@
 import asyncio
 import os
 import secrets
+import tempfile
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+import aiohttp
 import pytest
 import stripe as vendor
+from aiohttp import web
 
 from gollem.clock import Clock, SystemClock
 from gollem.config import PaymentsConfig
 from gollem.payments.gateway import PaymentGateway
+from gollem.payments.local_gateway import LocalGateway
 from gollem.payments.stripe_gateway import StripeGateway
 from gollem.payments.types import Agreement, Payment, PaymentOrder, PaymentStatus
 from tests.fakes.stripe import FakeStripe
@@ -143,6 +148,63 @@ class SandboxBench(StripeBench):
         return os.environ[SANDBOX_ACCOUNT]
 
 
+class LocalBench:
+    """The gateway for development, whose people use its pages over HTTP. What it tells is taken, and thrown away."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.since_ms = clock.now_ms() - _SKEW_MS
+        self._folder = tempfile.TemporaryDirectory()
+        self._gateway = LocalGateway(Path(self._folder.name, "local.db"), clock)
+        app = web.Application()
+        app.add_routes([*self._gateway.routes(), web.post("/webhooks/stripe", _taken)])
+        self._runner = web.AppRunner(app)
+
+    async def start(self) -> None:
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self._gateway.tell(f"http://127.0.0.1:{self._runner.addresses[0][1]}")
+
+    @property
+    def gateway(self) -> PaymentGateway:
+        return self._gateway
+
+    async def close(self) -> None:
+        await self._gateway.close()
+        await self._runner.cleanup()
+        self._folder.cleanup()
+
+    def named(self, name: str) -> str:
+        return name
+
+    async def pay(self, payment_id: str, card: str = AVAILABLE_CARD) -> None:
+        """There are no cards: whoever has one that is declined does not press the button."""
+        if card == DISPUTED_CARD:
+            pytest.skip("the local gateway has no disputes")
+        found = self._gateway.to_pay(payment_id)
+        assert found is not None
+        if card != DECLINED_CARD:
+            await self.visit("POST", f"http://127.0.0.1:{self._runner.addresses[0][1]}/local/pay", found[1])
+
+    async def payee(self) -> str:
+        account = await self.gateway.create_account("payee", "US", Agreement.FULL, "payee")
+        await self.visit("GET", await self.gateway.onboarding_url(account.connected_id, "https://example.com/"))
+        return account.connected_id
+
+    async def eventually(self, ask: Callable[[], Awaitable[T | None]]) -> T:
+        found = await ask()
+        assert found is not None
+        return found
+
+    async def visit(self, method: str, url: str, client_secret: str = "") -> None:
+        body = {"client_secret": client_secret} if client_secret else None
+        async with aiohttp.request(method, url, json=body) as answer:
+            assert answer.status == 200
+
+
+async def _taken(_request: web.Request) -> web.Response:
+    return web.Response()
+
+
 async def ordered(bench: Bench, name: str = "buy", cents: int = CENTS) -> str:
     purchase_id = bench.named(name)
     return (await bench.gateway.create_payment(PaymentOrder(purchase_id, cents), purchase_id)).payment.payment_id
@@ -163,12 +225,18 @@ async def open_fake(clock: Clock) -> Bench:
     return FakeBench(clock, fake)
 
 
+async def open_local(clock: Clock) -> Bench:
+    bench = LocalBench(clock)
+    await bench.start()
+    return bench
+
+
 async def open_sandbox(clock: Clock) -> Bench:
     """Which has a clock of its own."""
     return SandboxBench()
 
 
 # By name: how to open one for a test.
-BENCHES: dict[str, Callable[[Clock], Awaitable[Bench]]] = {"fake": open_fake}
+BENCHES: dict[str, Callable[[Clock], Awaitable[Bench]]] = {"fake": open_fake, "local": open_local}
 if SANDBOX_KEY in os.environ:
     BENCHES["sandbox"] = open_sandbox

@@ -91,6 +91,7 @@ async def bench(request: pytest.FixtureRequest, clock: FakeClock) -> AsyncIterat
 
 @pytest.fixture
 def stage(ledger: Ledger, clock: FakeClock, stripe: FakeStripe, gateway: StripeGateway) -> Stage:
+    """All of money out, as a server has it."""
     return Stage(ledger, clock, stripe, gateway)
 
 

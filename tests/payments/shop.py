@@ -2,6 +2,8 @@
 
 from typing import cast
 
+import pytest
+
 from gollem.config import PaymentsConfig
 from gollem.ledger import Desk, Hold, Ledger, Record, records, rules
 from gollem.payments.attempts import Attempts
@@ -14,6 +16,9 @@ from gollem.payments.refunds import Refunds
 from gollem.payments.top_ups import TopUps
 from tests.fakes.clock import FakeClock
 from tests.fakes.stripe import FakeStripe
+
+# For what is decided before any ledger is asked.
+ON_ONE_LEDGER = pytest.mark.parametrize("ledger", ["model"], indirect=True)
 
 CENT = 10**9
 USD = 100 * CENT
@@ -41,6 +46,11 @@ class Shop:
         """Another server, whose payment provider has these members instead."""
         gateway = cast(PaymentGateway, _Changed(self.gateway, members))
         return Shop(self.ledger, gateway, self.clock, self.stripe)
+
+    def with_ledger(self, **members: object) -> "Shop":
+        """Another server, whose ledger has these members instead."""
+        ledger = cast(Ledger, _Changed(self.ledger, members))
+        return Shop(ledger, self.gateway, self.clock, self.stripe)
 
     async def tell(self) -> None:
         """What Stripe has to tell is stored."""
@@ -86,9 +96,9 @@ class Shop:
 
 
 class _Changed:
-    def __init__(self, gateway: PaymentGateway, members: dict[str, object]) -> None:
-        self._gateway = gateway
+    def __init__(self, thing: object, members: dict[str, object]) -> None:
+        self._thing = thing
         self._members = members
 
     def __getattr__(self, name: str) -> object:
-        return self._members[name] if name in self._members else getattr(self._gateway, name)
+        return self._members[name] if name in self._members else getattr(self._thing, name)

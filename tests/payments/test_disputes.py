@@ -1,15 +1,19 @@
 """Disputed payments: what is booked is what Stripe's balance transactions say; who is disputed is frozen."""
 
 import asyncio
+from contextlib import suppress
+from itertools import count
 
 import pytest
 
 from gollem.errors import InvalidField, WrongState
-from gollem.ledger import Hold, records, rules
+from gollem.ledger import Hold, Kind, Posted, Transaction, records, rules
 from gollem.payments.types import Dispute, DisputeStatus, Movement, MovementKind
+from tests.fakes.crashes import CrashError, Fuse
 from tests.payments.shop import MINUTE_MS, USD, Shop
 
 FEE = 15 * USD
+PARTS = 3  # of the awaits, so that no test takes long
 
 
 async def disputed(shop: Shop, cents: int | None = None, *, inquiry: bool = False) -> str:
@@ -146,6 +150,56 @@ async def test_one_that_ends_does_not_unfreeze_while_another_is_open(shop: Shop,
         assert await is_active(shop) is is_over
 
 
+async def test_nobody_is_unfrozen_for_a_moment(shop: Shop) -> None:
+    first = await shop.buy(2_500, "buy-1")
+    second = await shop.buy(2_500, "buy-2")
+    inquiry = await dispute(shop, first.purchase.text("payment_id"), inquiry=True)
+    await dispute(shop, second.purchase.text("payment_id"), 100)
+    shop.stripe.drop_inquiry(inquiry)
+    await shop.catch_up()
+    assert await shop.ledger.find_entry(f"unfreeze:{inquiry}") is None
+
+
+async def test_a_dispute_that_comes_while_an_inquiry_closes_keeps_its_user_frozen(shop: Shop) -> None:
+    """It comes after it was seen that nothing else is open, and before the user is unfrozen."""
+    first = await shop.buy(2_500, "buy-1")
+    second = await shop.buy(2_500, "buy-2")
+    inquiry = await dispute(shop, first.purchase.text("payment_id"), inquiry=True)
+    shop.stripe.drop_inquiry(inquiry)
+    other = shop.stripe.dispute(second.purchase.text("payment_id"), 100)
+
+    async def post(transaction: Transaction) -> Posted:
+        if transaction.kind is Kind.USER_UNFROZEN:
+            await shop.disputes.refresh(other)
+        return await shop.ledger.post(transaction)
+
+    await shop.with_ledger(post=post).disputes.refresh(inquiry)
+    assert not await is_active(shop)
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("after", [False, True], ids=["before it took effect", "after it took effect"])
+async def test_a_crash_at_every_await_of_a_dispute(shop: Shop, after: bool, part: int) -> None:
+    """From an inquiry to the money that comes back; whoever comes next finishes."""
+    for number in count(part, PARTS):
+        user = f"user-{number}"
+        created = await shop.buy(500, user=user)
+        fuse = Fuse(number, after=after)
+        dying = Shop(fuse.wrap(shop.ledger), fuse.wrap(shop.gateway), shop.clock, shop.stripe)
+        dispute_id = shop.stripe.dispute(created.purchase.text("payment_id"), inquiry=True)
+        for step in (lambda _: None, shop.stripe.escalate, shop.stripe.win):
+            step(dispute_id)
+            with suppress(CrashError):
+                await dying.disputes.refresh(dispute_id)
+            await shop.disputes.refresh(dispute_id)
+            assert await is_active(shop, user) is (step == shop.stripe.win)
+        assert (await shop.available(user), await state(shop, dispute_id)) == (5 * USD, "WON")
+        if not fuse.is_blown:
+            break
+    await books_agree(shop, 45 * len(shop.payments()))
+    assert number >= 20
+
+
 async def test_who_is_in_debt_stays_frozen_when_an_inquiry_closes(shop: Shop) -> None:
     first = await shop.buy(500, "buy-1")
     second = await shop.buy(500, "buy-2")
@@ -246,6 +300,7 @@ def movement(number: int, cents: int, fee_cents: int = 0, currency: str = "usd")
     [
         ([movement(1, -2_500, 1_500), movement(2, 2_500), movement(3, -2_500)], ["txn_3"]),
         ([movement(1, -2_500), movement(2, -100)], ["txn_2"]),
+        ([movement(1, -2_500), movement(2, -100), movement(3, 2_500)], ["txn_2", "txn_3"]),
         ([movement(1, 2_500)], ["txn_1"]),
         ([movement(1, -2_500, 0, "eur")], ["txn_1"]),
         ([movement(1, -2_500, -15)], ["txn_1"]),
@@ -280,7 +335,10 @@ async def test_what_was_booked_as_unexplained_is_told(shop: Shop) -> None:
     assert await shop.available() == 25 * USD
     shop.stripe.win(dispute_id)
     await shop.catch_up()
-    assert f"dispute:{dispute_id}:{seen.movements[0].txn_id}" in await shop.alerts()
+    won = await shop.gateway.dispute(dispute_id)
+    assert won is not None
+    assert await shop.alerts() == [f"dispute:{dispute_id}:{one.txn_id}" for one in won.movements]
+    assert await shop.ledger.records(records.EVENT, "NEW") == []
 
 
 # --- writing off ----------------------------------------------------------------------------------------------------

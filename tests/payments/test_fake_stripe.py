@@ -9,6 +9,7 @@ import stripe as vendor
 
 from tests.fakes.clock import FakeClock
 from tests.fakes.stripe import FakeStripe, Fault
+from tests.fakes.stripe.in_process import InProcessClient
 from tests.until import until
 
 DAY_MS = 86_400_000
@@ -125,6 +126,25 @@ async def test_pages_are_newest_first(client: vendor.StripeClient, clock: FakeCl
     assert len((await client.v1.payment_intents.list_async({"created": {"gte": since_s}})).data) == 2
 
 
+async def test_a_page_goes_on_after_what_its_filter_leaves_out(client: vendor.StripeClient) -> None:
+    customer = await client.v1.customers.create_async()
+    wanted = await create(client, key="1", customer=customer.id)
+    other = await create(client, key="2")
+    await create(client, key="3", customer=customer.id)
+    page = await client.v1.payment_intents.list_async({"customer": customer.id, "starting_after": other.id})
+    assert [one.id for one in page.data] == [wanted.id]
+
+
+async def test_lists_may_lag_behind(client: vendor.StripeClient, stripe: FakeStripe, clock: FakeClock) -> None:
+    stripe.lag_lists(30)
+    payment = await create(client)
+    clock.advance_ms(29_000)
+    assert (await client.v1.payment_intents.list_async()).data == []
+    assert (await client.v1.payment_intents.retrieve_async(payment.id)).id == payment.id
+    clock.advance_ms(1_000)
+    assert [one.id for one in (await client.v1.payment_intents.list_async()).data] == [payment.id]
+
+
 async def test_a_charge_pays_a_fee_and_is_pending_first(client: vendor.StripeClient, stripe: FakeStripe) -> None:
     payment = await create(client)
     stripe.pay(payment.id)
@@ -152,3 +172,15 @@ async def test_events_are_signed_and_listed(client: vendor.StripeClient, stripe:
         with pytest.raises(vendor.SignatureVerificationError):
             vendor.WebhookSignature.verify_header(raw + b" ", signature, secret)
     assert stripe.webhooks.pending == []
+
+
+async def test_it_answers_without_a_network_too(clock: FakeClock) -> None:
+    fake = FakeStripe(clock)
+    client = vendor.StripeClient(fake.secret_key, http_client=InProcessClient(fake.api), max_network_retries=0)
+    fake.faults.next("POST /v1/payment_intents", Fault.LOST_REPLY)
+    with pytest.raises(vendor.APIConnectionError):
+        await create(client)
+    payment = await create(client)
+    listed = await client.v1.payment_intents.list_async({"created": {"gte": payment.created}, "limit": 1})
+    assert [one.id for one in listed.data] == [payment.id]
+    assert len(fake.all("payment_intent")) == 1

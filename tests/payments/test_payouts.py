@@ -8,9 +8,13 @@ import pytest
 
 from gollem.errors import InsufficientCredits, InvalidField, NotOnboarded, UnknownPayout, WrongState
 from gollem.ledger import Record, rules
+from gollem.payments import payout_drive, payout_due
 from gollem.payments.payout_due import payout_id_of
 from gollem.payments.payouts import EarningsView
+from tests.fakes.stripe import Fault
 from tests.payments.stage import CENT, DAY_MS, USD, Stage
+
+PROVIDERS = ("acme", "beta", "zeta")
 
 
 async def pay_all(stage: Stage, connected_id: str) -> None:
@@ -122,6 +126,9 @@ async def test_while_payouts_are_halted_nothing_is_initiated(stage: Stage) -> No
     with pytest.raises(WrongState) as refused:
         await stage.payouts.request("acme", "mine-1")
     assert refused.value.figures["kind"] == "breaker"
+    stage.clock.advance_ms(32 * DAY_MS)
+    await stage.payouts.look()
+    assert await stage.alerts() == ["unpaid:acme:202312"]
     known = await stage.ledger.find_record("breaker", "payouts")
     assert known is not None
     await stage.ledger.post(rules.payouts_resumed(known, "eve", stage.clock.now_ms()))
@@ -143,10 +150,23 @@ async def test_month_pays_what_was_payable_on_its_first_day(stage: Stage) -> Non
 
     await stage.payable(4 * USD)
     await stage.payouts.look()
+    stage.clock.advance_ms(16 * DAY_MS)
+    await stage.payouts.look()
     assert await stage.count() == 1
+    assert await stage.alerts() == ["payout:late"]  # and not unpaid: it waits since 9 December
     stage.clock.advance_ms(month_start_ms(2024, 1) - stage.clock.now_ms())
     await stage.payouts.look()
     assert (await stage.payout()).id == payout_id_of("acme", "month", "202401")
+
+
+async def test_month_pays_what_becomes_payable_on_its_first_day(stage: Stage) -> None:
+    """Or it would wait for more than 30 days."""
+    await stage.onboard()
+    stage.clock.advance_ms(month_start_ms(2023, 12) - stage.clock.now_ms() - 7 * DAY_MS - 1)
+    await stage.earn(3 * USD)
+    stage.clock.advance_ms(7 * DAY_MS + 2)
+    await stage.payouts.look()
+    assert (await stage.payout()).id == payout_id_of("acme", "month", "202312")
 
 
 async def test_earnings_that_nobody_pays_out_raise_one_alert_a_month(stage: Stage) -> None:
@@ -203,13 +223,34 @@ async def test_pages_are_newest_first_and_stable(stage: Stage) -> None:
             await stage.payouts.list("acme", cursor)
 
 
-async def test_one_provider_that_fails_keeps_no_other_waiting(stage: Stage) -> None:
-    """acme's account cannot be read any more."""
-    for provider in ("acme", "zeta"):
+async def test_one_payout_that_fails_keeps_no_other_waiting(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(payout_drive, "AT_ONCE", 1)
+    for provider in PROVIDERS:
         await stage.ready(150 * USD, provider)
-    stage.stripe.leave((await stage.payee("acme")).text("connected_id"))
+    stage.stripe.faults.next("GET /v1/transfers", Fault.ERROR_BEFORE)
     await stage.payouts.look()
-    assert (await stage.payout(provider="zeta")).state == "TRANSFERRED"
+    assert sorted(await states(stage)) == ["INITIATED", "TRANSFERRED", "TRANSFERRED"]
+    await stage.payouts.look()
+    assert "INITIATED" not in await states(stage)
+
+
+async def test_looks_are_bounded_and_everybody_has_a_turn(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(payout_due, "PAGE", 1)
+    monkeypatch.setattr(payout_drive, "PAGE", 1)
+    for provider in PROVIDERS:
+        await stage.onboard(provider)
+        await stage.earn(150 * USD, provider)
+    stage.stripe.top_up(100_000)
+    stage.clock.advance_ms(8 * DAY_MS)
+    server, made = stage.new_payouts(), []
+    for _ in range(3):
+        await server.look()
+        made.append(stage.transfers())
+    assert made == [1, 2, 3]
+
+
+async def states(stage: Stage) -> list[str]:
+    return [(await stage.payout(provider=provider)).state for provider in PROVIDERS]
 
 
 async def test_many_requests_at_once_make_one(stage: Stage) -> None:

@@ -1,6 +1,7 @@
 """Credits bought by card: once for each payment that has succeeded, and for nothing else."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -13,9 +14,9 @@ from gollem.errors import (
 )
 from gollem.ledger import Entry, records, rules
 from gollem.payments.purchases import stored_id
-from gollem.payments.types import PaymentOrder
+from gollem.payments.types import Payment, PaymentOrder
 from tests.fakes.stripe import Fault
-from tests.payments.shop import DAY_MS, MINUTE_MS, USD, Shop
+from tests.payments.shop import DAY_MS, MINUTE_MS, ON_ONE_LEDGER, USD, Shop
 
 CREATE = "POST /v1/payment_intents"
 
@@ -57,6 +58,7 @@ async def test_of_20_who_create_it_at_once_one_is_told_the_secret(shop: Shop) ->
     assert len(shop.payments()) == 1
 
 
+@ON_ONE_LEDGER
 @pytest.mark.parametrize("cents", [99, 100_001, 0, -2_500, 25.0, "2500", True])
 async def test_amounts_out_of_range_ask_for_nothing(shop: Shop, cents: int) -> None:
     with pytest.raises(InvalidField, match="amount_usd"):
@@ -65,6 +67,7 @@ async def test_amounts_out_of_range_ask_for_nothing(shop: Shop, cents: int) -> N
     assert await shop.ledger.records(records.PURCHASE, "CREATED") == []
 
 
+@ON_ONE_LEDGER
 @pytest.mark.parametrize("purchase_id", ["", "a" * 65, "a b", "a/b", "ä"])
 async def test_ids_that_cannot_be_are_refused(shop: Shop, purchase_id: str) -> None:
     with pytest.raises(InvalidField, match="purchase_id"):
@@ -154,6 +157,21 @@ async def test_fault_44_second_payment_of_one_purchase(shop: Shop) -> None:
     assert await shop.alerts() == [f"payment:{made.payment.payment_id}"]
 
 
+async def test_fault_44_paid_after_it_was_cancelled(shop: Shop) -> None:
+    await shop.purchases.create("alice", "buy-1", 2_500)
+    await _cancelled_after_a_day(shop)
+    made = await shop.gateway.create_payment(PaymentOrder(stored_id("alice", "buy-1"), 2_500), "k")
+    await _not_credited(shop, made.payment.payment_id)
+
+
+async def test_fault_44_paid_after_it_was_cancelled_without_a_payment(shop: Shop) -> None:
+    now_ms = shop.clock.now_ms()
+    await shop.ledger.post(rules.purchase_created(stored_id("alice", "buy-1"), "alice", 2_500, now_ms))
+    await _cancelled_after_a_day(shop)
+    made = await shop.gateway.create_payment(PaymentOrder(stored_id("alice", "buy-1"), 2_500), "k")
+    await _not_credited(shop, made.payment.payment_id)
+
+
 async def test_fault_44_metadata_decides_nothing(shop: Shop) -> None:
     """A payment that names bob's purchase, and has its amount, is not the one that was made for it."""
     await shop.purchases.create("bob", "buy-1", 2_500)
@@ -230,10 +248,11 @@ async def test_fault_48_bank_debit_bounces(shop: Shop) -> None:
     shop.clock.advance_ms(3 * DAY_MS)
     await shop.purchases.sweep()
     assert (await shop.purchase()).state == "CREATED"  # a bank takes its days
+    assert not [call for call in shop.stripe.calls if "cancel" in str(call)]
 
     shop.stripe.fail(payment_id)
     await shop.catch_up()
-    assert await shop.available() == 0
+    assert (await shop.available(), await shop.alerts()) == (0, [])
     await _cancelled_after_a_day(shop)
 
 
@@ -274,6 +293,17 @@ async def test_sweep_credits_what_nobody_told_of(shop: Shop) -> None:
     assert await shop.available() == 25 * USD
 
 
+async def test_sweep_credits_what_our_call_did_not_live_to_write(shop: Shop) -> None:
+    shop.stripe.faults.next(CREATE, Fault.LOST_REPLY)
+    with pytest.raises(OutcomeUnknown):
+        await shop.purchases.create("alice", "buy-1", 2_500)
+    shop.stripe.pay(shop.payments()[0])
+    assert await shop.purchases.sweep() == 0  # the call may be under way
+    shop.clock.advance_ms(MINUTE_MS)
+    assert await shop.purchases.sweep() == 1
+    assert await shop.available() == 25 * USD
+
+
 async def test_looking_at_a_purchase_credits_what_nobody_told_of(shop: Shop) -> None:
     created = await shop.purchases.create("alice", "buy-1", 2_500)
     shop.stripe.pay(created.purchase.text("payment_id"))
@@ -305,6 +335,7 @@ async def test_paid_in_the_last_moment_is_credited(shop: Shop) -> None:
     assert await shop.available() == 25 * USD
 
 
+@ON_ONE_LEDGER
 async def test_one_purchase_that_cannot_be_looked_at_keeps_no_other_waiting(shop: Shop) -> None:
     for number in range(3):
         created = await shop.purchases.create("alice", f"buy-{number}", 2_500)
@@ -341,6 +372,23 @@ async def test_a_card_is_kept_when_that_is_wanted(shop: Shop) -> None:
     assert now is not None
     assert (now.text("customer_id"), now.text("card_id")) != (card.text("customer_id"), card.text("card_id"))
     assert len(shop.stripe.all("customer")) == 1
+
+
+async def test_a_strangers_card_is_not_kept(shop: Shop) -> None:
+    """The payment names another customer than the one who is ours."""
+    created = await shop.purchases.create("alice", "buy-1", 500, keep_card=True)
+    payment_id = created.purchase.text("payment_id")
+    shop.stripe.pay(payment_id)
+    paid = await shop.gateway.payment(payment_id)
+    assert paid is not None
+
+    async def of_another(_: str) -> Payment:
+        return replace(paid, customer_id="cus_other")
+
+    await shop.with_gateway(payment=of_another).purchases.refresh(payment_id)
+    card = await shop.ledger.find_record(records.CUSTOMER, "alice")
+    assert card is not None
+    assert card.text("card_id") == ""
 
 
 # --- helpers --------------------------------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """Money back to cards: out of credits that are not spent, and back to them when a bank will not take it."""
 
 import asyncio
+from contextlib import suppress
+from itertools import count
 
 import pytest
 
@@ -15,9 +17,10 @@ from gollem.errors import (
     WrongState,
 )
 from gollem.ledger import records
+from gollem.payments.types import Refund
 from tests.fakes.crashes import CrashError, Fuse
 from tests.fakes.stripe import Fault
-from tests.payments.shop import MINUTE_MS, USD, Shop
+from tests.payments.shop import MINUTE_MS, ON_ONE_LEDGER, USD, Shop
 
 CREATE = "POST /v1/refunds"
 
@@ -91,6 +94,7 @@ async def test_who_is_frozen_gets_nothing_back(shop: Shop) -> None:
         await shop.refunds.create("rf-1", await stored(shop), 100)
 
 
+@ON_ONE_LEDGER
 @pytest.mark.parametrize("cents", [0, -1, 1.0, "1", True])
 async def test_amounts_that_cannot_be(shop: Shop, cents: int) -> None:
     await shop.buy(2_500)
@@ -130,6 +134,40 @@ async def test_refused_by_stripe_gives_the_credits_back(shop: Shop) -> None:
     assert await shop.refunds.sweep() == 0
 
 
+@pytest.mark.parametrize("after", [False, True], ids=["before it took effect", "after it took effect"])
+async def test_a_crash_at_every_await_of_a_refund_that_is_refused(shop: Shop, after: bool) -> None:
+    """Whoever comes next gives the credits back, once."""
+    for number in count():
+        user, refund_id = f"user-{number}", f"rf-{number}"
+        created = await shop.buy(500, user=user)
+        shop.stripe.refund_by_hand(created.purchase.text("payment_id"), 500)
+        fuse = Fuse(number, after=after)
+        dying = Shop(fuse.wrap(shop.ledger), fuse.wrap(shop.gateway), shop.clock, shop.stripe)
+        with suppress(CrashError, PaymentRefused):
+            await dying.refunds.create(refund_id, created.purchase.id, 200)
+        shop.clock.advance_ms(MINUTE_MS)
+        with suppress(PaymentRefused):
+            await shop.refunds.create(refund_id, created.purchase.id, 200)
+        assert (await state(shop, refund_id), await shop.available(user)) == ("FAILED", 5 * USD)
+        if not fuse.is_blown:
+            break
+    assert number >= 10
+
+
+async def test_one_that_was_refused_to_one_server_and_made_by_another_is_booked(shop: Shop) -> None:
+    """It is looked for once more before the credits go back."""
+    created = await shop.buy(2_500)
+    payment_id = created.purchase.text("payment_id")
+
+    async def refuse(*_: object) -> Refund:
+        await shop.gateway.create_refund(payment_id, "rf-1", 700, "another's key")
+        raise PaymentRefused("no", "charge_already_refunded")
+
+    with pytest.raises(PaymentRefused):
+        await shop.with_gateway(create_refund=refuse).refunds.create("rf-1", await stored(shop), 700)
+    assert (await state(shop), await shop.available()) == ("SUCCEEDED", 18 * USD)
+
+
 async def test_a_refund_made_by_hand_is_left_to_the_comparison_of_books(shop: Shop) -> None:
     created = await shop.buy(2_500)
     shop.stripe.refund_by_hand(created.purchase.text("payment_id"), 700)
@@ -149,17 +187,41 @@ async def test_fault_43_refunded_by_hand_before_it_was_told_that_it_was_paid(sho
     assert (await shop.available(), await shop.alerts()) == (25 * USD, [])  # the books are compared later
 
 
-async def test_a_refund_that_is_not_what_was_asked_for_is_told_and_not_booked(shop: Shop) -> None:
-    """It carries the id of ours, and another amount."""
-    created = await shop.buy(2_500)
+async def lost(shop: Shop) -> None:
+    """A refund of 7 USD was asked for, and the call got lost."""
     shop.stripe.faults.next(CREATE, Fault.LOST_REQUEST)
     with pytest.raises((OutcomeUnknown, PaymentsUnavailable)):
         await shop.refunds.create("rf-1", await stored(shop), 700)
-    made = await shop.gateway.create_refund(created.purchase.text("payment_id"), "rf-1", 800, "k")
+
+
+@pytest.mark.parametrize(("purchase_id", "cents"), [("buy-1", 800), ("buy-2", 700)])
+async def test_a_refund_that_is_not_what_was_asked_for_is_told_and_not_booked(
+    shop: Shop, purchase_id: str, cents: int
+) -> None:
+    """It carries the id of ours, and is of another amount, or another payment."""
+    await shop.buy(2_500, "buy-1")
+    await shop.buy(2_500, "buy-2")
+    await lost(shop)
+    payment_id = (await shop.purchase(purchase_id)).text("payment_id")
+    made = await shop.gateway.create_refund(payment_id, "rf-1", cents, "k")
     for _ in range(2):
         await shop.refunds.refresh(made.stripe_id)
     assert await shop.alerts() == [f"refund:{made.stripe_id}"]
-    assert (await state(shop), await stripe_atoms(shop)) == ("INITIATED", 25 * USD)
+    assert (await state(shop), await stripe_atoms(shop)) == ("INITIATED", 50 * USD)
+
+
+async def test_one_that_was_made_after_all_is_told_and_not_booked(shop: Shop) -> None:
+    """We were told that it was refused, and gave the credits back."""
+    created = await shop.buy(2_500)
+    by_hand = shop.stripe.refund_by_hand(created.purchase.text("payment_id"), 2_500)
+    with pytest.raises(PaymentRefused):
+        await shop.refunds.create("rf-1", await stored(shop), 700)
+    shop.stripe.fail_refund(by_hand)
+    made = await shop.gateway.create_refund(created.purchase.text("payment_id"), "rf-1", 700, "k")
+    for _ in range(2):
+        await shop.refunds.refresh(made.stripe_id)
+    assert await shop.alerts() == [f"refund:{made.stripe_id}"]
+    assert (await state(shop), await shop.available(), await stripe_atoms(shop)) == ("FAILED", 25 * USD, 25 * USD)
 
 
 @pytest.mark.parametrize(

@@ -88,23 +88,35 @@ async def test_pages_of_one_line_say_the_same(stage: Stage, monkeypatch: pytest.
 
 
 class Busy:
-    """A ledger in which an order of acme settles whenever its balance is read, so many times."""
+    """A ledger in which an order of acme settles whenever its balance or its lines are read, so many times."""
 
     def __init__(self, stage: Stage, times: int) -> None:
         self._stage = stage
         self._left = times
+        self._settled = 0
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._stage.ledger, name)
 
     async def provider_balance(self, provider: str) -> object:
-        self._left -= 1
-        if self._left >= 0:
-            await self._stage.earn(USD, order_id=f"busy-{self._left}")
+        await self._settle()
         return await self._stage.ledger.provider_balance(provider)
 
+    async def provider_statement(self, provider: str, cursor: str = "", limit: int = 50) -> object:
+        if limit > 1:
+            self._left = max(self._left, 1)
+            await self._settle()
+        return await self._stage.ledger.provider_statement(provider, cursor, limit)
 
-async def test_orders_that_settle_meanwhile_change_no_balance(stage: Stage) -> None:
+    async def _settle(self) -> None:
+        self._left -= 1
+        if self._left >= 0:
+            self._settled += 1
+            await self._stage.earn(USD, order_id=f"busy-{id(self)}-{self._settled}")
+
+
+async def test_orders_that_settle_meanwhile_change_no_balance(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statement_room, "_LOOKS", 6)
     await two_months(stage)
     before = await statements(stage).read("acme", DECEMBER)
     busy: Ledger = Busy(stage, 5)  # type: ignore[assignment]

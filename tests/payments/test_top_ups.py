@@ -1,16 +1,20 @@
 """Top-ups: one for each crossing, never above the month's cap, and none with a card that is declined."""
 
 import asyncio
+from contextlib import suppress
+from dataclasses import replace
+from itertools import count
 
 import pytest
 
 from gollem.errors import InvalidField, WrongState
-from gollem.ledger import records, rules
+from gollem.ledger import Posted, Transaction, records, rules
 from tests.fakes.crashes import CrashError, Fuse
 from tests.fakes.stripe import Fault
-from tests.payments.shop import DAY_MS, MINUTE_MS, USD, Shop
+from tests.payments.shop import DAY_MS, MINUTE_MS, ON_ONE_LEDGER, USD, Shop
 
 CREATE = "POST /v1/payment_intents"
+PARTS = 2  # of the awaits, so that no test takes long
 
 
 async def ready(shop: Shop, *, left_usd: int = 3, cap_cents: int = 10_000, user: str = "alice") -> None:
@@ -122,6 +126,14 @@ async def test_a_card_that_wants_its_owner_counts_as_declined(shop: Shop) -> Non
     assert not (await shop.top_ups.find("alice")).is_on
 
 
+async def _lose_card(shop: Shop) -> None:
+    """It was removed at Stripe."""
+    card = await shop.ledger.find_record(records.CUSTOMER, "alice")
+    assert card is not None
+    lost = replace(card, fields={**card.fields, "card_id": "pm_none"})
+    await shop.ledger.post(rules.noted(card, lost, shop.clock.now_ms()))
+
+
 async def _turn_card(shop: Shop, into: str) -> None:
     card = await shop.ledger.find_record(records.CUSTOMER, "alice")
     assert card is not None
@@ -143,35 +155,57 @@ async def test_one_charge_whatever_becomes_of_the_call(shop: Shop, fault: Fault,
     assert (await shop.available(), charged(shop)) == (23 * USD, [2_000])
 
 
-@pytest.mark.parametrize("is_declined", [False, True], ids=["paid", "declined"])
+@pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("after", [False, True], ids=["before it took effect", "after it took effect"])
-async def test_a_crash_at_every_await_of_a_top_up(shop: Shop, after: bool, is_declined: bool) -> None:
-    await ready(shop, cap_cents=1_000_000)
-    number, is_blown = 0, True
-    while is_blown:
-        if is_declined:
-            await _turn_card(shop, "pm_card_visa_chargeDeclined")
-            await shop.top_ups.configure("alice", 5 * USD, 2_000, 1_000_000)
+async def test_a_crash_at_every_await_of_a_top_up(shop: Shop, after: bool, part: int) -> None:
+    await ready(shop, left_usd=0, cap_cents=1_000_000)
+    for number in count(part, PARTS):
         paid, month_cents = len(charged(shop)), (await shop.top_ups.find("alice")).month_cents
-        fuse = Fuse(number, after=after)
-        dying = Shop(fuse.wrap(shop.ledger), fuse.wrap(shop.gateway), shop.clock, shop.stripe)
-        try:
-            await dying.top_ups.sweep()
-        except CrashError:
-            shop.clock.advance_ms(2 * MINUTE_MS)
-        await shop.top_ups.sweep()
-        await shop.top_ups.sweep()
-        await shop.catch_up()
-        is_blown = fuse.is_blown
+        is_blown = await _sweeps_and_dies(shop, number, after)
         seen = await shop.top_ups.find("alice")
-        if is_declined:
-            assert (seen.is_on, len(charged(shop))) == (False, paid)
-        else:
-            assert (seen.month_cents, len(charged(shop))) == (month_cents + 2_000, paid + 1)
-            assert await shop.available() == 20 * USD + (3 * USD if not number else 0)
-            await shop.spend(await shop.available(), order_id=f"order-{number}")
-        number += is_blown
+        assert (seen.is_on, seen.month_cents, len(charged(shop))) == (True, month_cents + 2_000, paid + 1)
+        assert await shop.available() == 20 * USD
+        await shop.spend(20 * USD, order_id=f"order-{number}")
+        if not is_blown:
+            break
     assert number >= 10
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("after", [False, True], ids=["before it took effect", "after it took effect"])
+@pytest.mark.parametrize("is_gone", [False, True], ids=["declined", "unknown card"])
+async def test_a_crash_at_every_await_of_a_top_up_that_is_refused(
+    shop: Shop, after: bool, part: int, is_gone: bool
+) -> None:
+    """Of a card that is declined there is a payment, which is cancelled; of one that is gone there is none."""
+    await ready(shop)
+    await (_lose_card(shop) if is_gone else _turn_card(shop, "pm_card_visa_chargeDeclined"))
+    for number in count(part, PARTS):
+        await shop.top_ups.configure("alice", 5 * USD, 2_000, 10_000)
+        is_blown = await _sweeps_and_dies(shop, number, after)
+        assert not (await shop.top_ups.find("alice")).is_on
+        if not is_blown:
+            break
+    assert (charged(shop), await shop.available()) == ([], 3 * USD)
+    assert number >= 10
+    await shop.top_ups.configure("alice", 5 * USD, 2_000, 10_000)
+    for _ in range(3):
+        await shop.top_ups.sweep()
+    assert (await shop.top_ups.find("alice")).month_cents == 0
+    assert await shop.ledger.records(records.PURCHASE, "CREATED") == []
+
+
+async def _sweeps_and_dies(shop: Shop, number: int, after: bool) -> bool:
+    """And others go on. Whether it died."""
+    fuse = Fuse(number, after=after)
+    dying = Shop(fuse.wrap(shop.ledger), fuse.wrap(shop.gateway), shop.clock, shop.stripe)
+    with suppress(CrashError):
+        await dying.top_ups.sweep()
+    shop.clock.advance_ms(2 * MINUTE_MS)
+    for _ in range(2):
+        await shop.top_ups.sweep()
+    await shop.catch_up()
+    return fuse.is_blown
 
 
 async def test_who_is_frozen_is_not_charged(shop: Shop) -> None:
@@ -190,12 +224,29 @@ async def test_switched_off(shop: Shop) -> None:
     assert charged(shop) == []
 
 
+async def test_switched_off_while_somebody_else_changes_them(shop: Shop) -> None:
+    """The other change comes first: it is read again, and they are off."""
+    await ready(shop)
+    others = [lambda: shop.top_ups.configure("alice", 6 * USD, 3_000, 10_000)]
+
+    async def post(transaction: Transaction) -> Posted:
+        if others:
+            await others.pop()()
+        return await shop.ledger.post(transaction)
+
+    await shop.with_ledger(post=post).top_ups.switch_off("alice")
+    seen = await shop.top_ups.find("alice")
+    assert (seen.is_on, seen.amount_cents) == (False, 3_000)
+
+
+@ON_ONE_LEDGER
 async def test_without_a_kept_card_there_are_none(shop: Shop) -> None:
     await shop.buy(500)
     with pytest.raises(WrongState, match="no card is kept"):
         await shop.top_ups.configure("alice", 5 * USD, 2_000, 10_000)
 
 
+@ON_ONE_LEDGER
 @pytest.mark.parametrize(
     ("threshold", "cents", "cap", "field"),
     [
@@ -214,6 +265,7 @@ async def test_limits_that_cannot_be(shop: Shop, threshold: int, cents: int, cap
         await shop.top_ups.configure("alice", threshold, cents, cap)
 
 
+@ON_ONE_LEDGER
 async def test_only_so_many_notes_are_kept(shop: Shop) -> None:
     await ready(shop)
     shop.top_ups._max_noted = 0

@@ -14,7 +14,7 @@ from gollem.errors import LedgerUnavailable
 from gollem.ledger import records
 from gollem.payments import webhook_bridge
 from gollem.payments.webhook_bridge import MAX_BODY_BYTES, WebhookBridge
-from tests.payments.shop import USD, Shop
+from tests.payments.shop import ON_ONE_LEDGER, USD, Shop
 from tests.until import until
 
 PATH = "/webhooks/stripe"
@@ -108,6 +108,7 @@ async def test_fault_41_refused_without_a_word_and_nothing_is_stored(
     assert await shop.ledger.records(records.EVENT, "NEW") == []
 
 
+@ON_ONE_LEDGER
 @pytest.mark.parametrize("offset_s", [-299, 299])
 async def test_clocks_may_differ_a_little(
     shop: Shop, bridge: WebhookBridge, http: aiohttp.ClientSession, offset_s: int
@@ -119,6 +120,7 @@ async def test_clocks_may_differ_a_little(
 # --- bounds ---------------------------------------------------------------------------------------------------------
 
 
+@ON_ONE_LEDGER
 @pytest.mark.parametrize("is_chunked", [False, True])
 async def test_a_body_that_is_too_large_is_not_read(
     shop: Shop, bridge: WebhookBridge, http: aiohttp.ClientSession, is_chunked: bool
@@ -132,6 +134,7 @@ async def test_a_body_that_is_too_large_is_not_read(
     assert (status, text) == (413, "")
 
 
+@ON_ONE_LEDGER
 async def test_the_largest_body_is_read(shop: Shop, bridge: WebhookBridge, http: aiohttp.ClientSession) -> None:
     raw, _ = signed(shop)
     raw += b" " * (MAX_BODY_BYTES - len(raw))
@@ -139,12 +142,14 @@ async def test_the_largest_body_is_read(shop: Shop, bridge: WebhookBridge, http:
     assert await post(http, bridge, raw, signature) == (200, "")
 
 
+@ON_ONE_LEDGER
 async def test_a_body_is_never_unpacked(shop: Shop, bridge: WebhookBridge, http: aiohttp.ClientSession) -> None:
     """A small body that would be a large one: its signature is of what came."""
     status, _ = await post(http, bridge, b"\x1f\x8b" + b"\0" * 99, "t=1,v1=1", headers={"Content-Encoding": "gzip"})
     assert status == 400
 
 
+@ON_ONE_LEDGER
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
@@ -165,6 +170,7 @@ async def test_nothing_else_is_served(
         assert answer.status == status
 
 
+@ON_ONE_LEDGER
 async def test_when_the_ledger_is_away_stripe_is_to_try_again(shop: Shop, http: aiohttp.ClientSession) -> None:
     class Away:
         async def find_record(self, kind: str, record_id: str) -> None:
@@ -175,6 +181,7 @@ async def test_when_the_ledger_is_away_stripe_is_to_try_again(shop: Shop, http: 
         assert await post(http, bridge, *signed(shop)) == (503, "")
 
 
+@ON_ONE_LEDGER
 async def test_a_ledger_that_hangs_is_not_waited_for(
     shop: Shop, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,6 +194,7 @@ async def test_a_ledger_that_hangs_is_not_waited_for(
         assert await post(http, bridge, *signed(shop)) == (503, "")
 
 
+@ON_ONE_LEDGER
 async def test_only_so_many_are_stored_at_once(
     shop: Shop, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,6 +217,7 @@ async def test_only_so_many_are_stored_at_once(
         assert len(waiting) == 2
 
 
+@ON_ONE_LEDGER
 async def test_who_never_finishes_is_cut_off(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhook_bridge, "CONNECTION_S", 0.05)
     async with serving(shop) as bridge:
@@ -218,6 +227,7 @@ async def test_who_never_finishes_is_cut_off(shop: Shop, monkeypatch: pytest.Mon
         writer.close()
 
 
+@ON_ONE_LEDGER
 async def test_a_connection_too_many_is_turned_away(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhook_bridge, "MAX_CONNECTIONS", 1)
     async with serving(shop) as bridge:
@@ -231,6 +241,7 @@ async def test_a_connection_too_many_is_turned_away(shop: Shop, monkeypatch: pyt
             writer.close()
 
 
+@ON_ONE_LEDGER
 async def test_one_request_a_connection(bridge: WebhookBridge, http: aiohttp.ClientSession) -> None:
     async with http.get(url(bridge, "/healthz")) as answer:
         assert answer.headers["Connection"] == "close"
@@ -239,6 +250,7 @@ async def test_one_request_a_connection(bridge: WebhookBridge, http: aiohttp.Cli
 # --- beside it ------------------------------------------------------------------------------------------------------
 
 
+@ON_ONE_LEDGER
 async def test_health_and_metrics(shop: Shop, bridge: WebhookBridge, http: aiohttp.ClientSession) -> None:
     assert await get(http, bridge, "/healthz") == (200, "ok\n")
     for _ in range(2):
@@ -257,6 +269,7 @@ async def test_health_and_metrics(shop: Shop, bridge: WebhookBridge, http: aioht
     }
 
 
+@ON_ONE_LEDGER
 async def test_neither_bodies_nor_signatures_are_logged(
     shop: Shop, bridge: WebhookBridge, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -271,6 +284,7 @@ async def test_neither_bodies_nor_signatures_are_logged(
         assert hidden not in ours
 
 
+@ON_ONE_LEDGER
 async def test_other_pages_may_be_added(shop: Shop, http: aiohttp.ClientSession) -> None:
     async def page(request: web.Request) -> web.Response:
         return web.Response(text="pay here")
@@ -279,6 +293,7 @@ async def test_other_pages_may_be_added(shop: Shop, http: aiohttp.ClientSession)
         assert await get(http, bridge, "/pay") == (200, "pay here")
 
 
+@ON_ONE_LEDGER
 async def test_stopping_twice_and_a_port_that_is_taken(shop: Shop, bridge: WebhookBridge) -> None:
     with pytest.raises(OSError, match="address already in use"):
         await WebhookBridge(shop.inbox, "127.0.0.1", bridge.port).start()

@@ -9,12 +9,14 @@ from grpclib.client import Channel
 
 from gollem.identity import Role
 from gollem.rpc.pb import admin_pb2, common_pb2, credit_pb2, market_pb2, provider_pb2
-from tests.rpc.bad_input import CALLERS, EMPTY, GOOD, ROWS, UNIMPLEMENTED, Row
+from tests.rpc import bad_payments
+from tests.rpc.bad_input import CALLERS, EMPTY, GOOD, ROWS
+from tests.rpc.bad_rows import Row
 from tests.rpc.conftest import Site, order
 from tests.rpc.wire import METHODS, Answer, call, mistyped, not_utf8, raw_channel, request_type
 
 # What a good request is answered with where that is not OK: nobody listens at the endpoint of the asks.
-GOOD_STATUS = {"Generate": "UNAVAILABLE", **dict.fromkeys(UNIMPLEMENTED, "UNIMPLEMENTED")}
+GOOD_STATUS = {"Generate": "UNAVAILABLE", **bad_payments.GOOD_STATUS}
 
 
 @pytest.fixture
@@ -80,14 +82,14 @@ def _as_expected(row: Row, answer: Answer) -> bool:
 
 
 def test_every_rpc_is_in_the_tables() -> None:
-    for table in (ROWS, GOOD, CALLERS, {*EMPTY, *UNIMPLEMENTED}):
+    for table in (ROWS, GOOD, CALLERS, EMPTY):
         assert set(table) == set(METHODS)
 
 
 def test_every_field_of_every_request_has_a_row() -> None:
     """A new field without a bad value fails here. Any value does for these few."""
-    free = {"ListTransactions.earnings", "Generate.sampling.seed", "Generate.messages.content"}
-    for method in set(METHODS) - UNIMPLEMENTED:
+    free = {"ListTransactions.earnings", "Generate.sampling.seed", "Generate.messages.content"} | bad_payments.FREE
+    for method in METHODS:
         stated = {row.label.partition("=")[0] for row in ROWS[method]}
         for field in METHODS[method].input_type.fields:
             covered = any(path == field.name or path.startswith(f"{field.name}.") for path in stated)
@@ -107,11 +109,6 @@ async def test_every_bad_value_is_refused_for_what_it_is(site: Site, raw: Channe
 @pytest.mark.parametrize("method", sorted(METHODS))
 async def test_broken_messages_are_refused_on_every_rpc(site: Site, raw: Channel, method: str) -> None:
     metadata = _caller(site, method)
-    if method in UNIMPLEMENTED:
-        expected = Answer("UNIMPLEMENTED", "NOT_IMPLEMENTED", {})
-        for request in (None, b"", b"\x0a\x7f", mistyped(method)):
-            assert await call(raw, method, request, metadata) == expected
-        return
     broken = {"cut off": b"\x0a\x7f", "no tag": b"\xff" * 11, "not UTF-8": not_utf8(method)}
     for what, request in broken.items():
         if request is not None:

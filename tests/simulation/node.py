@@ -19,6 +19,7 @@ from gollem.exchange import (
     WaitingRoom,
     restore_claims,
 )
+from gollem.ledger import LowBalanceWatch
 from gollem.market import Catalogue, MemoryBook
 from gollem.providers import Registry
 from tests.simulation.loop import Process
@@ -149,7 +150,7 @@ class Node:
             Orders(floor, ledger, CATALOGUE, settlement, links, waiting, commits, clock, market, EXCHANGE),
             Asks(floor, registry, links, settlement, PROVIDERS),
             Reports(floor, ledger, settlement, links, clock, PROVIDERS),
-            Accounts(ledger, clock),
+            Accounts(ledger, LowBalanceWatch(ledger, clock), clock),
         )
 
 

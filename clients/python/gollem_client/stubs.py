@@ -839,6 +839,11 @@ class BalanceResponse(betterproto.Message):
     active: bool = betterproto.bool_field(6)
     """False: the account may not open new holds."""
 
+    debt: str = betterproto.string_field(7)
+    """
+    Credits owed after a disputed payment: the next purchase repays them first.
+    """
+
 
 @dataclass(eq=False, repr=False)
 class ListTransactionsRequest(betterproto.Message):
@@ -902,20 +907,96 @@ class CreatePaymentIntentRequest(betterproto.Message):
     amount_usd: str = betterproto.string_field(2)
     """USD, "1.00" to "1000.00", whole cents."""
 
+    keep_card: bool = betterproto.bool_field(3)
+    """Keep the card, for purchases that happen by themselves (SetTopUp)."""
+
 
 @dataclass(eq=False, repr=False)
 class CreatePaymentIntentResponse(betterproto.Message):
     purchase_id: str = betterproto.string_field(1)
     client_secret: str = betterproto.string_field(2)
-    """For the payment form in the client; shown once."""
+    """
+    For the payment form in the client; shown once, so empty in a replay.
+    """
 
     credits: str = betterproto.string_field(3)
     """Credits that the payment buys."""
+
+    pay_url: str = betterproto.string_field(4)
+    """
+    A page to pay at without a form; of exchanges that play the payment provider themselves, for development.
+    """
+
+
+@dataclass(eq=False, repr=False)
+class GetPurchaseRequest(betterproto.Message):
+    purchase_id: str = betterproto.string_field(1)
+    account: str = betterproto.string_field(2)
+    """Absent: the account of the key."""
+
+
+@dataclass(eq=False, repr=False)
+class Purchase(betterproto.Message):
+    purchase_id: str = betterproto.string_field(1)
+    state: str = betterproto.string_field(2)
+    """
+    "created", "pending" (the bank has not decided), "credited", "cancelled".
+    """
+
+    amount_usd: str = betterproto.string_field(3)
+    credits: str = betterproto.string_field(4)
+    created_at_ms: int = betterproto.int64_field(5)
+    receipt_url: str = betterproto.string_field(6)
+    """Of the payment provider, once it is paid."""
+
+    refunded_usd: str = betterproto.string_field(7)
+    """What went back, or is going back, to the card."""
+
+
+@dataclass(eq=False, repr=False)
+class SetTopUpRequest(betterproto.Message):
+    enabled: bool = betterproto.bool_field(1)
+    threshold: str = betterproto.string_field(2)
+    """Credits."""
+
+    amount_usd: str = betterproto.string_field(3)
+    """USD a purchase, "1.00" to "1000.00", whole cents."""
+
+    monthly_cap_usd: str = betterproto.string_field(4)
+    """USD a calendar month (UTC), at least amount_usd."""
+
+
+@dataclass(eq=False, repr=False)
+class GetTopUpRequest(betterproto.Message):
+    pass
+
+
+@dataclass(eq=False, repr=False)
+class TopUp(betterproto.Message):
+    enabled: bool = betterproto.bool_field(1)
+    threshold: str = betterproto.string_field(2)
+    amount_usd: str = betterproto.string_field(3)
+    monthly_cap_usd: str = betterproto.string_field(4)
+    used_usd: str = betterproto.string_field(5)
+    """Of this month's cap."""
+
+
+@dataclass(eq=False, repr=False)
+class SetBalanceAlertRequest(betterproto.Message):
+    threshold: str = betterproto.string_field(1)
+    """Credits, above 0."""
+
+
+@dataclass(eq=False, repr=False)
+class SetBalanceAlertResponse(betterproto.Message):
+    pass
 
 
 @dataclass(eq=False, repr=False)
 class StartOnboardingRequest(betterproto.Message):
     provider_id: str = betterproto.string_field(1)
+    """Absent, here and below: the account of the key."""
+
     country: str = betterproto.string_field(2)
     """ISO 3166-1 alpha-2."""
 
@@ -927,6 +1008,9 @@ class StartOnboardingRequest(betterproto.Message):
 class StartOnboardingResponse(betterproto.Message):
     url: str = betterproto.string_field(1)
     """The page where the provider completes its details."""
+
+    ready: bool = betterproto.bool_field(2)
+    """Whether the provider may sell and be paid now."""
 
 
 @dataclass(eq=False, repr=False)
@@ -947,6 +1031,8 @@ class Earnings(betterproto.Message):
     payable_usd: str = betterproto.string_field(7)
     in_flight_usd: str = betterproto.string_field(8)
     paid_usd: str = betterproto.string_field(9)
+    debt: str = betterproto.string_field(10)
+    """Owed to the platform: the next earnings repay it first."""
 
 
 @dataclass(eq=False, repr=False)
@@ -974,7 +1060,7 @@ class Payout(betterproto.Message):
 class ListPayoutsRequest(betterproto.Message):
     provider_id: str = betterproto.string_field(1)
     page_size: int = betterproto.int32_field(2)
-    """1 to 500; absent: 50."""
+    """1 to 100; absent: 50."""
 
     page_token: str = betterproto.string_field(3)
 
@@ -983,6 +1069,82 @@ class ListPayoutsRequest(betterproto.Message):
 class ListPayoutsResponse(betterproto.Message):
     payouts: List["Payout"] = betterproto.message_field(1)
     next_page_token: str = betterproto.string_field(2)
+
+
+@dataclass(eq=False, repr=False)
+class GetPayoutRequest(betterproto.Message):
+    payout_id: str = betterproto.string_field(1)
+    day: str = betterproto.string_field(2)
+    """yyyymmdd: the orders of this day too."""
+
+    page_token: str = betterproto.string_field(3)
+
+
+@dataclass(eq=False, repr=False)
+class PayoutTrail(betterproto.Message):
+    payout: "Payout" = betterproto.message_field(1)
+    steps: List["PayoutStep"] = betterproto.message_field(2)
+    """Oldest first."""
+
+    days: List["PayoutDay"] = betterproto.message_field(3)
+    """
+    Newest first. What was payable of them and `other` sum to the amount.
+    """
+
+    orders: List["PayoutOrder"] = betterproto.message_field(4)
+    """Of the day asked for, newest first."""
+
+    next_page_token: str = betterproto.string_field(5)
+    other: str = betterproto.string_field(6)
+    """
+    Left by the payout before, or taken since: dust, debt repaid, clawbacks.
+    """
+
+
+@dataclass(eq=False, repr=False)
+class PayoutStep(betterproto.Message):
+    """A transaction of the ledger."""
+
+    key: str = betterproto.string_field(1)
+    kind: str = betterproto.string_field(2)
+    at_ms: int = betterproto.int64_field(3)
+    stripe_id: str = betterproto.string_field(4)
+    """The payment provider's object behind it, if any."""
+
+
+@dataclass(eq=False, repr=False)
+class PayoutDay(betterproto.Message):
+    """A day whose earnings became payable for this payout."""
+
+    day: str = betterproto.string_field(1)
+    earned: str = betterproto.string_field(2)
+    payable: str = betterproto.string_field(3)
+    """Less the debt that it repaid."""
+
+    orders: Optional[int] = betterproto.int32_field(4, optional=True)
+    """Absent where there were too many to count."""
+
+
+@dataclass(eq=False, repr=False)
+class PayoutOrder(betterproto.Message):
+    order_id: str = betterproto.string_field(1)
+    earned: str = betterproto.string_field(2)
+    at_ms: int = betterproto.int64_field(3)
+
+
+@dataclass(eq=False, repr=False)
+class GetStatementRequest(betterproto.Message):
+    provider_id: str = betterproto.string_field(1)
+    month: str = betterproto.string_field(2)
+    """yyyymm"""
+
+    format: str = betterproto.string_field(3)
+    """csv" or "html"""
+
+
+@dataclass(eq=False, repr=False)
+class GetStatementResponse(betterproto.Message):
+    content: str = betterproto.string_field(1)
 
 
 @dataclass(eq=False, repr=False)
@@ -1068,6 +1230,129 @@ class AuditResponse(betterproto.Message):
     """
     One line for each thing that does not hold, with the exact difference; at most 100.
     """
+
+
+@dataclass(eq=False, repr=False)
+class ListCasesRequest(betterproto.Message):
+    kind: str = betterproto.string_field(1)
+    """
+    "alert", "dispute", "payout", "adjustment", "unmatched", "refund", "purchase", "event"; absent: all but purchases.
+    """
+
+
+@dataclass(eq=False, repr=False)
+class ListCasesResponse(betterproto.Message):
+    cases: List["Case"] = betterproto.message_field(1)
+    """At most 500."""
+
+
+@dataclass(eq=False, repr=False)
+class Case(betterproto.Message):
+    kind: str = betterproto.string_field(1)
+    id: str = betterproto.string_field(2)
+    state: str = betterproto.string_field(3)
+    about: str = betterproto.string_field(4)
+    """What there is to know, a line."""
+
+
+@dataclass(eq=False, repr=False)
+class CaseResponse(betterproto.Message):
+    replayed: bool = betterproto.bool_field(1)
+    """An earlier call of the same id is known to have done it."""
+
+
+@dataclass(eq=False, repr=False)
+class RefundPurchaseRequest(betterproto.Message):
+    refund_id: str = betterproto.string_field(1)
+    """Made by the operator; a replay changes nothing."""
+
+    account: str = betterproto.string_field(2)
+    purchase_id: str = betterproto.string_field(3)
+    amount_usd: str = betterproto.string_field(4)
+    """USD, whole cents, at most what was not refunded yet."""
+
+
+@dataclass(eq=False, repr=False)
+class SetFrozenRequest(betterproto.Message):
+    case_id: str = betterproto.string_field(1)
+    """Made by the operator; a replay changes nothing."""
+
+    account: str = betterproto.string_field(2)
+    frozen: bool = betterproto.bool_field(3)
+    reason: str = betterproto.string_field(4)
+
+
+@dataclass(eq=False, repr=False)
+class ProposeAdjustmentRequest(betterproto.Message):
+    ticket: str = betterproto.string_field(1)
+    """Made by the operator; a replay changes nothing."""
+
+    ledger_account: str = betterproto.string_field(2)
+    """
+    Of the ledger: "U:alice" (credits of a user), "P:acme" (payable to a provider), or one of the platform's own.
+    """
+
+    amount: str = betterproto.string_field(3)
+    """Credits, with a minus sign to take them."""
+
+    reason: str = betterproto.string_field(4)
+
+
+@dataclass(eq=False, repr=False)
+class ApproveAdjustmentRequest(betterproto.Message):
+    ticket: str = betterproto.string_field(1)
+
+
+@dataclass(eq=False, repr=False)
+class WriteOffDisputeRequest(betterproto.Message):
+    dispute_id: str = betterproto.string_field(1)
+
+
+@dataclass(eq=False, repr=False)
+class ResolveMovementRequest(betterproto.Message):
+    txn_id: str = betterproto.string_field(1)
+    ledger_account: str = betterproto.string_field(2)
+    """Of the ledger, as in ProposeAdjustmentRequest."""
+
+
+@dataclass(eq=False, repr=False)
+class CloseAlertRequest(betterproto.Message):
+    alert_id: str = betterproto.string_field(1)
+
+
+@dataclass(eq=False, repr=False)
+class PaymentsReportRequest(betterproto.Message):
+    day: str = betterproto.string_field(1)
+    """UTC, yyyymmdd."""
+
+
+@dataclass(eq=False, repr=False)
+class PaymentsReportResponse(betterproto.Message):
+    ok: bool = betterproto.bool_field(1)
+    """Whether every movement of the day is in the ledger to the cent."""
+
+    rows: List["PaymentsReportRow"] = betterproto.message_field(2)
+    findings: List[str] = betterproto.string_field(3)
+    """A line for each movement that is not."""
+
+    opening_usd: str = betterproto.string_field(4)
+    """
+    The balance there as the day began and ended; empty where it cannot be known.
+    """
+
+    closing_usd: str = betterproto.string_field(5)
+
+
+@dataclass(eq=False, repr=False)
+class PaymentsReportRow(betterproto.Message):
+    """One kind of movement."""
+
+    kind: str = betterproto.string_field(1)
+    count: int = betterproto.int32_field(2)
+    amount_usd: str = betterproto.string_field(3)
+    fees_usd: str = betterproto.string_field(4)
+    booked_usd: str = betterproto.string_field(5)
+    """What the ledger has of them."""
 
 
 @dataclass(eq=False, repr=False)
@@ -1456,6 +1741,74 @@ class CreditServiceStub(betterproto.ServiceStub):
             metadata=metadata,
         )
 
+    async def get_purchase(
+        self,
+        get_purchase_request: "GetPurchaseRequest",
+        *,
+        timeout: Optional[float] = None,
+        deadline: Optional["Deadline"] = None,
+        metadata: Optional["MetadataLike"] = None
+    ) -> "Purchase":
+        return await self._unary_unary(
+            "/gollem.v1.CreditService/GetPurchase",
+            get_purchase_request,
+            Purchase,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def set_top_up(
+        self,
+        set_top_up_request: "SetTopUpRequest",
+        *,
+        timeout: Optional[float] = None,
+        deadline: Optional["Deadline"] = None,
+        metadata: Optional["MetadataLike"] = None
+    ) -> "TopUp":
+        return await self._unary_unary(
+            "/gollem.v1.CreditService/SetTopUp",
+            set_top_up_request,
+            TopUp,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def get_top_up(
+        self,
+        get_top_up_request: "GetTopUpRequest",
+        *,
+        timeout: Optional[float] = None,
+        deadline: Optional["Deadline"] = None,
+        metadata: Optional["MetadataLike"] = None
+    ) -> "TopUp":
+        return await self._unary_unary(
+            "/gollem.v1.CreditService/GetTopUp",
+            get_top_up_request,
+            TopUp,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def set_balance_alert(
+        self,
+        set_balance_alert_request: "SetBalanceAlertRequest",
+        *,
+        timeout: Optional[float] = None,
+        deadline: Optional["Deadline"] = None,
+        metadata: Optional["MetadataLike"] = None
+    ) -> "SetBalanceAlertResponse":
+        return await self._unary_unary(
+            "/gollem.v1.CreditService/SetBalanceAlert",
+            set_balance_alert_request,
+            SetBalanceAlertResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
 
 class PayoutServiceStub(betterproto.ServiceStub):
     async def start_onboarding(
@@ -1521,6 +1874,40 @@ class PayoutServiceStub(betterproto.ServiceStub):
             "/gollem.v1.PayoutService/ListPayouts",
             list_payouts_request,
             ListPayoutsResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def get_payout(
+        self,
+        get_payout_request: "GetPayoutRequest",
+        *,
+        timeout: Optional[float] = None,
+        deadline: Optional["Deadline"] = None,
+        metadata: Optional["MetadataLike"] = None
+    ) -> "PayoutTrail":
+        return await self._unary_unary(
+            "/gollem.v1.PayoutService/GetPayout",
+            get_payout_request,
+            PayoutTrail,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def get_statement(
+        self,
+        get_statement_request: "GetStatementRequest",
+        *,
+        timeout: Optional[float] = None,
+        deadline: Optional["Deadline"] = None,
+        metadata: Optional["MetadataLike"] = None
+    ) -> "GetStatementResponse":
+        return await self._unary_unary(
+            "/gollem.v1.PayoutService/GetStatement",
+            get_statement_request,
+            GetStatementResponse,
             timeout=timeout,
             deadline=deadline,
             metadata=metadata,
@@ -1608,6 +1995,159 @@ class AdminServiceStub(betterproto.ServiceStub):
             "/gollem.v1.AdminService/Audit",
             audit_request,
             AuditResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def list_cases(
+        self,
+        list_cases_request: "ListCasesRequest",
+        *,
+        timeout: Optional[float] = None,
+        deadline: Optional["Deadline"] = None,
+        metadata: Optional["MetadataLike"] = None
+    ) -> "ListCasesResponse":
+        return await self._unary_unary(
+            "/gollem.v1.AdminService/ListCases",
+            list_cases_request,
+            ListCasesResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def refund_purchase(
+        self,
+        refund_purchase_request: "RefundPurchaseRequest",
+        *,
+        timeout: Optional[float] = None,
+        deadline: Optional["Deadline"] = None,
+        metadata: Optional["MetadataLike"] = None
+    ) -> "CaseResponse":
+        return await self._unary_unary(
+            "/gollem.v1.AdminService/RefundPurchase",
+            refund_purchase_request,
+            CaseResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def set_frozen(
+        self,
+        set_frozen_request: "SetFrozenRequest",
+        *,
+        timeout: Optional[float] = None,
+        deadline: Optional["Deadline"] = None,
+        metadata: Optional["MetadataLike"] = None
+    ) -> "CaseResponse":
+        return await self._unary_unary(
+            "/gollem.v1.AdminService/SetFrozen",
+            set_frozen_request,
+            CaseResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def propose_adjustment(
+        self,
+        propose_adjustment_request: "ProposeAdjustmentRequest",
+        *,
+        timeout: Optional[float] = None,
+        deadline: Optional["Deadline"] = None,
+        metadata: Optional["MetadataLike"] = None
+    ) -> "CaseResponse":
+        return await self._unary_unary(
+            "/gollem.v1.AdminService/ProposeAdjustment",
+            propose_adjustment_request,
+            CaseResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def approve_adjustment(
+        self,
+        approve_adjustment_request: "ApproveAdjustmentRequest",
+        *,
+        timeout: Optional[float] = None,
+        deadline: Optional["Deadline"] = None,
+        metadata: Optional["MetadataLike"] = None
+    ) -> "CaseResponse":
+        return await self._unary_unary(
+            "/gollem.v1.AdminService/ApproveAdjustment",
+            approve_adjustment_request,
+            CaseResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def write_off_dispute(
+        self,
+        write_off_dispute_request: "WriteOffDisputeRequest",
+        *,
+        timeout: Optional[float] = None,
+        deadline: Optional["Deadline"] = None,
+        metadata: Optional["MetadataLike"] = None
+    ) -> "CaseResponse":
+        return await self._unary_unary(
+            "/gollem.v1.AdminService/WriteOffDispute",
+            write_off_dispute_request,
+            CaseResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def resolve_movement(
+        self,
+        resolve_movement_request: "ResolveMovementRequest",
+        *,
+        timeout: Optional[float] = None,
+        deadline: Optional["Deadline"] = None,
+        metadata: Optional["MetadataLike"] = None
+    ) -> "CaseResponse":
+        return await self._unary_unary(
+            "/gollem.v1.AdminService/ResolveMovement",
+            resolve_movement_request,
+            CaseResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def close_alert(
+        self,
+        close_alert_request: "CloseAlertRequest",
+        *,
+        timeout: Optional[float] = None,
+        deadline: Optional["Deadline"] = None,
+        metadata: Optional["MetadataLike"] = None
+    ) -> "CaseResponse":
+        return await self._unary_unary(
+            "/gollem.v1.AdminService/CloseAlert",
+            close_alert_request,
+            CaseResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def payments_report(
+        self,
+        payments_report_request: "PaymentsReportRequest",
+        *,
+        timeout: Optional[float] = None,
+        deadline: Optional["Deadline"] = None,
+        metadata: Optional["MetadataLike"] = None
+    ) -> "PaymentsReportResponse":
+        return await self._unary_unary(
+            "/gollem.v1.AdminService/PaymentsReport",
+            payments_report_request,
+            PaymentsReportResponse,
             timeout=timeout,
             deadline=deadline,
             metadata=metadata,
@@ -1952,6 +2492,22 @@ class CreditServiceBase(ServiceBase):
     ) -> "CreatePaymentIntentResponse":
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
+    async def get_purchase(
+        self, get_purchase_request: "GetPurchaseRequest"
+    ) -> "Purchase":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def set_top_up(self, set_top_up_request: "SetTopUpRequest") -> "TopUp":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def get_top_up(self, get_top_up_request: "GetTopUpRequest") -> "TopUp":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def set_balance_alert(
+        self, set_balance_alert_request: "SetBalanceAlertRequest"
+    ) -> "SetBalanceAlertResponse":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
     async def __rpc_balance(
         self, stream: "grpclib.server.Stream[BalanceRequest, BalanceResponse]"
     ) -> None:
@@ -1975,6 +2531,35 @@ class CreditServiceBase(ServiceBase):
         response = await self.create_payment_intent(request)
         await stream.send_message(response)
 
+    async def __rpc_get_purchase(
+        self, stream: "grpclib.server.Stream[GetPurchaseRequest, Purchase]"
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.get_purchase(request)
+        await stream.send_message(response)
+
+    async def __rpc_set_top_up(
+        self, stream: "grpclib.server.Stream[SetTopUpRequest, TopUp]"
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.set_top_up(request)
+        await stream.send_message(response)
+
+    async def __rpc_get_top_up(
+        self, stream: "grpclib.server.Stream[GetTopUpRequest, TopUp]"
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.get_top_up(request)
+        await stream.send_message(response)
+
+    async def __rpc_set_balance_alert(
+        self,
+        stream: "grpclib.server.Stream[SetBalanceAlertRequest, SetBalanceAlertResponse]",
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.set_balance_alert(request)
+        await stream.send_message(response)
+
     def __mapping__(self) -> Dict[str, grpclib.const.Handler]:
         return {
             "/gollem.v1.CreditService/Balance": grpclib.const.Handler(
@@ -1994,6 +2579,30 @@ class CreditServiceBase(ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 CreatePaymentIntentRequest,
                 CreatePaymentIntentResponse,
+            ),
+            "/gollem.v1.CreditService/GetPurchase": grpclib.const.Handler(
+                self.__rpc_get_purchase,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                GetPurchaseRequest,
+                Purchase,
+            ),
+            "/gollem.v1.CreditService/SetTopUp": grpclib.const.Handler(
+                self.__rpc_set_top_up,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                SetTopUpRequest,
+                TopUp,
+            ),
+            "/gollem.v1.CreditService/GetTopUp": grpclib.const.Handler(
+                self.__rpc_get_top_up,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                GetTopUpRequest,
+                TopUp,
+            ),
+            "/gollem.v1.CreditService/SetBalanceAlert": grpclib.const.Handler(
+                self.__rpc_set_balance_alert,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                SetBalanceAlertRequest,
+                SetBalanceAlertResponse,
             ),
         }
 
@@ -2018,6 +2627,14 @@ class PayoutServiceBase(ServiceBase):
     async def list_payouts(
         self, list_payouts_request: "ListPayoutsRequest"
     ) -> "ListPayoutsResponse":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def get_payout(self, get_payout_request: "GetPayoutRequest") -> "PayoutTrail":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def get_statement(
+        self, get_statement_request: "GetStatementRequest"
+    ) -> "GetStatementResponse":
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def __rpc_start_onboarding(
@@ -2049,6 +2666,20 @@ class PayoutServiceBase(ServiceBase):
         response = await self.list_payouts(request)
         await stream.send_message(response)
 
+    async def __rpc_get_payout(
+        self, stream: "grpclib.server.Stream[GetPayoutRequest, PayoutTrail]"
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.get_payout(request)
+        await stream.send_message(response)
+
+    async def __rpc_get_statement(
+        self, stream: "grpclib.server.Stream[GetStatementRequest, GetStatementResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.get_statement(request)
+        await stream.send_message(response)
+
     def __mapping__(self) -> Dict[str, grpclib.const.Handler]:
         return {
             "/gollem.v1.PayoutService/StartOnboarding": grpclib.const.Handler(
@@ -2074,6 +2705,18 @@ class PayoutServiceBase(ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 ListPayoutsRequest,
                 ListPayoutsResponse,
+            ),
+            "/gollem.v1.PayoutService/GetPayout": grpclib.const.Handler(
+                self.__rpc_get_payout,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                GetPayoutRequest,
+                PayoutTrail,
+            ),
+            "/gollem.v1.PayoutService/GetStatement": grpclib.const.Handler(
+                self.__rpc_get_statement,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                GetStatementRequest,
+                GetStatementResponse,
             ),
         }
 
@@ -2101,6 +2744,51 @@ class AdminServiceBase(ServiceBase):
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def audit(self, audit_request: "AuditRequest") -> "AuditResponse":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def list_cases(
+        self, list_cases_request: "ListCasesRequest"
+    ) -> "ListCasesResponse":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def refund_purchase(
+        self, refund_purchase_request: "RefundPurchaseRequest"
+    ) -> "CaseResponse":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def set_frozen(
+        self, set_frozen_request: "SetFrozenRequest"
+    ) -> "CaseResponse":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def propose_adjustment(
+        self, propose_adjustment_request: "ProposeAdjustmentRequest"
+    ) -> "CaseResponse":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def approve_adjustment(
+        self, approve_adjustment_request: "ApproveAdjustmentRequest"
+    ) -> "CaseResponse":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def write_off_dispute(
+        self, write_off_dispute_request: "WriteOffDisputeRequest"
+    ) -> "CaseResponse":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def resolve_movement(
+        self, resolve_movement_request: "ResolveMovementRequest"
+    ) -> "CaseResponse":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def close_alert(
+        self, close_alert_request: "CloseAlertRequest"
+    ) -> "CaseResponse":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def payments_report(
+        self, payments_report_request: "PaymentsReportRequest"
+    ) -> "PaymentsReportResponse":
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def __rpc_create_key(
@@ -2138,6 +2826,70 @@ class AdminServiceBase(ServiceBase):
         response = await self.audit(request)
         await stream.send_message(response)
 
+    async def __rpc_list_cases(
+        self, stream: "grpclib.server.Stream[ListCasesRequest, ListCasesResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.list_cases(request)
+        await stream.send_message(response)
+
+    async def __rpc_refund_purchase(
+        self, stream: "grpclib.server.Stream[RefundPurchaseRequest, CaseResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.refund_purchase(request)
+        await stream.send_message(response)
+
+    async def __rpc_set_frozen(
+        self, stream: "grpclib.server.Stream[SetFrozenRequest, CaseResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.set_frozen(request)
+        await stream.send_message(response)
+
+    async def __rpc_propose_adjustment(
+        self, stream: "grpclib.server.Stream[ProposeAdjustmentRequest, CaseResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.propose_adjustment(request)
+        await stream.send_message(response)
+
+    async def __rpc_approve_adjustment(
+        self, stream: "grpclib.server.Stream[ApproveAdjustmentRequest, CaseResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.approve_adjustment(request)
+        await stream.send_message(response)
+
+    async def __rpc_write_off_dispute(
+        self, stream: "grpclib.server.Stream[WriteOffDisputeRequest, CaseResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.write_off_dispute(request)
+        await stream.send_message(response)
+
+    async def __rpc_resolve_movement(
+        self, stream: "grpclib.server.Stream[ResolveMovementRequest, CaseResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.resolve_movement(request)
+        await stream.send_message(response)
+
+    async def __rpc_close_alert(
+        self, stream: "grpclib.server.Stream[CloseAlertRequest, CaseResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.close_alert(request)
+        await stream.send_message(response)
+
+    async def __rpc_payments_report(
+        self,
+        stream: "grpclib.server.Stream[PaymentsReportRequest, PaymentsReportResponse]",
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.payments_report(request)
+        await stream.send_message(response)
+
     def __mapping__(self) -> Dict[str, grpclib.const.Handler]:
         return {
             "/gollem.v1.AdminService/CreateKey": grpclib.const.Handler(
@@ -2169,6 +2921,60 @@ class AdminServiceBase(ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 AuditRequest,
                 AuditResponse,
+            ),
+            "/gollem.v1.AdminService/ListCases": grpclib.const.Handler(
+                self.__rpc_list_cases,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ListCasesRequest,
+                ListCasesResponse,
+            ),
+            "/gollem.v1.AdminService/RefundPurchase": grpclib.const.Handler(
+                self.__rpc_refund_purchase,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                RefundPurchaseRequest,
+                CaseResponse,
+            ),
+            "/gollem.v1.AdminService/SetFrozen": grpclib.const.Handler(
+                self.__rpc_set_frozen,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                SetFrozenRequest,
+                CaseResponse,
+            ),
+            "/gollem.v1.AdminService/ProposeAdjustment": grpclib.const.Handler(
+                self.__rpc_propose_adjustment,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ProposeAdjustmentRequest,
+                CaseResponse,
+            ),
+            "/gollem.v1.AdminService/ApproveAdjustment": grpclib.const.Handler(
+                self.__rpc_approve_adjustment,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ApproveAdjustmentRequest,
+                CaseResponse,
+            ),
+            "/gollem.v1.AdminService/WriteOffDispute": grpclib.const.Handler(
+                self.__rpc_write_off_dispute,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                WriteOffDisputeRequest,
+                CaseResponse,
+            ),
+            "/gollem.v1.AdminService/ResolveMovement": grpclib.const.Handler(
+                self.__rpc_resolve_movement,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ResolveMovementRequest,
+                CaseResponse,
+            ),
+            "/gollem.v1.AdminService/CloseAlert": grpclib.const.Handler(
+                self.__rpc_close_alert,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                CloseAlertRequest,
+                CaseResponse,
+            ),
+            "/gollem.v1.AdminService/PaymentsReport": grpclib.const.Handler(
+                self.__rpc_payments_report,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                PaymentsReportRequest,
+                PaymentsReportResponse,
             ),
         }
 

@@ -31,6 +31,14 @@ PROVIDERS = (
     Cast("steady", "0.00100000", 900, 30),
     Cast("swift", "0.00300000", 400, 60),
 )
+# Nobody waits a week for a demo: earnings are due at once, a cent is paid out, and all of it is looked at often.
+PAYMENTS = (
+    "payments.webhook_port=0",
+    "payments.delay_days=0",
+    "payments.least_payout_cents=1",
+    "payments.payout_interval_ms=200",
+    "payments.inbox_interval_ms=100",
+)
 CONSUMER = "alice"
 OPERATOR = "house"
 
@@ -68,6 +76,7 @@ async def set_up(processes: Processes, folder: Path, ledger: str = "") -> Stage:
     await processes.start("model", _python("gollem.cli.demo.model_server", str(upstream_port)))
     serve = _python("gollem", "serve", "--data", str(stage.data), "--port", str(stage.port))
     serve += ["--ledger", ledger] if ledger else []
+    serve += ["--payments", "local", *(word for setting in PAYMENTS for word in ("--set", setting))]
     await processes.start("exchange", serve)
     await processes.wait_until("the exchange", lambda: answers(stage.port), START_TIMEOUT_S)
     await processes.wait_until("the model", lambda: is_healthy(upstream_port), MODEL_TIMEOUT_S)

@@ -13,8 +13,8 @@ from gollem.cli import output
 from gollem.cli.audit import Books, ask_books
 from gollem.cli.bids import excluded, offer_table
 from gollem.cli.book import front
-from gollem.cli.connection import ask, connect
-from gollem.cli.demo import farewell
+from gollem.cli.connection import connect
+from gollem.cli.demo import farewell, money
 from gollem.cli.demo.model_server import MODEL
 from gollem.cli.demo.processes import Processes
 from gollem.cli.demo.stage import CONSUMER, OPERATOR, PROVIDERS, Stage, set_up
@@ -22,7 +22,7 @@ from gollem.cli.failure import Failure
 from gollem_client import GollemClient, estimate_prompt_tokens, stubs
 from gollem_client.generation import Generation
 
-CREDITS = "1000"
+BOUGHT_USD = "1.00"
 LIMITS: dict[str, Any] = {"max_tokens": 96, "max_price": "0.00200000", "max_latency_ms": 5_000}
 
 
@@ -72,21 +72,19 @@ async def _play(processes: Processes, folder: Path, screen: Console, prompt: str
 
 
 async def _acts(stage: Stage, screen: Console, prompt: str) -> Outcome:
-    await _grant(stage)
+    purchase = await money.buy(stage.server(CONSUMER), BOUGHT_USD)
     async with connect(stage.server(CONSUMER)) as client:
         before = await _standing(stage)
         quote = await _show_market(client, screen, prompt)
         answer = await _stream(client, screen, prompt)
         _show_winner(screen, answer, quote)
         after = await _standing(stage)
+    payout = await money.pay_out(stage.server(_provider(answer)))
     books = await ask_books(stage.server(OPERATOR))
-    _show_money(screen, answer, before, after, books)
-    return _outcome(answer, quote, before, after, books)
-
-
-async def _grant(stage: Stage) -> None:
-    request = stubs.GrantCreditsRequest(grant_id="demo", account=CONSUMER, amount=CREDITS)
-    await ask(stage.server(OPERATOR), "AdminService/GrantCredits", request, stubs.GrantCreditsResponse)
+    _show_money(screen, answer, before, after)
+    money.show(screen, purchase, payout)
+    _show_books(screen, books)
+    return _outcome(answer, quote, before, after, payout, books)
 
 
 async def _standing(stage: Stage) -> Standing:
@@ -145,7 +143,7 @@ def _show_winner(screen: Console, answer: Generation, quote: stubs.QuoteResponse
         screen.print(f"  {other.provider_id} would have been {', '.join(ratios)}", style="dim")
 
 
-def _show_money(screen: Console, answer: Generation, before: Standing, after: Standing, books: Books) -> None:
+def _show_money(screen: Console, answer: Generation, before: Standing, after: Standing) -> None:
     receipt = answer.receipt
     if receipt is None:
         screen.print("the provider has not settled", style="bold red")
@@ -166,12 +164,20 @@ def _show_money(screen: Console, answer: Generation, before: Standing, after: St
     ):
         shown.add_row(name, units.format_fixed(value), units.format_usd(value))
     screen.print("", shown, "")
+
+
+def _show_books(screen: Console, books: Books) -> None:
     verdict = "the books balance" if not books.findings else "\n".join(books.findings)
-    screen.print(f"audit of {books.transactions} transactions: {verdict}", style="bold")
+    screen.print(f"\naudit of {books.transactions} transactions: {verdict}", style="bold")
 
 
 def _outcome(
-    answer: Generation, quote: stubs.QuoteResponse, before: Standing, after: Standing, books: Books
+    answer: Generation,
+    quote: stubs.QuoteResponse,
+    before: Standing,
+    after: Standing,
+    payout: stubs.Payout,
+    books: Books,
 ) -> Outcome:
     """Every figure, and whether the money went where it had to."""
     match, seen, receipt = answer.match, answer.measured, answer.receipt or stubs.Receipt(usage=stubs.Usage())
@@ -189,6 +195,8 @@ def _outcome(
         "provider_share": receipt.provider_share,
         "fee": receipt.fee,
         "audit_ok": not books.findings,
+        "bought_usd": BOUGHT_USD,
+        "paid_out_usd": payout.amount_usd,
     }
     held, charged, refunded = (output.atoms(amount) for amount in (receipt.held, receipt.charged, receipt.refunded))
     share, fee = output.atoms(receipt.provider_share), output.atoms(receipt.fee)
@@ -200,6 +208,7 @@ def _outcome(
         and after.available_atoms == before.available_atoms - charged
         and after.held_atoms == 0
         and after.earned_atoms[provider] - before.earned_atoms[provider] == share
+        and 0 < units.parse_cents(payout.amount_usd, "amount_usd") * units.ATOMS_PER_CENT <= share
         and not books.findings
     )
     return Outcome(figures, held_true)

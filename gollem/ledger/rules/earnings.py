@@ -10,9 +10,10 @@ _MS_PER_DAY = 86_400_000
 
 
 def last_due_day(now_ms: int, delay_days: int) -> str:
-    """The last UTC day (yyyymmdd) whose earnings are due: `delay_days`, at least 1, before today's."""
-    if delay_days < 1:
-        raise InvariantBroken(f"a delay of {delay_days} days: a day must be over before it matures")
+    """The last UTC day (yyyymmdd) whose earnings are due: `delay_days` before today's. With 0, earnings are due at
+    once, and a day matures in as many parts as it is looked at: for trying things, not for many orders."""
+    if delay_days < 0:
+        raise InvariantBroken(f"a delay of {delay_days} days")
     return utc_day(now_ms - delay_days * _MS_PER_DAY)
 
 

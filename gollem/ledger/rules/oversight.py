@@ -62,6 +62,7 @@ def payouts_resumed(breaker: Record, approver: str, now_ms: int) -> Transaction:
 
 def alert(alert_id: str, subject: str, message: str, now_ms: int) -> Record:
     fields: dict[str, str | int] = {"subject": subject, "message": message[:MAX_MESSAGE_CHARS], "at_ms": now_ms}
+    fields["version"] = 0
     return Record(records.ALERT, alert_id, "OPEN", fields)
 
 

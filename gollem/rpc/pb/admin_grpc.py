@@ -35,6 +35,42 @@ class AdminServiceBase(abc.ABC):
     async def Audit(self, stream: 'grpclib.server.Stream[admin_pb2.AuditRequest, admin_pb2.AuditResponse]') -> None:
         pass
 
+    @abc.abstractmethod
+    async def ListCases(self, stream: 'grpclib.server.Stream[admin_pb2.ListCasesRequest, admin_pb2.ListCasesResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def RefundPurchase(self, stream: 'grpclib.server.Stream[admin_pb2.RefundPurchaseRequest, admin_pb2.CaseResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def SetFrozen(self, stream: 'grpclib.server.Stream[admin_pb2.SetFrozenRequest, admin_pb2.CaseResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def ProposeAdjustment(self, stream: 'grpclib.server.Stream[admin_pb2.ProposeAdjustmentRequest, admin_pb2.CaseResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def ApproveAdjustment(self, stream: 'grpclib.server.Stream[admin_pb2.ApproveAdjustmentRequest, admin_pb2.CaseResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def WriteOffDispute(self, stream: 'grpclib.server.Stream[admin_pb2.WriteOffDisputeRequest, admin_pb2.CaseResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def ResolveMovement(self, stream: 'grpclib.server.Stream[admin_pb2.ResolveMovementRequest, admin_pb2.CaseResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def CloseAlert(self, stream: 'grpclib.server.Stream[admin_pb2.CloseAlertRequest, admin_pb2.CaseResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def PaymentsReport(self, stream: 'grpclib.server.Stream[admin_pb2.PaymentsReportRequest, admin_pb2.PaymentsReportResponse]') -> None:
+        pass
+
     def __mapping__(self) -> typing.Dict[str, grpclib.const.Handler]:
         return {
             '/gollem.v1.AdminService/CreateKey': grpclib.const.Handler(
@@ -66,6 +102,60 @@ class AdminServiceBase(abc.ABC):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 admin_pb2.AuditRequest,
                 admin_pb2.AuditResponse,
+            ),
+            '/gollem.v1.AdminService/ListCases': grpclib.const.Handler(
+                self.ListCases,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                admin_pb2.ListCasesRequest,
+                admin_pb2.ListCasesResponse,
+            ),
+            '/gollem.v1.AdminService/RefundPurchase': grpclib.const.Handler(
+                self.RefundPurchase,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                admin_pb2.RefundPurchaseRequest,
+                admin_pb2.CaseResponse,
+            ),
+            '/gollem.v1.AdminService/SetFrozen': grpclib.const.Handler(
+                self.SetFrozen,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                admin_pb2.SetFrozenRequest,
+                admin_pb2.CaseResponse,
+            ),
+            '/gollem.v1.AdminService/ProposeAdjustment': grpclib.const.Handler(
+                self.ProposeAdjustment,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                admin_pb2.ProposeAdjustmentRequest,
+                admin_pb2.CaseResponse,
+            ),
+            '/gollem.v1.AdminService/ApproveAdjustment': grpclib.const.Handler(
+                self.ApproveAdjustment,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                admin_pb2.ApproveAdjustmentRequest,
+                admin_pb2.CaseResponse,
+            ),
+            '/gollem.v1.AdminService/WriteOffDispute': grpclib.const.Handler(
+                self.WriteOffDispute,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                admin_pb2.WriteOffDisputeRequest,
+                admin_pb2.CaseResponse,
+            ),
+            '/gollem.v1.AdminService/ResolveMovement': grpclib.const.Handler(
+                self.ResolveMovement,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                admin_pb2.ResolveMovementRequest,
+                admin_pb2.CaseResponse,
+            ),
+            '/gollem.v1.AdminService/CloseAlert': grpclib.const.Handler(
+                self.CloseAlert,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                admin_pb2.CloseAlertRequest,
+                admin_pb2.CaseResponse,
+            ),
+            '/gollem.v1.AdminService/PaymentsReport': grpclib.const.Handler(
+                self.PaymentsReport,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                admin_pb2.PaymentsReportRequest,
+                admin_pb2.PaymentsReportResponse,
             ),
         }
 
@@ -102,4 +192,58 @@ class AdminServiceStub:
             '/gollem.v1.AdminService/Audit',
             admin_pb2.AuditRequest,
             admin_pb2.AuditResponse,
+        )
+        self.ListCases = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/gollem.v1.AdminService/ListCases',
+            admin_pb2.ListCasesRequest,
+            admin_pb2.ListCasesResponse,
+        )
+        self.RefundPurchase = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/gollem.v1.AdminService/RefundPurchase',
+            admin_pb2.RefundPurchaseRequest,
+            admin_pb2.CaseResponse,
+        )
+        self.SetFrozen = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/gollem.v1.AdminService/SetFrozen',
+            admin_pb2.SetFrozenRequest,
+            admin_pb2.CaseResponse,
+        )
+        self.ProposeAdjustment = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/gollem.v1.AdminService/ProposeAdjustment',
+            admin_pb2.ProposeAdjustmentRequest,
+            admin_pb2.CaseResponse,
+        )
+        self.ApproveAdjustment = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/gollem.v1.AdminService/ApproveAdjustment',
+            admin_pb2.ApproveAdjustmentRequest,
+            admin_pb2.CaseResponse,
+        )
+        self.WriteOffDispute = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/gollem.v1.AdminService/WriteOffDispute',
+            admin_pb2.WriteOffDisputeRequest,
+            admin_pb2.CaseResponse,
+        )
+        self.ResolveMovement = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/gollem.v1.AdminService/ResolveMovement',
+            admin_pb2.ResolveMovementRequest,
+            admin_pb2.CaseResponse,
+        )
+        self.CloseAlert = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/gollem.v1.AdminService/CloseAlert',
+            admin_pb2.CloseAlertRequest,
+            admin_pb2.CaseResponse,
+        )
+        self.PaymentsReport = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/gollem.v1.AdminService/PaymentsReport',
+            admin_pb2.PaymentsReportRequest,
+            admin_pb2.PaymentsReportResponse,
         )

@@ -94,3 +94,129 @@ class AuditResponse(_message.Message):
     accounts: int
     findings: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, ok: _Optional[bool] = ..., transactions: _Optional[int] = ..., accounts: _Optional[int] = ..., findings: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ListCasesRequest(_message.Message):
+    __slots__ = ("kind",)
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    def __init__(self, kind: _Optional[str] = ...) -> None: ...
+
+class ListCasesResponse(_message.Message):
+    __slots__ = ("cases",)
+    CASES_FIELD_NUMBER: _ClassVar[int]
+    cases: _containers.RepeatedCompositeFieldContainer[Case]
+    def __init__(self, cases: _Optional[_Iterable[_Union[Case, _Mapping]]] = ...) -> None: ...
+
+class Case(_message.Message):
+    __slots__ = ("kind", "id", "state", "about")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    ABOUT_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    id: str
+    state: str
+    about: str
+    def __init__(self, kind: _Optional[str] = ..., id: _Optional[str] = ..., state: _Optional[str] = ..., about: _Optional[str] = ...) -> None: ...
+
+class CaseResponse(_message.Message):
+    __slots__ = ("replayed",)
+    REPLAYED_FIELD_NUMBER: _ClassVar[int]
+    replayed: bool
+    def __init__(self, replayed: _Optional[bool] = ...) -> None: ...
+
+class RefundPurchaseRequest(_message.Message):
+    __slots__ = ("refund_id", "account", "purchase_id", "amount_usd")
+    REFUND_ID_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_FIELD_NUMBER: _ClassVar[int]
+    PURCHASE_ID_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_USD_FIELD_NUMBER: _ClassVar[int]
+    refund_id: str
+    account: str
+    purchase_id: str
+    amount_usd: str
+    def __init__(self, refund_id: _Optional[str] = ..., account: _Optional[str] = ..., purchase_id: _Optional[str] = ..., amount_usd: _Optional[str] = ...) -> None: ...
+
+class SetFrozenRequest(_message.Message):
+    __slots__ = ("case_id", "account", "frozen", "reason")
+    CASE_ID_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_FIELD_NUMBER: _ClassVar[int]
+    FROZEN_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    case_id: str
+    account: str
+    frozen: bool
+    reason: str
+    def __init__(self, case_id: _Optional[str] = ..., account: _Optional[str] = ..., frozen: _Optional[bool] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class ProposeAdjustmentRequest(_message.Message):
+    __slots__ = ("ticket", "ledger_account", "amount", "reason")
+    TICKET_FIELD_NUMBER: _ClassVar[int]
+    LEDGER_ACCOUNT_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ticket: str
+    ledger_account: str
+    amount: str
+    reason: str
+    def __init__(self, ticket: _Optional[str] = ..., ledger_account: _Optional[str] = ..., amount: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class ApproveAdjustmentRequest(_message.Message):
+    __slots__ = ("ticket",)
+    TICKET_FIELD_NUMBER: _ClassVar[int]
+    ticket: str
+    def __init__(self, ticket: _Optional[str] = ...) -> None: ...
+
+class WriteOffDisputeRequest(_message.Message):
+    __slots__ = ("dispute_id",)
+    DISPUTE_ID_FIELD_NUMBER: _ClassVar[int]
+    dispute_id: str
+    def __init__(self, dispute_id: _Optional[str] = ...) -> None: ...
+
+class ResolveMovementRequest(_message.Message):
+    __slots__ = ("txn_id", "ledger_account")
+    TXN_ID_FIELD_NUMBER: _ClassVar[int]
+    LEDGER_ACCOUNT_FIELD_NUMBER: _ClassVar[int]
+    txn_id: str
+    ledger_account: str
+    def __init__(self, txn_id: _Optional[str] = ..., ledger_account: _Optional[str] = ...) -> None: ...
+
+class CloseAlertRequest(_message.Message):
+    __slots__ = ("alert_id",)
+    ALERT_ID_FIELD_NUMBER: _ClassVar[int]
+    alert_id: str
+    def __init__(self, alert_id: _Optional[str] = ...) -> None: ...
+
+class PaymentsReportRequest(_message.Message):
+    __slots__ = ("day",)
+    DAY_FIELD_NUMBER: _ClassVar[int]
+    day: str
+    def __init__(self, day: _Optional[str] = ...) -> None: ...
+
+class PaymentsReportResponse(_message.Message):
+    __slots__ = ("ok", "rows", "findings", "opening_usd", "closing_usd")
+    OK_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    OPENING_USD_FIELD_NUMBER: _ClassVar[int]
+    CLOSING_USD_FIELD_NUMBER: _ClassVar[int]
+    ok: bool
+    rows: _containers.RepeatedCompositeFieldContainer[PaymentsReportRow]
+    findings: _containers.RepeatedScalarFieldContainer[str]
+    opening_usd: str
+    closing_usd: str
+    def __init__(self, ok: _Optional[bool] = ..., rows: _Optional[_Iterable[_Union[PaymentsReportRow, _Mapping]]] = ..., findings: _Optional[_Iterable[str]] = ..., opening_usd: _Optional[str] = ..., closing_usd: _Optional[str] = ...) -> None: ...
+
+class PaymentsReportRow(_message.Message):
+    __slots__ = ("kind", "count", "amount_usd", "fees_usd", "booked_usd")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_USD_FIELD_NUMBER: _ClassVar[int]
+    FEES_USD_FIELD_NUMBER: _ClassVar[int]
+    BOOKED_USD_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    count: int
+    amount_usd: str
+    fees_usd: str
+    booked_usd: str
+    def __init__(self, kind: _Optional[str] = ..., count: _Optional[int] = ..., amount_usd: _Optional[str] = ..., fees_usd: _Optional[str] = ..., booked_usd: _Optional[str] = ...) -> None: ...

@@ -27,6 +27,22 @@ class CreditServiceBase(abc.ABC):
     async def CreatePaymentIntent(self, stream: 'grpclib.server.Stream[credit_pb2.CreatePaymentIntentRequest, credit_pb2.CreatePaymentIntentResponse]') -> None:
         pass
 
+    @abc.abstractmethod
+    async def GetPurchase(self, stream: 'grpclib.server.Stream[credit_pb2.GetPurchaseRequest, credit_pb2.Purchase]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def SetTopUp(self, stream: 'grpclib.server.Stream[credit_pb2.SetTopUpRequest, credit_pb2.TopUp]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def GetTopUp(self, stream: 'grpclib.server.Stream[credit_pb2.GetTopUpRequest, credit_pb2.TopUp]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def SetBalanceAlert(self, stream: 'grpclib.server.Stream[credit_pb2.SetBalanceAlertRequest, credit_pb2.SetBalanceAlertResponse]') -> None:
+        pass
+
     def __mapping__(self) -> typing.Dict[str, grpclib.const.Handler]:
         return {
             '/gollem.v1.CreditService/Balance': grpclib.const.Handler(
@@ -46,6 +62,30 @@ class CreditServiceBase(abc.ABC):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 credit_pb2.CreatePaymentIntentRequest,
                 credit_pb2.CreatePaymentIntentResponse,
+            ),
+            '/gollem.v1.CreditService/GetPurchase': grpclib.const.Handler(
+                self.GetPurchase,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                credit_pb2.GetPurchaseRequest,
+                credit_pb2.Purchase,
+            ),
+            '/gollem.v1.CreditService/SetTopUp': grpclib.const.Handler(
+                self.SetTopUp,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                credit_pb2.SetTopUpRequest,
+                credit_pb2.TopUp,
+            ),
+            '/gollem.v1.CreditService/GetTopUp': grpclib.const.Handler(
+                self.GetTopUp,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                credit_pb2.GetTopUpRequest,
+                credit_pb2.TopUp,
+            ),
+            '/gollem.v1.CreditService/SetBalanceAlert': grpclib.const.Handler(
+                self.SetBalanceAlert,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                credit_pb2.SetBalanceAlertRequest,
+                credit_pb2.SetBalanceAlertResponse,
             ),
         }
 
@@ -70,4 +110,28 @@ class CreditServiceStub:
             '/gollem.v1.CreditService/CreatePaymentIntent',
             credit_pb2.CreatePaymentIntentRequest,
             credit_pb2.CreatePaymentIntentResponse,
+        )
+        self.GetPurchase = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/gollem.v1.CreditService/GetPurchase',
+            credit_pb2.GetPurchaseRequest,
+            credit_pb2.Purchase,
+        )
+        self.SetTopUp = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/gollem.v1.CreditService/SetTopUp',
+            credit_pb2.SetTopUpRequest,
+            credit_pb2.TopUp,
+        )
+        self.GetTopUp = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/gollem.v1.CreditService/GetTopUp',
+            credit_pb2.GetTopUpRequest,
+            credit_pb2.TopUp,
+        )
+        self.SetBalanceAlert = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/gollem.v1.CreditService/SetBalanceAlert',
+            credit_pb2.SetBalanceAlertRequest,
+            credit_pb2.SetBalanceAlertResponse,
         )

@@ -26,7 +26,7 @@ _sym_db = _symbol_database.Default()
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16gollem/v1/credit.proto\x12\tgollem.v1\x1a\x1cgoogle/api/annotations.proto\"!\n\x0e\x42\x61lanceRequest\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\"z\n\x0f\x42\x61lanceResponse\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x11\n\tavailable\x18\x02 \x01(\t\x12\x0c\n\x04held\x18\x03 \x01(\t\x12\x15\n\ravailable_usd\x18\x04 \x01(\t\x12\x0e\n\x06\x65\x61rned\x18\x05 \x01(\t\x12\x0e\n\x06\x61\x63tive\x18\x06 \x01(\x08\"\xa4\x01\n\x17ListTransactionsRequest\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x15\n\x08\x65\x61rnings\x18\x04 \x01(\x08H\x00\x88\x01\x01\x12\r\n\x05kinds\x18\x05 \x03(\t\x12\x0f\n\x07\x66rom_ms\x18\x06 \x01(\x03\x12\r\n\x05to_ms\x18\x07 \x01(\x03\x42\x0b\n\t_earnings\"c\n\x18ListTransactionsResponse\x12.\n\x0ctransactions\x18\x01 \x03(\x0b\x32\x18.gollem.v1.StatementLine\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"[\n\rStatementLine\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0e\n\x06\x61mount\x18\x03 \x01(\t\x12\x10\n\x08order_id\x18\x04 \x01(\t\x12\r\n\x05\x61t_ms\x18\x05 \x01(\x03\"E\n\x1a\x43reatePaymentIntentRequest\x12\x13\n\x0bpurchase_id\x18\x01 \x01(\t\x12\x12\n\namount_usd\x18\x02 \x01(\t\"Z\n\x1b\x43reatePaymentIntentResponse\x12\x13\n\x0bpurchase_id\x18\x01 \x01(\t\x12\x15\n\rclient_secret\x18\x02 \x01(\t\x12\x0f\n\x07\x63redits\x18\x03 \x01(\t2\x80\x03\n\rCreditService\x12_\n\x07\x42\x61lance\x12\x19.gollem.v1.BalanceRequest\x1a\x1a.gollem.v1.BalanceResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/api/payments/balance\x12\x7f\n\x10ListTransactions\x12\".gollem.v1.ListTransactionsRequest\x1a#.gollem.v1.ListTransactionsResponse\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/api/payments/transactions\x12\x8c\x01\n\x13\x43reatePaymentIntent\x12%.gollem.v1.CreatePaymentIntentRequest\x1a&.gollem.v1.CreatePaymentIntentResponse\"&\x82\xd3\xe4\x93\x02 \"\x1b/api/payments/create-intent:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16gollem/v1/credit.proto\x12\tgollem.v1\x1a\x1cgoogle/api/annotations.proto\"!\n\x0e\x42\x61lanceRequest\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\"\x88\x01\n\x0f\x42\x61lanceResponse\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x11\n\tavailable\x18\x02 \x01(\t\x12\x0c\n\x04held\x18\x03 \x01(\t\x12\x15\n\ravailable_usd\x18\x04 \x01(\t\x12\x0e\n\x06\x65\x61rned\x18\x05 \x01(\t\x12\x0e\n\x06\x61\x63tive\x18\x06 \x01(\x08\x12\x0c\n\x04\x64\x65\x62t\x18\x07 \x01(\t\"\xa4\x01\n\x17ListTransactionsRequest\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x15\n\x08\x65\x61rnings\x18\x04 \x01(\x08H\x00\x88\x01\x01\x12\r\n\x05kinds\x18\x05 \x03(\t\x12\x0f\n\x07\x66rom_ms\x18\x06 \x01(\x03\x12\r\n\x05to_ms\x18\x07 \x01(\x03\x42\x0b\n\t_earnings\"c\n\x18ListTransactionsResponse\x12.\n\x0ctransactions\x18\x01 \x03(\x0b\x32\x18.gollem.v1.StatementLine\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"[\n\rStatementLine\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0e\n\x06\x61mount\x18\x03 \x01(\t\x12\x10\n\x08order_id\x18\x04 \x01(\t\x12\r\n\x05\x61t_ms\x18\x05 \x01(\x03\"X\n\x1a\x43reatePaymentIntentRequest\x12\x13\n\x0bpurchase_id\x18\x01 \x01(\t\x12\x12\n\namount_usd\x18\x02 \x01(\t\x12\x11\n\tkeep_card\x18\x03 \x01(\x08\"k\n\x1b\x43reatePaymentIntentResponse\x12\x13\n\x0bpurchase_id\x18\x01 \x01(\t\x12\x15\n\rclient_secret\x18\x02 \x01(\t\x12\x0f\n\x07\x63redits\x18\x03 \x01(\t\x12\x0f\n\x07pay_url\x18\x04 \x01(\t\":\n\x12GetPurchaseRequest\x12\x13\n\x0bpurchase_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\"\x95\x01\n\x08Purchase\x12\x13\n\x0bpurchase_id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x12\n\namount_usd\x18\x03 \x01(\t\x12\x0f\n\x07\x63redits\x18\x04 \x01(\t\x12\x15\n\rcreated_at_ms\x18\x05 \x01(\x03\x12\x13\n\x0breceipt_url\x18\x06 \x01(\t\x12\x14\n\x0crefunded_usd\x18\x07 \x01(\t\"b\n\x0fSetTopUpRequest\x12\x0f\n\x07\x65nabled\x18\x01 \x01(\x08\x12\x11\n\tthreshold\x18\x02 \x01(\t\x12\x12\n\namount_usd\x18\x03 \x01(\t\x12\x17\n\x0fmonthly_cap_usd\x18\x04 \x01(\t\"\x11\n\x0fGetTopUpRequest\"j\n\x05TopUp\x12\x0f\n\x07\x65nabled\x18\x01 \x01(\x08\x12\x11\n\tthreshold\x18\x02 \x01(\t\x12\x12\n\namount_usd\x18\x03 \x01(\t\x12\x17\n\x0fmonthly_cap_usd\x18\x04 \x01(\t\x12\x10\n\x08used_usd\x18\x05 \x01(\t\"+\n\x16SetBalanceAlertRequest\x12\x11\n\tthreshold\x18\x01 \x01(\t\"\x19\n\x17SetBalanceAlertResponse2\x90\x06\n\rCreditService\x12_\n\x07\x42\x61lance\x12\x19.gollem.v1.BalanceRequest\x1a\x1a.gollem.v1.BalanceResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/api/payments/balance\x12\x7f\n\x10ListTransactions\x12\".gollem.v1.ListTransactionsRequest\x1a#.gollem.v1.ListTransactionsResponse\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/api/payments/transactions\x12\x8c\x01\n\x13\x43reatePaymentIntent\x12%.gollem.v1.CreatePaymentIntentRequest\x1a&.gollem.v1.CreatePaymentIntentResponse\"&\x82\xd3\xe4\x93\x02 \"\x1b/api/payments/create-intent:\x01*\x12\x61\n\x0bGetPurchase\x12\x1d.gollem.v1.GetPurchaseRequest\x1a\x13.gollem.v1.Purchase\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/api/payments/purchase\x12Y\n\x08SetTopUp\x12\x1a.gollem.v1.SetTopUpRequest\x1a\x10.gollem.v1.TopUp\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x14/api/payments/top-up:\x01*\x12V\n\x08GetTopUp\x12\x1a.gollem.v1.GetTopUpRequest\x1a\x10.gollem.v1.TopUp\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/api/payments/top-up\x12x\n\x0fSetBalanceAlert\x12!.gollem.v1.SetBalanceAlertRequest\x1a\".gollem.v1.SetBalanceAlertResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\"\x13/api/payments/alert:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,20 +39,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREDITSERVICE'].methods_by_name['ListTransactions']._serialized_options = b'\202\323\344\223\002\034\022\032/api/payments/transactions'
   _globals['_CREDITSERVICE'].methods_by_name['CreatePaymentIntent']._loaded_options = None
   _globals['_CREDITSERVICE'].methods_by_name['CreatePaymentIntent']._serialized_options = b'\202\323\344\223\002 \"\033/api/payments/create-intent:\001*'
+  _globals['_CREDITSERVICE'].methods_by_name['GetPurchase']._loaded_options = None
+  _globals['_CREDITSERVICE'].methods_by_name['GetPurchase']._serialized_options = b'\202\323\344\223\002\030\022\026/api/payments/purchase'
+  _globals['_CREDITSERVICE'].methods_by_name['SetTopUp']._loaded_options = None
+  _globals['_CREDITSERVICE'].methods_by_name['SetTopUp']._serialized_options = b'\202\323\344\223\002\031\"\024/api/payments/top-up:\001*'
+  _globals['_CREDITSERVICE'].methods_by_name['GetTopUp']._loaded_options = None
+  _globals['_CREDITSERVICE'].methods_by_name['GetTopUp']._serialized_options = b'\202\323\344\223\002\026\022\024/api/payments/top-up'
+  _globals['_CREDITSERVICE'].methods_by_name['SetBalanceAlert']._loaded_options = None
+  _globals['_CREDITSERVICE'].methods_by_name['SetBalanceAlert']._serialized_options = b'\202\323\344\223\002\030\"\023/api/payments/alert:\001*'
   _globals['_BALANCEREQUEST']._serialized_start=67
   _globals['_BALANCEREQUEST']._serialized_end=100
-  _globals['_BALANCERESPONSE']._serialized_start=102
-  _globals['_BALANCERESPONSE']._serialized_end=224
-  _globals['_LISTTRANSACTIONSREQUEST']._serialized_start=227
-  _globals['_LISTTRANSACTIONSREQUEST']._serialized_end=391
-  _globals['_LISTTRANSACTIONSRESPONSE']._serialized_start=393
-  _globals['_LISTTRANSACTIONSRESPONSE']._serialized_end=492
-  _globals['_STATEMENTLINE']._serialized_start=494
-  _globals['_STATEMENTLINE']._serialized_end=585
-  _globals['_CREATEPAYMENTINTENTREQUEST']._serialized_start=587
-  _globals['_CREATEPAYMENTINTENTREQUEST']._serialized_end=656
-  _globals['_CREATEPAYMENTINTENTRESPONSE']._serialized_start=658
-  _globals['_CREATEPAYMENTINTENTRESPONSE']._serialized_end=748
-  _globals['_CREDITSERVICE']._serialized_start=751
-  _globals['_CREDITSERVICE']._serialized_end=1135
+  _globals['_BALANCERESPONSE']._serialized_start=103
+  _globals['_BALANCERESPONSE']._serialized_end=239
+  _globals['_LISTTRANSACTIONSREQUEST']._serialized_start=242
+  _globals['_LISTTRANSACTIONSREQUEST']._serialized_end=406
+  _globals['_LISTTRANSACTIONSRESPONSE']._serialized_start=408
+  _globals['_LISTTRANSACTIONSRESPONSE']._serialized_end=507
+  _globals['_STATEMENTLINE']._serialized_start=509
+  _globals['_STATEMENTLINE']._serialized_end=600
+  _globals['_CREATEPAYMENTINTENTREQUEST']._serialized_start=602
+  _globals['_CREATEPAYMENTINTENTREQUEST']._serialized_end=690
+  _globals['_CREATEPAYMENTINTENTRESPONSE']._serialized_start=692
+  _globals['_CREATEPAYMENTINTENTRESPONSE']._serialized_end=799
+  _globals['_GETPURCHASEREQUEST']._serialized_start=801
+  _globals['_GETPURCHASEREQUEST']._serialized_end=859
+  _globals['_PURCHASE']._serialized_start=862
+  _globals['_PURCHASE']._serialized_end=1011
+  _globals['_SETTOPUPREQUEST']._serialized_start=1013
+  _globals['_SETTOPUPREQUEST']._serialized_end=1111
+  _globals['_GETTOPUPREQUEST']._serialized_start=1113
+  _globals['_GETTOPUPREQUEST']._serialized_end=1130
+  _globals['_TOPUP']._serialized_start=1132
+  _globals['_TOPUP']._serialized_end=1238
+  _globals['_SETBALANCEALERTREQUEST']._serialized_start=1240
+  _globals['_SETBALANCEALERTREQUEST']._serialized_end=1283
+  _globals['_SETBALANCEALERTRESPONSE']._serialized_start=1285
+  _globals['_SETBALANCEALERTRESPONSE']._serialized_end=1310
+  _globals['_CREDITSERVICE']._serialized_start=1313
+  _globals['_CREDITSERVICE']._serialized_end=2097
 # @@protoc_insertion_point(module_scope)

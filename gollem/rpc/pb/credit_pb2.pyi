@@ -15,20 +15,22 @@ class BalanceRequest(_message.Message):
     def __init__(self, account: _Optional[str] = ...) -> None: ...
 
 class BalanceResponse(_message.Message):
-    __slots__ = ("account", "available", "held", "available_usd", "earned", "active")
+    __slots__ = ("account", "available", "held", "available_usd", "earned", "active", "debt")
     ACCOUNT_FIELD_NUMBER: _ClassVar[int]
     AVAILABLE_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
     AVAILABLE_USD_FIELD_NUMBER: _ClassVar[int]
     EARNED_FIELD_NUMBER: _ClassVar[int]
     ACTIVE_FIELD_NUMBER: _ClassVar[int]
+    DEBT_FIELD_NUMBER: _ClassVar[int]
     account: str
     available: str
     held: str
     available_usd: str
     earned: str
     active: bool
-    def __init__(self, account: _Optional[str] = ..., available: _Optional[str] = ..., held: _Optional[str] = ..., available_usd: _Optional[str] = ..., earned: _Optional[str] = ..., active: _Optional[bool] = ...) -> None: ...
+    debt: str
+    def __init__(self, account: _Optional[str] = ..., available: _Optional[str] = ..., held: _Optional[str] = ..., available_usd: _Optional[str] = ..., earned: _Optional[str] = ..., active: _Optional[bool] = ..., debt: _Optional[str] = ...) -> None: ...
 
 class ListTransactionsRequest(_message.Message):
     __slots__ = ("account", "page_size", "page_token", "earnings", "kinds", "from_ms", "to_ms")
@@ -71,19 +73,89 @@ class StatementLine(_message.Message):
     def __init__(self, key: _Optional[str] = ..., kind: _Optional[str] = ..., amount: _Optional[str] = ..., order_id: _Optional[str] = ..., at_ms: _Optional[int] = ...) -> None: ...
 
 class CreatePaymentIntentRequest(_message.Message):
-    __slots__ = ("purchase_id", "amount_usd")
+    __slots__ = ("purchase_id", "amount_usd", "keep_card")
     PURCHASE_ID_FIELD_NUMBER: _ClassVar[int]
     AMOUNT_USD_FIELD_NUMBER: _ClassVar[int]
+    KEEP_CARD_FIELD_NUMBER: _ClassVar[int]
     purchase_id: str
     amount_usd: str
-    def __init__(self, purchase_id: _Optional[str] = ..., amount_usd: _Optional[str] = ...) -> None: ...
+    keep_card: bool
+    def __init__(self, purchase_id: _Optional[str] = ..., amount_usd: _Optional[str] = ..., keep_card: _Optional[bool] = ...) -> None: ...
 
 class CreatePaymentIntentResponse(_message.Message):
-    __slots__ = ("purchase_id", "client_secret", "credits")
+    __slots__ = ("purchase_id", "client_secret", "credits", "pay_url")
     PURCHASE_ID_FIELD_NUMBER: _ClassVar[int]
     CLIENT_SECRET_FIELD_NUMBER: _ClassVar[int]
     CREDITS_FIELD_NUMBER: _ClassVar[int]
+    PAY_URL_FIELD_NUMBER: _ClassVar[int]
     purchase_id: str
     client_secret: str
     credits: str
-    def __init__(self, purchase_id: _Optional[str] = ..., client_secret: _Optional[str] = ..., credits: _Optional[str] = ...) -> None: ...
+    pay_url: str
+    def __init__(self, purchase_id: _Optional[str] = ..., client_secret: _Optional[str] = ..., credits: _Optional[str] = ..., pay_url: _Optional[str] = ...) -> None: ...
+
+class GetPurchaseRequest(_message.Message):
+    __slots__ = ("purchase_id", "account")
+    PURCHASE_ID_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_FIELD_NUMBER: _ClassVar[int]
+    purchase_id: str
+    account: str
+    def __init__(self, purchase_id: _Optional[str] = ..., account: _Optional[str] = ...) -> None: ...
+
+class Purchase(_message.Message):
+    __slots__ = ("purchase_id", "state", "amount_usd", "credits", "created_at_ms", "receipt_url", "refunded_usd")
+    PURCHASE_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_USD_FIELD_NUMBER: _ClassVar[int]
+    CREDITS_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_URL_FIELD_NUMBER: _ClassVar[int]
+    REFUNDED_USD_FIELD_NUMBER: _ClassVar[int]
+    purchase_id: str
+    state: str
+    amount_usd: str
+    credits: str
+    created_at_ms: int
+    receipt_url: str
+    refunded_usd: str
+    def __init__(self, purchase_id: _Optional[str] = ..., state: _Optional[str] = ..., amount_usd: _Optional[str] = ..., credits: _Optional[str] = ..., created_at_ms: _Optional[int] = ..., receipt_url: _Optional[str] = ..., refunded_usd: _Optional[str] = ...) -> None: ...
+
+class SetTopUpRequest(_message.Message):
+    __slots__ = ("enabled", "threshold", "amount_usd", "monthly_cap_usd")
+    ENABLED_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_USD_FIELD_NUMBER: _ClassVar[int]
+    MONTHLY_CAP_USD_FIELD_NUMBER: _ClassVar[int]
+    enabled: bool
+    threshold: str
+    amount_usd: str
+    monthly_cap_usd: str
+    def __init__(self, enabled: _Optional[bool] = ..., threshold: _Optional[str] = ..., amount_usd: _Optional[str] = ..., monthly_cap_usd: _Optional[str] = ...) -> None: ...
+
+class GetTopUpRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class TopUp(_message.Message):
+    __slots__ = ("enabled", "threshold", "amount_usd", "monthly_cap_usd", "used_usd")
+    ENABLED_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_USD_FIELD_NUMBER: _ClassVar[int]
+    MONTHLY_CAP_USD_FIELD_NUMBER: _ClassVar[int]
+    USED_USD_FIELD_NUMBER: _ClassVar[int]
+    enabled: bool
+    threshold: str
+    amount_usd: str
+    monthly_cap_usd: str
+    used_usd: str
+    def __init__(self, enabled: _Optional[bool] = ..., threshold: _Optional[str] = ..., amount_usd: _Optional[str] = ..., monthly_cap_usd: _Optional[str] = ..., used_usd: _Optional[str] = ...) -> None: ...
+
+class SetBalanceAlertRequest(_message.Message):
+    __slots__ = ("threshold",)
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    threshold: str
+    def __init__(self, threshold: _Optional[str] = ...) -> None: ...
+
+class SetBalanceAlertResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

@@ -31,6 +31,14 @@ class PayoutServiceBase(abc.ABC):
     async def ListPayouts(self, stream: 'grpclib.server.Stream[payout_pb2.ListPayoutsRequest, payout_pb2.ListPayoutsResponse]') -> None:
         pass
 
+    @abc.abstractmethod
+    async def GetPayout(self, stream: 'grpclib.server.Stream[payout_pb2.GetPayoutRequest, payout_pb2.PayoutTrail]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def GetStatement(self, stream: 'grpclib.server.Stream[payout_pb2.GetStatementRequest, payout_pb2.GetStatementResponse]') -> None:
+        pass
+
     def __mapping__(self) -> typing.Dict[str, grpclib.const.Handler]:
         return {
             '/gollem.v1.PayoutService/StartOnboarding': grpclib.const.Handler(
@@ -56,6 +64,18 @@ class PayoutServiceBase(abc.ABC):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 payout_pb2.ListPayoutsRequest,
                 payout_pb2.ListPayoutsResponse,
+            ),
+            '/gollem.v1.PayoutService/GetPayout': grpclib.const.Handler(
+                self.GetPayout,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                payout_pb2.GetPayoutRequest,
+                payout_pb2.PayoutTrail,
+            ),
+            '/gollem.v1.PayoutService/GetStatement': grpclib.const.Handler(
+                self.GetStatement,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                payout_pb2.GetStatementRequest,
+                payout_pb2.GetStatementResponse,
             ),
         }
 
@@ -86,4 +106,16 @@ class PayoutServiceStub:
             '/gollem.v1.PayoutService/ListPayouts',
             payout_pb2.ListPayoutsRequest,
             payout_pb2.ListPayoutsResponse,
+        )
+        self.GetPayout = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/gollem.v1.PayoutService/GetPayout',
+            payout_pb2.GetPayoutRequest,
+            payout_pb2.PayoutTrail,
+        )
+        self.GetStatement = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/gollem.v1.PayoutService/GetStatement',
+            payout_pb2.GetStatementRequest,
+            payout_pb2.GetStatementResponse,
         )

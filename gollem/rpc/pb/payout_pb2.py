@@ -26,7 +26,7 @@ _sym_db = _symbol_database.Default()
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16gollem/v1/payout.proto\x12\tgollem.v1\x1a\x1cgoogle/api/annotations.proto\"R\n\x16StartOnboardingRequest\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x02 \x01(\t\x12\x12\n\nreturn_url\x18\x03 \x01(\t\"&\n\x17StartOnboardingResponse\x12\x0b\n\x03url\x18\x01 \x01(\t\")\n\x12GetEarningsRequest\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\"\xb7\x01\n\x08\x45\x61rnings\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\x12\x10\n\x08maturing\x18\x02 \x01(\t\x12\x0f\n\x07payable\x18\x03 \x01(\t\x12\x11\n\tin_flight\x18\x04 \x01(\t\x12\x0c\n\x04paid\x18\x05 \x01(\t\x12\x14\n\x0cmaturing_usd\x18\x06 \x01(\t\x12\x13\n\x0bpayable_usd\x18\x07 \x01(\t\x12\x15\n\rin_flight_usd\x18\x08 \x01(\t\x12\x10\n\x08paid_usd\x18\t \x01(\t\">\n\x14RequestPayoutRequest\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\x12\x11\n\tpayout_id\x18\x02 \x01(\t\"j\n\x06Payout\x12\x11\n\tpayout_id\x18\x01 \x01(\t\x12\x13\n\x0bprovider_id\x18\x02 \x01(\t\x12\x12\n\namount_usd\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x15\n\rcreated_at_ms\x18\x05 \x01(\x03\"P\n\x12ListPayoutsRequest\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"R\n\x13ListPayoutsResponse\x12\"\n\x07payouts\x18\x01 \x03(\x0b\x32\x11.gollem.v1.Payout\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xb9\x03\n\rPayoutService\x12|\n\x0fStartOnboarding\x12!.gollem.v1.StartOnboardingRequest\x1a\".gollem.v1.StartOnboardingResponse\"\"\x82\xd3\xe4\x93\x02\x1c\"\x17/api/payouts/onboarding:\x01*\x12`\n\x0bGetEarnings\x12\x1d.gollem.v1.GetEarningsRequest\x1a\x13.gollem.v1.Earnings\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/api/payouts/earnings\x12\x64\n\rRequestPayout\x12\x1f.gollem.v1.RequestPayoutRequest\x1a\x11.gollem.v1.Payout\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x14/api/payouts/request:\x01*\x12\x62\n\x0bListPayouts\x12\x1d.gollem.v1.ListPayoutsRequest\x1a\x1e.gollem.v1.ListPayoutsResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/api/payoutsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16gollem/v1/payout.proto\x12\tgollem.v1\x1a\x1cgoogle/api/annotations.proto\"R\n\x16StartOnboardingRequest\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x02 \x01(\t\x12\x12\n\nreturn_url\x18\x03 \x01(\t\"5\n\x17StartOnboardingResponse\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\r\n\x05ready\x18\x02 \x01(\x08\")\n\x12GetEarningsRequest\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\"\xc5\x01\n\x08\x45\x61rnings\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\x12\x10\n\x08maturing\x18\x02 \x01(\t\x12\x0f\n\x07payable\x18\x03 \x01(\t\x12\x11\n\tin_flight\x18\x04 \x01(\t\x12\x0c\n\x04paid\x18\x05 \x01(\t\x12\x14\n\x0cmaturing_usd\x18\x06 \x01(\t\x12\x13\n\x0bpayable_usd\x18\x07 \x01(\t\x12\x15\n\rin_flight_usd\x18\x08 \x01(\t\x12\x10\n\x08paid_usd\x18\t \x01(\t\x12\x0c\n\x04\x64\x65\x62t\x18\n \x01(\t\">\n\x14RequestPayoutRequest\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\x12\x11\n\tpayout_id\x18\x02 \x01(\t\"j\n\x06Payout\x12\x11\n\tpayout_id\x18\x01 \x01(\t\x12\x13\n\x0bprovider_id\x18\x02 \x01(\t\x12\x12\n\namount_usd\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x15\n\rcreated_at_ms\x18\x05 \x01(\x03\"P\n\x12ListPayoutsRequest\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"R\n\x13ListPayoutsResponse\x12\"\n\x07payouts\x18\x01 \x03(\x0b\x32\x11.gollem.v1.Payout\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"F\n\x10GetPayoutRequest\x12\x11\n\tpayout_id\x18\x01 \x01(\t\x12\x0b\n\x03\x64\x61y\x18\x02 \x01(\t\x12\x12\n\npage_token\x18\x03 \x01(\t\"\xca\x01\n\x0bPayoutTrail\x12!\n\x06payout\x18\x01 \x01(\x0b\x32\x11.gollem.v1.Payout\x12$\n\x05steps\x18\x02 \x03(\x0b\x32\x15.gollem.v1.PayoutStep\x12\"\n\x04\x64\x61ys\x18\x03 \x03(\x0b\x32\x14.gollem.v1.PayoutDay\x12&\n\x06orders\x18\x04 \x03(\x0b\x32\x16.gollem.v1.PayoutOrder\x12\x17\n\x0fnext_page_token\x18\x05 \x01(\t\x12\r\n\x05other\x18\x06 \x01(\t\"I\n\nPayoutStep\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05\x61t_ms\x18\x03 \x01(\x03\x12\x11\n\tstripe_id\x18\x04 \x01(\t\"Y\n\tPayoutDay\x12\x0b\n\x03\x64\x61y\x18\x01 \x01(\t\x12\x0e\n\x06\x65\x61rned\x18\x02 \x01(\t\x12\x0f\n\x07payable\x18\x03 \x01(\t\x12\x13\n\x06orders\x18\x04 \x01(\x05H\x00\x88\x01\x01\x42\t\n\x07_orders\">\n\x0bPayoutOrder\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0e\n\x06\x65\x61rned\x18\x02 \x01(\t\x12\r\n\x05\x61t_ms\x18\x03 \x01(\x03\"I\n\x13GetStatementRequest\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\x12\r\n\x05month\x18\x02 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x03 \x01(\t\"\'\n\x14GetStatementResponse\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\t2\x88\x05\n\rPayoutService\x12|\n\x0fStartOnboarding\x12!.gollem.v1.StartOnboardingRequest\x1a\".gollem.v1.StartOnboardingResponse\"\"\x82\xd3\xe4\x93\x02\x1c\"\x17/api/payouts/onboarding:\x01*\x12`\n\x0bGetEarnings\x12\x1d.gollem.v1.GetEarningsRequest\x1a\x13.gollem.v1.Earnings\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/api/payouts/earnings\x12\x64\n\rRequestPayout\x12\x1f.gollem.v1.RequestPayoutRequest\x1a\x11.gollem.v1.Payout\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x14/api/payouts/request:\x01*\x12\x62\n\x0bListPayouts\x12\x1d.gollem.v1.ListPayoutsRequest\x1a\x1e.gollem.v1.ListPayoutsResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/api/payouts\x12\\\n\tGetPayout\x12\x1b.gollem.v1.GetPayoutRequest\x1a\x16.gollem.v1.PayoutTrail\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/api/payouts/trail\x12o\n\x0cGetStatement\x12\x1e.gollem.v1.GetStatementRequest\x1a\x1f.gollem.v1.GetStatementResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/api/payouts/statementb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,22 +41,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PAYOUTSERVICE'].methods_by_name['RequestPayout']._serialized_options = b'\202\323\344\223\002\031\"\024/api/payouts/request:\001*'
   _globals['_PAYOUTSERVICE'].methods_by_name['ListPayouts']._loaded_options = None
   _globals['_PAYOUTSERVICE'].methods_by_name['ListPayouts']._serialized_options = b'\202\323\344\223\002\016\022\014/api/payouts'
+  _globals['_PAYOUTSERVICE'].methods_by_name['GetPayout']._loaded_options = None
+  _globals['_PAYOUTSERVICE'].methods_by_name['GetPayout']._serialized_options = b'\202\323\344\223\002\024\022\022/api/payouts/trail'
+  _globals['_PAYOUTSERVICE'].methods_by_name['GetStatement']._loaded_options = None
+  _globals['_PAYOUTSERVICE'].methods_by_name['GetStatement']._serialized_options = b'\202\323\344\223\002\030\022\026/api/payouts/statement'
   _globals['_STARTONBOARDINGREQUEST']._serialized_start=67
   _globals['_STARTONBOARDINGREQUEST']._serialized_end=149
   _globals['_STARTONBOARDINGRESPONSE']._serialized_start=151
-  _globals['_STARTONBOARDINGRESPONSE']._serialized_end=189
-  _globals['_GETEARNINGSREQUEST']._serialized_start=191
-  _globals['_GETEARNINGSREQUEST']._serialized_end=232
-  _globals['_EARNINGS']._serialized_start=235
-  _globals['_EARNINGS']._serialized_end=418
-  _globals['_REQUESTPAYOUTREQUEST']._serialized_start=420
-  _globals['_REQUESTPAYOUTREQUEST']._serialized_end=482
-  _globals['_PAYOUT']._serialized_start=484
-  _globals['_PAYOUT']._serialized_end=590
-  _globals['_LISTPAYOUTSREQUEST']._serialized_start=592
-  _globals['_LISTPAYOUTSREQUEST']._serialized_end=672
-  _globals['_LISTPAYOUTSRESPONSE']._serialized_start=674
-  _globals['_LISTPAYOUTSRESPONSE']._serialized_end=756
-  _globals['_PAYOUTSERVICE']._serialized_start=759
-  _globals['_PAYOUTSERVICE']._serialized_end=1200
+  _globals['_STARTONBOARDINGRESPONSE']._serialized_end=204
+  _globals['_GETEARNINGSREQUEST']._serialized_start=206
+  _globals['_GETEARNINGSREQUEST']._serialized_end=247
+  _globals['_EARNINGS']._serialized_start=250
+  _globals['_EARNINGS']._serialized_end=447
+  _globals['_REQUESTPAYOUTREQUEST']._serialized_start=449
+  _globals['_REQUESTPAYOUTREQUEST']._serialized_end=511
+  _globals['_PAYOUT']._serialized_start=513
+  _globals['_PAYOUT']._serialized_end=619
+  _globals['_LISTPAYOUTSREQUEST']._serialized_start=621
+  _globals['_LISTPAYOUTSREQUEST']._serialized_end=701
+  _globals['_LISTPAYOUTSRESPONSE']._serialized_start=703
+  _globals['_LISTPAYOUTSRESPONSE']._serialized_end=785
+  _globals['_GETPAYOUTREQUEST']._serialized_start=787
+  _globals['_GETPAYOUTREQUEST']._serialized_end=857
+  _globals['_PAYOUTTRAIL']._serialized_start=860
+  _globals['_PAYOUTTRAIL']._serialized_end=1062
+  _globals['_PAYOUTSTEP']._serialized_start=1064
+  _globals['_PAYOUTSTEP']._serialized_end=1137
+  _globals['_PAYOUTDAY']._serialized_start=1139
+  _globals['_PAYOUTDAY']._serialized_end=1228
+  _globals['_PAYOUTORDER']._serialized_start=1230
+  _globals['_PAYOUTORDER']._serialized_end=1292
+  _globals['_GETSTATEMENTREQUEST']._serialized_start=1294
+  _globals['_GETSTATEMENTREQUEST']._serialized_end=1367
+  _globals['_GETSTATEMENTRESPONSE']._serialized_start=1369
+  _globals['_GETSTATEMENTRESPONSE']._serialized_end=1408
+  _globals['_PAYOUTSERVICE']._serialized_start=1411
+  _globals['_PAYOUTSERVICE']._serialized_end=2059
 # @@protoc_insertion_point(module_scope)

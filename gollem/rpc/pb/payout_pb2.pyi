@@ -19,10 +19,12 @@ class StartOnboardingRequest(_message.Message):
     def __init__(self, provider_id: _Optional[str] = ..., country: _Optional[str] = ..., return_url: _Optional[str] = ...) -> None: ...
 
 class StartOnboardingResponse(_message.Message):
-    __slots__ = ("url",)
+    __slots__ = ("url", "ready")
     URL_FIELD_NUMBER: _ClassVar[int]
+    READY_FIELD_NUMBER: _ClassVar[int]
     url: str
-    def __init__(self, url: _Optional[str] = ...) -> None: ...
+    ready: bool
+    def __init__(self, url: _Optional[str] = ..., ready: _Optional[bool] = ...) -> None: ...
 
 class GetEarningsRequest(_message.Message):
     __slots__ = ("provider_id",)
@@ -31,7 +33,7 @@ class GetEarningsRequest(_message.Message):
     def __init__(self, provider_id: _Optional[str] = ...) -> None: ...
 
 class Earnings(_message.Message):
-    __slots__ = ("provider_id", "maturing", "payable", "in_flight", "paid", "maturing_usd", "payable_usd", "in_flight_usd", "paid_usd")
+    __slots__ = ("provider_id", "maturing", "payable", "in_flight", "paid", "maturing_usd", "payable_usd", "in_flight_usd", "paid_usd", "debt")
     PROVIDER_ID_FIELD_NUMBER: _ClassVar[int]
     MATURING_FIELD_NUMBER: _ClassVar[int]
     PAYABLE_FIELD_NUMBER: _ClassVar[int]
@@ -41,6 +43,7 @@ class Earnings(_message.Message):
     PAYABLE_USD_FIELD_NUMBER: _ClassVar[int]
     IN_FLIGHT_USD_FIELD_NUMBER: _ClassVar[int]
     PAID_USD_FIELD_NUMBER: _ClassVar[int]
+    DEBT_FIELD_NUMBER: _ClassVar[int]
     provider_id: str
     maturing: str
     payable: str
@@ -50,7 +53,8 @@ class Earnings(_message.Message):
     payable_usd: str
     in_flight_usd: str
     paid_usd: str
-    def __init__(self, provider_id: _Optional[str] = ..., maturing: _Optional[str] = ..., payable: _Optional[str] = ..., in_flight: _Optional[str] = ..., paid: _Optional[str] = ..., maturing_usd: _Optional[str] = ..., payable_usd: _Optional[str] = ..., in_flight_usd: _Optional[str] = ..., paid_usd: _Optional[str] = ...) -> None: ...
+    debt: str
+    def __init__(self, provider_id: _Optional[str] = ..., maturing: _Optional[str] = ..., payable: _Optional[str] = ..., in_flight: _Optional[str] = ..., paid: _Optional[str] = ..., maturing_usd: _Optional[str] = ..., payable_usd: _Optional[str] = ..., in_flight_usd: _Optional[str] = ..., paid_usd: _Optional[str] = ..., debt: _Optional[str] = ...) -> None: ...
 
 class RequestPayoutRequest(_message.Message):
     __slots__ = ("provider_id", "payout_id")
@@ -91,3 +95,79 @@ class ListPayoutsResponse(_message.Message):
     payouts: _containers.RepeatedCompositeFieldContainer[Payout]
     next_page_token: str
     def __init__(self, payouts: _Optional[_Iterable[_Union[Payout, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class GetPayoutRequest(_message.Message):
+    __slots__ = ("payout_id", "day", "page_token")
+    PAYOUT_ID_FIELD_NUMBER: _ClassVar[int]
+    DAY_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    payout_id: str
+    day: str
+    page_token: str
+    def __init__(self, payout_id: _Optional[str] = ..., day: _Optional[str] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class PayoutTrail(_message.Message):
+    __slots__ = ("payout", "steps", "days", "orders", "next_page_token", "other")
+    PAYOUT_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    DAYS_FIELD_NUMBER: _ClassVar[int]
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    OTHER_FIELD_NUMBER: _ClassVar[int]
+    payout: Payout
+    steps: _containers.RepeatedCompositeFieldContainer[PayoutStep]
+    days: _containers.RepeatedCompositeFieldContainer[PayoutDay]
+    orders: _containers.RepeatedCompositeFieldContainer[PayoutOrder]
+    next_page_token: str
+    other: str
+    def __init__(self, payout: _Optional[_Union[Payout, _Mapping]] = ..., steps: _Optional[_Iterable[_Union[PayoutStep, _Mapping]]] = ..., days: _Optional[_Iterable[_Union[PayoutDay, _Mapping]]] = ..., orders: _Optional[_Iterable[_Union[PayoutOrder, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., other: _Optional[str] = ...) -> None: ...
+
+class PayoutStep(_message.Message):
+    __slots__ = ("key", "kind", "at_ms", "stripe_id")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    AT_MS_FIELD_NUMBER: _ClassVar[int]
+    STRIPE_ID_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    kind: str
+    at_ms: int
+    stripe_id: str
+    def __init__(self, key: _Optional[str] = ..., kind: _Optional[str] = ..., at_ms: _Optional[int] = ..., stripe_id: _Optional[str] = ...) -> None: ...
+
+class PayoutDay(_message.Message):
+    __slots__ = ("day", "earned", "payable", "orders")
+    DAY_FIELD_NUMBER: _ClassVar[int]
+    EARNED_FIELD_NUMBER: _ClassVar[int]
+    PAYABLE_FIELD_NUMBER: _ClassVar[int]
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
+    day: str
+    earned: str
+    payable: str
+    orders: int
+    def __init__(self, day: _Optional[str] = ..., earned: _Optional[str] = ..., payable: _Optional[str] = ..., orders: _Optional[int] = ...) -> None: ...
+
+class PayoutOrder(_message.Message):
+    __slots__ = ("order_id", "earned", "at_ms")
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    EARNED_FIELD_NUMBER: _ClassVar[int]
+    AT_MS_FIELD_NUMBER: _ClassVar[int]
+    order_id: str
+    earned: str
+    at_ms: int
+    def __init__(self, order_id: _Optional[str] = ..., earned: _Optional[str] = ..., at_ms: _Optional[int] = ...) -> None: ...
+
+class GetStatementRequest(_message.Message):
+    __slots__ = ("provider_id", "month", "format")
+    PROVIDER_ID_FIELD_NUMBER: _ClassVar[int]
+    MONTH_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    provider_id: str
+    month: str
+    format: str
+    def __init__(self, provider_id: _Optional[str] = ..., month: _Optional[str] = ..., format: _Optional[str] = ...) -> None: ...
+
+class GetStatementResponse(_message.Message):
+    __slots__ = ("content",)
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    content: str
+    def __init__(self, content: _Optional[str] = ...) -> None: ...

@@ -1,5 +1,7 @@
 """Connected accounts, the pages where their owners complete them, and what becomes of them there."""
 
+from typing import Any
+
 from gollem.payments.types import CURRENCY
 from tests.fakes.stripe.errors import RefusalError, invalid, no_access
 from tests.fakes.stripe.request import Request
@@ -10,6 +12,8 @@ PLATFORM_COUNTRY = "US"
 # Of the countries that Stripe serves, those that tests need; transfers to the last come only with `recipient`.
 COUNTRIES = {"US", "CA", "GB", "DE", "FR", "IE", "NL", "ES", "JP", "AU", "SG", "IN", "NG"}
 _LINK_S = 300
+_SCHEDULE = {"interval": "daily", "delay_days": 2}
+_SETTINGS: dict[str, Any] = {"branding": {}, "card_payments": {}, "dashboard": {}, "payments": {}}
 _PARAMETERS = (
     "type country email business_type business_profile capabilities tos_acceptance metadata settings controller"
 )
@@ -71,6 +75,7 @@ class Accounts:
         bank = self._world.store.make(
             "bank_account", "ba", account["id"], account=account["id"], country=account["country"], currency=CURRENCY
         )
+        del bank["created"]
         bank.update(bank_name="STRIPE TEST BANK", last4="6789", status="new", default_for_currency=True, metadata={})
         account["external_accounts"]["data"].append(bank["id"])
         return bank
@@ -101,7 +106,7 @@ class Accounts:
             "account",
             "acct",
             type=request.params.get("type", "none"),
-            controller=request.nested("controller"),
+            controller={"type": "application", "is_controller": True} | request.nested("controller"),
             business_type=request.params.get("business_type"),
             country=country,
             default_currency=CURRENCY,
@@ -112,7 +117,7 @@ class Accounts:
             payouts_enabled=False,
             details_submitted=False,
             requirements=requirements | {"disabled_reason": "requirements.past_due", "errors": []},
-            settings={"payouts": {"schedule": {"interval": "daily"} | schedule}},
+            settings=_SETTINGS | {"payouts": {"debit_negative_balances": True, "schedule": _SCHEDULE | schedule}},
             tos_acceptance={"date": None, "service_agreement": agreement},
         )
         url = f"/v1/accounts/{account['id']}/external_accounts"

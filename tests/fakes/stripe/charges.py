@@ -1,10 +1,36 @@
 """Charges: what happens when a payment method is asked for the money of a payment."""
 
+from typing import Any
+
 from gollem.payments.types import CURRENCY
 from tests.fakes.stripe.balances import charge_fee_cents
 from tests.fakes.stripe.request import Request
 from tests.fakes.stripe.store import Object
 from tests.fakes.stripe.world import Routes, World
+
+
+def charge_fields(cents: int, status: str) -> dict[str, Any]:
+    """Of one that nothing has happened to yet."""
+    return {
+        "amount": cents,
+        "amount_captured": 0,
+        "amount_refunded": 0,
+        "balance_transaction": None,
+        "billing_details": {"address": None, "email": None, "name": None, "phone": None},
+        "captured": False,
+        "currency": CURRENCY,
+        "customer": None,
+        "disputed": False,
+        "failure_code": None,
+        "failure_message": None,
+        "metadata": {},
+        "paid": False,
+        "payment_intent": None,
+        "payment_method": None,
+        "receipt_url": None,
+        "refunded": False,
+        "status": status,
+    }
 
 
 class Charges:
@@ -24,27 +50,14 @@ class Charges:
 
     def make(self, payment: Object, method: Object, status: str) -> Object:
         charge = self._world.store.make(
-            "charge",
-            "ch" if method["type"] == "card" else "py",
-            amount=payment["amount"],
-            amount_captured=0,
-            amount_refunded=0,
-            balance_transaction=None,
-            captured=False,
-            currency=CURRENCY,
+            "charge", "ch" if method["type"] == "card" else "py", **charge_fields(payment["amount"], status)
+        )
+        charge.update(
             customer=payment["customer"],
-            dispute=None,
-            disputed=False,
-            failure_code=None,
-            failure_message=None,
             metadata=dict(payment["metadata"]),
-            paid=False,
             payment_intent=payment["id"],
             payment_method=method["id"],
             payment_method_details={"type": method["type"]},
-            receipt_url=None,
-            refunded=False,
-            status=status,
         )
         payment["latest_charge"] = charge["id"]
         return charge

@@ -1,9 +1,14 @@
 """Customers and the payment methods that are kept for them."""
 
+from typing import Any
+
 from tests.fakes.stripe.cards import CARDS, Card
 from tests.fakes.stripe.request import Request
 from tests.fakes.stripe.store import Object
 from tests.fakes.stripe.world import Routes, World
+
+_NOBODY = {"address": None, "email": None, "name": None, "phone": None, "tax_id": None}
+_UNUSED: dict[str, Any] = {"customer": None, "metadata": {}, "billing_details": _NOBODY}
 
 
 class Customers:
@@ -26,14 +31,14 @@ class Customers:
         if name not in CARDS:
             return self._world.store.find("payment_method", name, param="payment_method")
         details = {"brand": "visa", "last4": "4242", "exp_month": 12, "exp_year": 2040, "funding": "credit"}
-        made = self._world.store.make("payment_method", "pm", type="card", customer=None, metadata={}, card=details)
+        made = self._world.store.make("payment_method", "pm", type="card", card=details, **_UNUSED)
         self._cards[made["id"]] = CARDS[name]
         return made
 
     def bank_account(self) -> Object:
         details = {"bank_name": "STRIPE TEST BANK", "last4": "6789"}
         return self._world.store.make(
-            "payment_method", "pm", type="us_bank_account", customer=None, metadata={}, us_bank_account=details
+            "payment_method", "pm", type="us_bank_account", us_bank_account=details, **_UNUSED
         )
 
     def card(self, method: Object) -> Card:

@@ -8,6 +8,7 @@ from tests.fakes.stripe.world import Routes, World
 
 FEE_CENTS = 1_500
 _EVIDENCE_S = 14 * 86_400
+_NO_EVIDENCE = {"has_evidence": False, "past_due": False, "submission_count": 0}
 _INQUIRY = ("warning_needs_response", "warning_under_review")
 _OPEN = ("needs_response", "under_review")
 
@@ -32,7 +33,7 @@ class Disputes:
         charge = self._world.store.find("charge", payment["latest_charge"])
         status = "warning_needs_response" if inquiry else "needs_response"
         dispute = self._make(charge, charge["amount"] if cents is None else cents, status)
-        charge.update(disputed=True, dispute=dispute["id"])
+        charge["disputed"] = True
         self._world.events.tell("charge.dispute.created", dispute)
         if not inquiry:
             self._withdraw(dispute, fee_cents)
@@ -82,8 +83,8 @@ class Disputes:
             charge=charge["id"],
             currency=CURRENCY,
             enhanced_eligibility_types=[],
-            evidence={},
-            evidence_details={"due_by": due_s, "has_evidence": False, "past_due": False, "submission_count": 0},
+            evidence={"enhanced_evidence": {}},
+            evidence_details={"due_by": due_s, "enhanced_eligibility": {}, **_NO_EVIDENCE},
             is_charge_refundable=status in _INQUIRY,
             metadata={},
             payment_intent=charge["payment_intent"],

@@ -14,7 +14,7 @@ from tests.fakes.stripe.server import Server
 from tests.fakes.stripe.store import Object
 from tests.fakes.stripe.transfers import Transfers
 from tests.fakes.stripe.webhooks import Webhooks
-from tests.fakes.stripe.world import World
+from tests.fakes.stripe.world import Room, World
 
 SECRET_KEY = "sk_test_of_the_fake"
 
@@ -22,26 +22,29 @@ SECRET_KEY = "sk_test_of_the_fake"
 class FakeStripe:
     """`await start()`, then `url`; `await stop()`. Time is the clock's. Amounts are cents of USD.
 
-    Without a socket: `api.answer(...)`. What went wrong is planned with `faults`, what is told with `webhooks`."""
+    Without a socket: `api.answer(...)`. What goes wrong is planned with `faults`, what is told with `webhooks`."""
 
     def __init__(self, clock: Clock, *, livemode: bool = False) -> None:
         self.secret_key = SECRET_KEY
         self.livemode = livemode
         self._world = World(clock, livemode=livemode)
-        charges, customers = Charges(self._world), Customers(self._world)
-        refunds, disputes = Refunds(self._world), Disputes(self._world)
-        payments = Payments(self._world, charges, customers, disputes)
-        accounts, platform = Accounts(self._world), Platform(self._world)
-        transfers, payouts = Transfers(self._world, accounts), Payouts(self._world, accounts)
-        rooms = (self._world, charges, customers, payments, refunds, disputes, accounts, transfers, payouts)
+        rooms = (self._world, *self._money_in(), *self._money_out())
         routes = {route: endpoint for room in rooms for route, endpoint in room.routes().items()}
         self.api = Api(clock, self._world, routes, SECRET_KEY)
-        self._server = Server(self.api)
         self.faults = self.api.faults
         self.calls = self.api.calls
         self.webhooks = Webhooks(clock, self._world.events, livemode=livemode)
+        self._server = Server(self.api)
 
-        # What payers and their banks do.
+        platform = Platform(self._world)
+        self.top_up = platform.top_up
+        self.take_fee = platform.take_fee
+        self.move_oddly = platform.move_oddly
+
+    def _money_in(self) -> list[Room]:
+        """And what payers and their banks do."""
+        charges, customers, disputes = Charges(self._world), Customers(self._world), Disputes(self._world)
+        payments, refunds = Payments(self._world, charges, customers, disputes), Refunds(self._world)
         self.pay = payments.pay
         self.decline = payments.decline
         self.authenticate = payments.authenticate
@@ -60,8 +63,12 @@ class FakeStripe:
         self.drop_inquiry = disputes.drop_inquiry
         self.win = disputes.win
         self.lose = disputes.lose
+        return [charges, customers, payments, refunds, disputes]
 
-        # What providers and theirs do.
+    def _money_out(self) -> list[Room]:
+        """And what payees and their banks do."""
+        accounts = Accounts(self._world)
+        transfers, payouts = Transfers(self._world, accounts), Payouts(self._world, accounts)
         self.verify_account = accounts.verify_account
         self.swap_bank = accounts.swap_bank
         self.leave = accounts.leave
@@ -70,11 +77,7 @@ class FakeStripe:
         self.bank_pays = payouts.bank_pays
         self.bank_fails = payouts.bank_fails
         self.pay_out_by_hand = payouts.pay_out_by_hand
-
-        # What else moves the platform's balance.
-        self.top_up = platform.top_up
-        self.take_fee = platform.take_fee
-        self.move_oddly = platform.move_oddly
+        return [accounts, transfers, payouts]
 
     @property
     def url(self) -> str:
@@ -90,6 +93,10 @@ class FakeStripe:
         """What is pending becomes available, of the platform or of a connected account."""
         self._world.balances.release(connected_id)
         self._world.events.tell("balance.available", self._world.balances.balance(connected_id), connected_id)
+
+    def lag_lists(self, by_s: int) -> None:
+        """From now on lists show what is that old; by its id it is found at once."""
+        self._world.store.lists_lag_s = by_s
 
     def all(self, kind: str, connected_id: str = "") -> list[Object]:
         """Every object of a kind (`payment_intent`, `transfer`, ...), oldest first, for a test to look at."""

@@ -7,7 +7,7 @@ from tests.fakes.stripe.store import Object
 from tests.fakes.stripe.world import Routes, World
 
 _REASONS = ("duplicate", "fraudulent", "requested_by_customer")
-_FINAL_DISPUTES = ("won", "warning_closed")
+_GIVEN_BACK = ("won", "warning_closed")
 
 
 class Refunds:
@@ -82,7 +82,6 @@ class Refunds:
             amount=cents,
             charge=charge_id,
             currency=CURRENCY,
-            failure_balance_transaction=None,
             metadata=metadata,
             payment_intent=charge["payment_intent"],
             reason=reason,
@@ -101,10 +100,9 @@ class Refunds:
         left_cents = charge["amount"] - charge["amount_refunded"]
         if not charge["paid"]:
             raise refused("This charge was not paid.", "charge_not_refundable")
-        if charge["dispute"]:
-            dispute = self._world.store.find("dispute", charge["dispute"])
-            if dispute["status"] not in _FINAL_DISPUTES and not dispute["is_charge_refundable"]:
-                raise refused("This charge has been charged back.", "charge_disputed")
+        disputes = [one for one in self._world.store.all("dispute") if one["charge"] == charge["id"]]
+        if any(one["status"] not in _GIVEN_BACK and not one["is_charge_refundable"] for one in disputes):
+            raise refused("This charge has been charged back.", "charge_disputed")
         if left_cents == 0:
             raise refused("Charge has already been refunded.", "charge_already_refunded")
         if cents > left_cents:

@@ -1,7 +1,7 @@
 """Every object of the fake, by id, in the order it was made; and how objects are shown: expanded, and in pages."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from operator import ge, gt, le, lt
 from typing import Any
@@ -15,6 +15,7 @@ Keep = Callable[[Object], bool]
 MAX_PAGE = 100
 _HOLDS: dict[str, Callable[[int, int], bool]] = {"gte": ge, "gt": gt, "lte": le, "lt": lt}
 _MAX_DEPTH = 4
+_OF_NO_MODE = ("account", "balance_transaction", "bank_account", "refund", "transfer_reversal", "account_link")
 # What is stored as ids and always shown whole.
 _ALWAYS_SHOWN = {
     "dispute": ["balance_transactions"],
@@ -29,14 +30,16 @@ class Store:
     def __init__(self, clock: Clock, *, livemode: bool) -> None:
         self._clock = clock
         self.livemode = livemode
+        self.lists_lag_s = 0  # how old an object is before lists show it
         self._by_id: dict[str, Object] = {}
         self._place: dict[str, tuple[str, str]] = {}
         self._in_order: dict[tuple[str, str], list[Object]] = defaultdict(list)
 
     def make(self, kind: str, prefix: str, account: str = "", /, **fields: Any) -> Object:
         object_id = f"{prefix}_{len(self._by_id) + 1:014d}"
-        base = {"id": object_id, "object": kind, "created": self.now_s(), "livemode": self.livemode}
-        made = base | fields
+        made = {"id": object_id, "object": kind, "created": self.now_s()} | fields
+        if kind not in _OF_NO_MODE:
+            made["livemode"] = self.livemode
         self._by_id[object_id] = made
         self._place[object_id] = (kind, account)
         self._in_order[kind, account].append(made)
@@ -74,24 +77,27 @@ class Store:
         """Newest first, of those to `keep`: those whose `filters` are as the request wants them. `also` are parameters
         that `keep` looks after."""
         request.allow(f"{filters} {also} created limit starting_after")
-        wanted = {name: request.text(name) for name in filters.split() if name in request.params}
-        newest_first = [
-            thing
-            for thing in reversed(self._in_order[kind, request.account])
-            if keep(thing) and all(thing[name] == value for name, value in wanted.items())
-        ]
-        return self._page_of(request, newest_first)
-
-    def _page_of(self, request: Request, newest_first: Iterable[Object]) -> Object:
         limit = request.number("limit", 10, least=1, most=MAX_PAGE)
-        within = [thing for thing in newest_first if _is_created_within(thing, request)]
-        if "starting_after" in request.params:
-            within = _after(within, request.text("starting_after"))
-        data = [self.show(thing) for thing in within[:limit]]
-        listed = {"object": "list", "url": request.path, "has_more": len(within) > limit, "data": data}
+        wanted = {name: request.text(name) for name in filters.split() if name in request.params}
+        found = [
+            thing
+            for thing in self._from_page_on(request, kind)
+            if keep(thing) and _is_created_within(thing, request) and wanted.items() <= thing.items()
+        ]
+        data = [self.show(thing) for thing in found[:limit]]
+        listed = {"object": "list", "url": request.path, "has_more": len(found) > limit, "data": data}
         for path in request.expand:
             self._expand(listed, path.split("."), path)
         return listed
+
+    def _from_page_on(self, request: Request, kind: str) -> list[Object]:
+        """Newest first; after the one that the page before ended with, whether or not that would be kept."""
+        until_s = self.now_s() - self.lists_lag_s
+        things = [thing for thing in self._in_order[kind, request.account][::-1] if thing["created"] <= until_s]
+        if "starting_after" not in request.params:
+            return things
+        last = self.find(kind, request.text("starting_after"), request.account, "starting_after")
+        return things[things.index(last) + 1 :]
 
     def _expand(self, node: Any, parts: list[str], path: str) -> None:
         if len(parts) > _MAX_DEPTH:
@@ -117,10 +123,3 @@ def _is_created_within(thing: Object, request: Request) -> bool:
     given = request.params.get("created", {})
     bounds = given if isinstance(given, dict) else {"gte": given, "lte": given}
     return all(_HOLDS[name](thing["created"], int(bound_s)) for name, bound_s in bounds.items())
-
-
-def _after(things: list[Object], object_id: str) -> list[Object]:
-    ids = [thing["id"] for thing in things]
-    if object_id not in ids:
-        raise missing("object", object_id, "starting_after")
-    return things[ids.index(object_id) + 1 :]

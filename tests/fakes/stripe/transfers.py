@@ -2,6 +2,7 @@
 
 from gollem.payments.types import CURRENCY
 from tests.fakes.stripe.accounts import PLATFORM_COUNTRY, Accounts
+from tests.fakes.stripe.charges import charge_fields
 from tests.fakes.stripe.errors import RefusalError, invalid, refused
 from tests.fakes.stripe.request import Request
 from tests.fakes.stripe.store import Object
@@ -62,8 +63,8 @@ class Transfers:
     def _make(self, request: Request, cents: int, destination: Object) -> Object:
         store, connected_id = self._world.store, destination["id"]
         transfer = store.make("transfer", "tr", amount=cents, amount_reversed=0, currency=CURRENCY, reversed=False)
-        arrived = store.make("charge", "py", connected_id, amount=cents, currency=CURRENCY, status="succeeded")
-        arrived["source_transfer"] = transfer["id"]
+        arrived = store.make("charge", "py", connected_id, **charge_fields(cents, "succeeded"))
+        arrived.update(paid=True, captured=True, amount_captured=cents, source_transfer=transfer["id"])
         url = f"/v1/transfers/{transfer['id']}/reversals"
         transfer.update(
             balance_transaction=self._world.balances.move("transfer", -cents, transfer["id"]),
@@ -76,7 +77,9 @@ class Transfers:
             source_type="card",
             transfer_group=request.params.get("transfer_group"),
         )
-        self._world.balances.move("payment", cents, arrived["id"], account=connected_id)
+        arrived["balance_transaction"] = self._world.balances.move(
+            "payment", cents, arrived["id"], account=connected_id
+        )
         self._world.events.tell("payment.created", arrived, connected_id)
         return transfer
 

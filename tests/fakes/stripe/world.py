@@ -1,6 +1,7 @@
 """What all endpoints share: the objects, the books and the events."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 from gollem.clock import Clock
 from tests.fakes.stripe.balances import Balances
@@ -10,6 +11,12 @@ from tests.fakes.stripe.store import Object, Store
 
 Endpoint = Callable[[Request], Object]
 Routes = dict[str, Endpoint]  # by `POST /v1/things/{id}`
+
+
+class Room(Protocol):
+    """A part of the API."""
+
+    def routes(self) -> Routes: ...
 
 
 class World:

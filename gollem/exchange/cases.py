@@ -1,0 +1,74 @@
+"""What waits for a person: alerts, disputes, payouts, adjustments, movements that nothing explains; and what the person
+decides."""
+
+from gollem.clock import Clock
+from gollem.errors import InvalidField, WrongState
+from gollem.ledger import Desk, Ledger, Record, records, rules
+
+MAX_CASES = 500
+# By name: the kind of record, and the states in which it waits.
+_WAITING = {
+    "alert": (records.ALERT, ("OPEN",)),
+    "dispute": (records.DISPUTE, ("WITHDRAWN",)),
+    "payout": (records.PAYOUT, ("INITIATED", "TRANSFERRED", "FAILED")),
+    "adjustment": (records.ADJUSTMENT, ("PROPOSED",)),
+    "unmatched": (records.UNMATCHED, ("OPEN",)),
+    "refund": (records.REFUND, ("INITIATED",)),
+    "event": (records.EVENT, ("DEAD",)),
+    "purchase": (records.PURCHASE, ("CREATED",)),
+}
+
+
+class Cases:
+    """Every decision carries the operator's own id: said twice, it is done once."""
+
+    def __init__(self, ledger: Ledger, desk: Desk, clock: Clock) -> None:
+        self._ledger = ledger
+        self._desk = desk
+        self._clock = clock
+
+    async def waiting(self, kind: str = "") -> list[Record]:
+        """At most MAX_CASES, of one kind, or of all but purchases, which wait for their payers. Raises InvalidField."""
+        if kind and kind not in _WAITING:
+            raise InvalidField("kind", f"must be one of {', '.join(_WAITING)}")
+        found: list[Record] = []
+        for name in [kind] if kind else [name for name in _WAITING if name != "purchase"]:
+            record_kind, states = _WAITING[name]
+            for state in states:
+                found += await self._ledger.records(record_kind, state, limit=MAX_CASES)
+        return found[:MAX_CASES]
+
+    async def set_frozen(self, case_id: str, account: str, frozen: bool, reason: str) -> bool:
+        """Whether this call did it. Raises StaleRead for unfreezing an account in debt, KeyReused."""
+        build = rules.user_frozen if frozen else rules.user_unfrozen
+        return (await self._ledger.post(build(case_id, account, self._clock.now_ms(), reason))).applied
+
+    async def propose(self, ticket: str, account: str, amount_atoms: int, reason: str, operator: str) -> bool:
+        """Raises InvalidField, KeyReused."""
+        proposal = rules.adjustment_proposed(ticket, account, amount_atoms, reason, operator, self._clock.now_ms())
+        return (await self._ledger.post(proposal)).applied
+
+    async def approve(self, ticket: str, operator: str) -> bool:
+        """Raises Forbidden for who proposed it and above the day's cap, InsufficientCredits, WrongState."""
+        return (await self._desk.approve_adjustment(ticket, operator)).applied
+
+    async def resolve(self, txn_id: str, account: str, operator: str) -> bool:
+        """Book an unexplained movement to whom it belongs. Raises InvalidField, WrongState, InsufficientCredits."""
+        now_ms = self._clock.now_ms()
+        return (
+            await self._desk.post_about(
+                records.UNMATCHED,
+                txn_id,
+                lambda movement: rules.unmatched_resolved(movement, account, operator, now_ms),
+            )
+        ).applied
+
+    async def close_alert(self, alert_id: str, operator: str) -> bool:
+        """Somebody has looked. Raises WrongState if there is none."""
+        alert = await self._ledger.find_record(records.ALERT, alert_id)
+        if alert is None:
+            raise WrongState(f"there is no alert {alert_id}", kind=records.ALERT, id=alert_id, state="ABSENT")
+        if alert.state == "CLOSED":
+            return False
+        closed = Record(alert.kind, alert.id, "CLOSED", {**alert.fields, "closed_by": operator})
+        return (await self._ledger.post(rules.noted(alert, closed, self._clock.now_ms()))).applied

@@ -1,0 +1,118 @@
+"""The payments room as one thing to build, start and stop."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gollem.clock import Clock
+from gollem.config import PaymentsConfig
+from gollem.ledger import Desk, Ledger
+from gollem.payments.attempts import Attempts
+from gollem.payments.books import Books
+from gollem.payments.disputes import Disputes
+from gollem.payments.gateway import PaymentGateway
+from gollem.payments.handlers import money_in, money_out
+from gollem.payments.inbox import Inbox
+from gollem.payments.onboarding import Onboarding
+from gollem.payments.payouts import Payouts
+from gollem.payments.purchases import Purchases
+from gollem.payments.refunds import Refunds
+from gollem.payments.statement import Statements
+from gollem.payments.top_ups import TopUps
+from gollem.payments.webhook_bridge import WebhookBridge
+
+Work = Callable[[], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Payments:
+    """`is_real`: the money is moved by a payment provider outside, so that who sells must be one it can pay."""
+
+    purchases: Purchases
+    top_ups: TopUps
+    refunds: Refunds
+    disputes: Disputes
+    onboarding: Onboarding
+    payouts: Payouts
+    statements: Statements
+    books: Books
+    inbox: Inbox
+    bridge: WebhookBridge
+    gateway: PaymentGateway
+    config: PaymentsConfig
+    is_real: bool
+
+    async def start(self) -> None:
+        """Listen for webhooks. Raises OSError."""
+        await self.bridge.start()
+        tell = getattr(self.gateway, "tell", None)  # the local gateway delivers its own webhooks
+        if tell:
+            tell(f"http://127.0.0.1:{self.bridge.port}")
+
+    async def close(self) -> None:
+        await self.bridge.stop()
+        await self.gateway.close()
+
+    def chores(self) -> list[tuple[int, Work]]:
+        """What is to be done again and again, and how often (ms). Any number of servers may do it at once."""
+        config = self.config
+        return [
+            (config.inbox_interval_ms, self.inbox.work),
+            (config.inbox_interval_ms, self.top_ups.look),
+            (config.payout_interval_ms, self.payouts.look),
+            *((config.poll_interval_ms, work) for work in self._polls()),
+            *((config.books_interval_ms, work) for work in self._comparisons()),
+        ]
+
+    def _polls(self) -> tuple[Work, ...]:
+        """What heals by itself whatever was missed (R7)."""
+        rooms = (self.purchases, self.top_ups, self.refunds, self.disputes, self.onboarding)
+        return (self.inbox.poll, *(room.sweep for room in rooms))
+
+    def _comparisons(self) -> tuple[Work, ...]:
+        """R5, R6, R8."""
+        return (self.books.match_movements, self.books.prove_balance, self.books.prove_connected)
+
+
+async def open_payments(
+    config: PaymentsConfig, ledger: Ledger, desk: Desk, clock: Clock, folder: Path
+) -> Payments | None:
+    """None if this exchange takes and pays no money. Raises ConfigError."""
+    if config.gateway == "none":
+        return None
+    gateway = await _open_gateway(config, clock, folder)
+    attempts = Attempts(ledger, clock)
+    purchases = Purchases(ledger, desk, gateway, attempts, clock, config)
+    refunds = Refunds(ledger, desk, gateway, attempts, clock)
+    disputes = Disputes(ledger, desk, gateway, purchases, clock)
+    onboarding = Onboarding(ledger, gateway, attempts, clock, config)
+    payouts = Payouts(ledger, desk, gateway, attempts, clock, config)
+    handlers = money_in(purchases, refunds, disputes) | money_out(onboarding, payouts)
+    inbox = Inbox(ledger, gateway, handlers, clock)
+    routes = gateway.routes() if hasattr(gateway, "routes") else ()
+    return Payments(
+        purchases=purchases,
+        top_ups=TopUps(ledger, gateway, attempts, purchases, clock),
+        refunds=refunds,
+        disputes=disputes,
+        onboarding=onboarding,
+        payouts=payouts,
+        statements=Statements(ledger, clock),
+        books=Books(ledger, gateway, purchases, refunds, disputes, payouts, clock),
+        inbox=inbox,
+        bridge=WebhookBridge(inbox, config.webhook_host, config.webhook_port, routes),
+        gateway=gateway,
+        config=config,
+        is_real=config.gateway == "stripe",
+    )
+
+
+async def _open_gateway(config: PaymentsConfig, clock: Clock, folder: Path) -> PaymentGateway:
+    """Imported only where it is used: a newcomer needs no vendor."""
+    if config.gateway == "stripe":
+        from gollem.payments.stripe_gateway import StripeGateway
+
+        return StripeGateway(config, clock)
+    from gollem.payments.local_gateway import LocalGateway
+
+    return LocalGateway(folder / "local-payments.db", clock)

@@ -1,0 +1,118 @@
+"""The half of AdminService that decides what waits for a person."""
+
+from collections.abc import Awaitable
+
+from gollem import units
+from gollem.errors import PaymentsOff
+from gollem.exchange import Cases
+from gollem.ledger import Record
+from gollem.payments import Payments, stored_id
+from gollem.rpc import context, fields
+from gollem.rpc.pb import admin_pb2
+
+_MAX_REASON_CHARS = 200
+_HIDDEN = ("version",)
+
+
+class CaseCalls:
+    """Decodes, calls the use case, encodes. Every call needs a key of role operator, whose account signs for it."""
+
+    def __init__(self, cases: Cases, payments: Payments | None) -> None:
+        self._cases = cases
+        self._with = payments
+
+    @property
+    def _payments(self) -> Payments:
+        if self._with is None:
+            raise PaymentsOff("this exchange takes and pays no money: its operator has not set payments.gateway")
+        return self._with
+
+    async def list(self, request: admin_pb2.ListCasesRequest) -> admin_pb2.ListCasesResponse:
+        context.operator()
+        return admin_pb2.ListCasesResponse(cases=[_case(record) for record in await self._cases.waiting(request.kind)])
+
+    async def refund(self, request: admin_pb2.RefundPurchaseRequest) -> admin_pb2.CaseResponse:
+        context.operator()
+        account, purchase_id = fields.account(request.account, "account"), request.purchase_id
+        await self._payments.refunds.create(
+            fields.account(request.refund_id, "refund_id"),
+            stored_id(account, fields.account(purchase_id, "purchase_id")),
+            fields.cents(request.amount_usd, "amount_usd"),
+        )
+        return admin_pb2.CaseResponse()
+
+    async def set_frozen(self, request: admin_pb2.SetFrozenRequest) -> admin_pb2.CaseResponse:
+        context.operator()
+        case_id, account = fields.account(request.case_id, "case_id"), fields.account(request.account, "account")
+        reason = fields.name(request.reason, "reason")
+        return await _done(self._cases.set_frozen(case_id, account, request.frozen, reason))
+
+    async def propose(self, request: admin_pb2.ProposeAdjustmentRequest) -> admin_pb2.CaseResponse:
+        return await _done(
+            self._cases.propose(
+                fields.account(request.ticket, "ticket"),
+                fields.ledger_account(request.ledger_account, "ledger_account"),
+                fields.signed_atoms(request.amount, "amount"),
+                request.reason[:_MAX_REASON_CHARS],
+                context.operator(),
+            )
+        )
+
+    async def approve(self, request: admin_pb2.ApproveAdjustmentRequest) -> admin_pb2.CaseResponse:
+        operator = context.operator()
+        return await _done(self._cases.approve(fields.account(request.ticket, "ticket"), operator))
+
+    async def write_off(self, request: admin_pb2.WriteOffDisputeRequest) -> admin_pb2.CaseResponse:
+        operator = context.operator()
+        await self._payments.disputes.write_off(fields.account(request.dispute_id, "dispute_id"), operator)
+        return admin_pb2.CaseResponse()
+
+    async def resolve(self, request: admin_pb2.ResolveMovementRequest) -> admin_pb2.CaseResponse:
+        operator = context.operator()
+        txn_id = fields.account(request.txn_id, "txn_id")
+        account = fields.ledger_account(request.ledger_account, "ledger_account")
+        return await _done(self._cases.resolve(txn_id, account, operator))
+
+    async def close_alert(self, request: admin_pb2.CloseAlertRequest) -> admin_pb2.CaseResponse:
+        operator = context.operator()
+        return await _done(self._cases.close_alert(fields.name(request.alert_id, "alert_id"), operator))
+
+    async def report(self, request: admin_pb2.PaymentsReportRequest) -> admin_pb2.PaymentsReportResponse:
+        context.operator()
+        report = await self._payments.books.report(fields.day(request.day, "day"))
+        return admin_pb2.PaymentsReportResponse(
+            ok=not report.findings,
+            rows=[
+                admin_pb2.PaymentsReportRow(
+                    kind=row.kind,
+                    count=row.count,
+                    amount_usd=units.format_cents(row.cents),
+                    fees_usd=units.format_cents(row.fee_cents),
+                    booked_usd=units.format_usd(row.booked_atoms),
+                )
+                for row in report.rows
+            ],
+            findings=report.findings[:100],
+            opening_usd=_usd(report.opening_cents),
+            closing_usd=_usd(report.closing_cents),
+        )
+
+
+def _usd(cents: int | None) -> str:
+    """Empty where it is not known."""
+    return "" if cents is None else units.format_cents(cents)
+
+
+async def _done(applied: Awaitable[bool]) -> admin_pb2.CaseResponse:
+    return admin_pb2.CaseResponse(replayed=not await applied)
+
+
+def _case(record: Record) -> admin_pb2.Case:
+    about = ", ".join(
+        f"{name.removesuffix('_atoms')} {units.format_usd(value)} USD"
+        if name.endswith("_atoms") and isinstance(value, int)
+        else f"{name} {value}"
+        for name, value in sorted(record.fields.items())
+        if name not in _HIDDEN and value != ""
+    )
+    return admin_pb2.Case(kind=record.kind, id=record.id, state=record.state, about=about)
