@@ -15,15 +15,14 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from gollem.clock import Clock
 from gollem.errors import GollemError, PaymentRefused, WrongState
-from gollem.ledger import Desk, Ledger, Record, Transaction, records, rules
-from gollem.payments.alerts import raise_alert
+from gollem.ledger import Ledger, Record, records, rules
 from gollem.payments.attempts import Attempts
 from gollem.payments.gateway import PaymentGateway
 from gollem.payments.months import DAY_MS
 from gollem.payments.payees import find_payee, note_account
+from gollem.payments.payout_booking import PayoutBooking, cents_of
 from gollem.payments.rounds import Round
-from gollem.payments.types import BankPayout, BankPayoutStatus, Transfer
-from gollem.units import ATOMS_PER_CENT
+from gollem.payments.types import BankPayout, Transfer
 
 _log = logging.getLogger(__name__)
 BANK_REST_MS = DAY_MS  # after a bank sent money back
@@ -37,17 +36,15 @@ _RECHECKED = 8  # last payouts of a provider
 _OPEN = ("INITIATED", "TRANSFERRED", "FAILED")
 
 
-class _NoNewsError(Exception):
-    """What was fetched is in the books already, or does not belong there. Never leaves this file."""
-
-
 class PayoutDrive:
     """`oldest_open_ms`: the age of the oldest payout under way, at the last look; 0 if there was none."""
 
-    def __init__(self, ledger: Ledger, desk: Desk, gateway: PaymentGateway, attempts: Attempts, clock: Clock) -> None:
+    def __init__(
+        self, ledger: Ledger, booking: PayoutBooking, gateway: PaymentGateway, attempts: Attempts, clock: Clock
+    ) -> None:
         self.oldest_open_ms = 0
         self._ledger = ledger
-        self._desk = desk
+        self._booking = booking
         self._gateway = gateway
         self._attempts = attempts
         self._clock = clock
@@ -64,41 +61,15 @@ class PayoutDrive:
         moved = await self._each(under_way, self._move)
         return moved + await self._each([payee for one in self._payees for payee in await one.page()], self._recheck)
 
-    async def book_transfer(self, payout: Record, transfer: Transfer) -> bool:
-        """Write down what became of the transfer, as just fetched. Returns whether that was news."""
-        if not _is_of(payout, transfer):
-            return await self._alert(payout, f"foreign:{transfer.transfer_id}", f"{transfer} is not its transfer")
-        if payout.state == "INITIATED":
-            return await self._post(payout, lambda known: self._transferred(known, transfer))
-        return transfer.reversed_cents > 0 and await self._book_reversal(payout, transfer)
-
-    async def book_bank(self, payout: Record, bank: BankPayout) -> bool:
-        """Write down what became of the bank payout, as just fetched. Returns whether that was news."""
-        if bank.cents * ATOMS_PER_CENT != payout.number("amount_atoms"):
-            return await self._alert(payout, f"foreign:{bank.bank_payout_id}", f"{bank} has another amount")
-        if bank.status is BankPayoutStatus.UNDER_WAY:
-            return False
-        if bank.status is BankPayoutStatus.PAID and payout.state in ("CANCELLED", "REVERSED"):
-            return await self._alert(payout, "paid_after_all", f"{bank.bank_payout_id} was paid, it is {payout.state}")
-        changed = await self._post(payout, lambda known: self._banked(known, bank))
-        if changed and bank.status is BankPayoutStatus.FAILED:
-            message = (
-                f"its bank sent back {bank.bank_payout_id}: {bank.failure}; tried again in a day or another account"
-            )
-            await self._alert(payout, f"failed:{bank.attempt}", message)
-        return changed
-
-    # --- one step ---------------------------------------------------------------------------------------------------
-
     async def _move(self, payout: Record) -> bool:
         if self._age_ms(payout) > LATE_MS:
-            await self._alert(payout, "late", f"is {payout.state} after {self._age_ms(payout) // DAY_MS} days")
+            await self._booking.alert(payout, "late", f"is {payout.state} after {self._age_ms(payout) // DAY_MS} days")
         return await (self._transfer(payout) if payout.state == "INITIATED" else self._bank(payout))
 
     async def _transfer(self, payout: Record) -> bool:
         found = await self._gateway.find_transfer(payout.id)
         if found is not None:
-            return await self.book_transfer(payout, found)
+            return await self._booking.transfer(payout, found)
         payee = await find_payee(self._ledger, payout.text("provider"))
         is_same = payee is not None and payee.text("connected_id") == payout.text("connected_id")
         if not is_same or not await self._can_be_paid(payout):
@@ -108,15 +79,15 @@ class PayoutDrive:
             return False
 
         async def act(key: str) -> Transfer:
-            return await self._gateway.create_transfer(payout.id, payout.text("connected_id"), _cents(payout), key)
+            return await self._gateway.create_transfer(payout.id, payout.text("connected_id"), cents_of(payout), key)
 
         try:
             made = await self._attempts.carry_out(intent, lambda: self._gateway.find_transfer(payout.id), act)
         except WrongState:
             return await self._take_back(payout)  # called off, by a server that did not come to cancel it
         except PaymentRefused as error:
-            return await self._alert(payout, f"refused:{error.code}", f"its transfer was refused: {error}")
-        return await self.book_transfer(payout, made)
+            return await self._booking.alert(payout, f"refused:{error.code}", f"its transfer was refused: {error}")
+        return await self._booking.transfer(payout, made)
 
     async def _can_be_paid(self, payout: Record) -> bool:
         """Whether its account can, as the payment provider says at this moment."""
@@ -128,10 +99,10 @@ class PayoutDrive:
     async def _has_funds(self, payout: Record) -> bool:
         """Asked first, because a refusal costs a number of the attempt."""
         funds = await self._gateway.funds()
-        if funds.available_cents >= _cents(payout):
+        if funds.available_cents >= cents_of(payout):
             return True
-        message = f"waits for {_cents(payout)} cents, the platform has {funds.available_cents} available"
-        await self._alert(payout, "refused:balance_insufficient", message)
+        message = f"waits for {cents_of(payout)} cents, the platform has {funds.available_cents} available"
+        await self._booking.alert(payout, "refused:balance_insufficient", message)
         return False
 
     async def _take_back(self, payout: Record) -> bool:
@@ -139,13 +110,8 @@ class PayoutDrive:
         is_certain = await self._attempts.call_off(f"transfer.{payout.id}")
         found = await self._gateway.find_transfer(payout.id)
         if found is not None:
-            return await self.book_transfer(payout, found)
-        if not is_certain:
-            return False
-        changed = await self._post(payout, self._cancelled)
-        if changed:
-            await self._alert(payout, "cancelled", f"cancelled: {payout.text('connected_id')} cannot be paid any more")
-        return changed
+            return await self._booking.transfer(payout, found)
+        return is_certain and await self._booking.cancelled(payout)
 
     async def _bank(self, payout: Record) -> bool:
         connected_id, number = payout.text("connected_id"), payout.number("attempt")
@@ -154,21 +120,21 @@ class PayoutDrive:
             return await self._gateway.find_bank_payout(connected_id, payout.id, number)
 
         async def act(key: str) -> BankPayout:
-            return await self._gateway.create_bank_payout(connected_id, payout.id, number, _cents(payout), key)
+            return await self._gateway.create_bank_payout(connected_id, payout.id, number, cents_of(payout), key)
 
         found = await look_up()
         if found is not None:
-            return await self.book_bank(payout, found)
+            return await self._booking.bank(payout, found)
         transfer = await self._gateway.transfer(payout.text("transfer_id"))
         if transfer is not None and transfer.reversed_cents:
-            return await self.book_transfer(payout, transfer)
+            return await self._booking.transfer(payout, transfer)
         intent = f"bank.{payout.id}.{number}"
         if not await self._may_go_to_bank(payout, intent):
             return False
         try:
-            return await self.book_bank(payout, await self._attempts.carry_out(intent, look_up, act))
+            return await self._booking.bank(payout, await self._attempts.carry_out(intent, look_up, act))
         except PaymentRefused as error:
-            return await self._alert(payout, f"refused:{error.code}", f"its bank payout was refused: {error}")
+            return await self._booking.alert(payout, f"refused:{error.code}", f"its bank payout was refused: {error}")
 
     async def _may_go_to_bank(self, payout: Record, intent: str) -> bool:
         """Not while the last try rests, the account is blocked, or the money has not become available there."""
@@ -176,7 +142,7 @@ class PayoutDrive:
             return False
         if await self._attempts.is_refused(intent, REFUSAL_REST_MS) or not await self._can_be_paid(payout):
             return False
-        return (await self._gateway.funds(payout.text("connected_id"))).available_cents >= _cents(payout)
+        return (await self._gateway.funds(payout.text("connected_id"))).available_cents >= cents_of(payout)
 
     async def _rested(self, payout: Record) -> bool:
         """Whether a day has passed since its bank sent it back, or the provider's account has changed since."""
@@ -189,15 +155,6 @@ class PayoutDrive:
         changed = await self._ledger.find_entry(f"provider:{payout.text('provider')}:{version}")
         return changed is not None and changed.at_ms > failed.at_ms
 
-    async def _book_reversal(self, payout: Record, transfer: Transfer) -> bool:
-        if payout.state in ("REVERSED", "CANCELLED"):
-            return False
-        told = f"{transfer.reversed_cents} of {transfer.cents} cents of {transfer.transfer_id} were reversed"
-        await self._alert(payout, f"reversed:{transfer.reversed_cents}", f"{told} while it is {payout.state}")
-        if transfer.reversed_cents < transfer.cents or payout.state == "PAID":
-            return False  # nothing that a program could decide
-        return await self._post(payout, lambda known: self._reversed(known, transfer))
-
     async def _recheck(self, payee: Record) -> bool:
         """Look again at what was paid not long ago: a bank may send it back, and telling that may have been missed."""
         changed = False
@@ -209,42 +166,9 @@ class PayoutDrive:
             if payout.state == "PAID":
                 bank_payout_id = payout.text(rules.bank_field(payout.number("attempt")))
                 bank = await self._gateway.bank_payout(payout.text("connected_id"), bank_payout_id)
-                changed |= bank is not None and await self.book_bank(payout, bank)
+                changed |= bank is not None and await self._booking.bank(payout, bank)
             payout_id = payout.text("before")
         return changed
-
-    # --- booking ----------------------------------------------------------------------------------------------------
-
-    async def _post(self, payout: Record, build: Callable[[Record], Transaction]) -> bool:
-        """Whether this call booked it."""
-        try:
-            return (await self._desk.post_about(records.PAYOUT, payout.id, build)).applied
-        except (_NoNewsError, WrongState):
-            return False
-
-    def _transferred(self, known: Record, transfer: Transfer) -> Transaction:
-        return rules.payout_transferred(known, transfer.transfer_id, self._clock.now_ms())
-
-    def _cancelled(self, known: Record) -> Transaction:
-        return rules.payout_cancelled(known, self._clock.now_ms())
-
-    def _reversed(self, known: Record, transfer: Transfer) -> Transaction:
-        return rules.payout_reversed(known, transfer.reversal_id, self._clock.now_ms())
-
-    def _banked(self, known: Record, bank: BankPayout) -> Transaction:
-        """Only the attempt under way, or paid, can bring news."""
-        is_paid = bank.status is BankPayoutStatus.PAID
-        states = ("TRANSFERRED", "FAILED") if is_paid else ("TRANSFERRED", "FAILED", "PAID")
-        if known.state not in states or known.number("attempt") != bank.attempt:
-            raise _NoNewsError
-        build = rules.payout_paid if is_paid else rules.payout_failed
-        return build(known, bank.bank_payout_id, bank.attempt, self._clock.now_ms())
-
-    async def _alert(self, payout: Record, what: str, message: str) -> bool:
-        """Tell somebody, once a payout and thing. Always False: nothing has moved."""
-        who = f"payout {payout.id} of {payout.text('provider')}"
-        await raise_alert(self._ledger, self._clock, f"payout:{payout.id}:{what}", who, message)
-        return False
 
     async def _each(self, items: Sequence[Record], work: Callable[[Record], Awaitable[bool]]) -> int:
         """A few at once. What goes wrong with one is logged, and left for the next look."""
@@ -263,14 +187,3 @@ class PayoutDrive:
 
     def _age_ms(self, payout: Record) -> int:
         return self._clock.now_ms() - payout.number("at_ms")
-
-
-def _cents(payout: Record) -> int:
-    return payout.number("amount_atoms") // ATOMS_PER_CENT
-
-
-def _is_of(payout: Record, transfer: Transfer) -> bool:
-    """Whether it is what the payout asked for, and the one it knows."""
-    asked = (payout.id, payout.text("connected_id"), _cents(payout))
-    known = payout.text("transfer_id")
-    return (transfer.payout_id, transfer.connected_id, transfer.cents) == asked and known in ("", transfer.transfer_id)

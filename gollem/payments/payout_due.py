@@ -13,8 +13,7 @@ import logging
 from gollem.clock import Clock
 from gollem.config import PaymentsConfig
 from gollem.errors import GollemError
-from gollem.ledger import Desk, Ledger, Record, records, rules
-from gollem.ledger.accounts import payable_account
+from gollem.ledger import Desk, Ledger, Record, accounts, records, rules
 from gollem.payments.alerts import raise_alert
 from gollem.payments.months import DAY_MS, month_of, month_range_ms
 from gollem.payments.rounds import Round
@@ -55,7 +54,7 @@ class PayoutDue:
         return initiated
 
     async def _consider(self, payee: Record, is_halted: bool) -> bool:
-        payable_atoms = await self._ledger.account_atoms(payable_account(payee.id))
+        payable_atoms = await self._ledger.account_atoms(accounts.payable_account(payee.id))
         if payable_atoms < max(self._least_atoms, ATOMS_PER_CENT):
             return False
         since_ms = await self._payable_since_ms(payee)

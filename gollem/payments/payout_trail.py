@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 from gollem.clock import utc_day
 from gollem.errors import UnknownPayout
-from gollem.ledger import Entry, Kind, Ledger, Record, StatementFilter, StatementLine, records, rules
-from gollem.ledger.accounts import is_name, payable_account
-from gollem.payments.months import DAY_MS, day_start_ms
+from gollem.ledger import Entry, Kind, Ledger, Record, StatementFilter, StatementLine, accounts, records, rules
+from gollem.payments.months import DAY_MS, begins_at_ms
 
 MAX_DAYS = 400  # that are looked at before a first payout
 LATE_DAYS = 62  # how much later than due a day is looked for that matured late
@@ -63,7 +62,7 @@ class PayoutTrail:
 
     async def trail(self, payout_id: str) -> Trail:
         """Raises UnknownPayout."""
-        payout = await self._ledger.find_record(records.PAYOUT, payout_id) if is_name(payout_id) else None
+        payout = await self._ledger.find_record(records.PAYOUT, payout_id) if accounts.is_name(payout_id) else None
         if payout is None:
             raise UnknownPayout(f"there is no payout {payout_id}", payout_id=payout_id)
         days = await self._counted(payout, await self._days(payout))
@@ -73,7 +72,7 @@ class PayoutTrail:
     async def orders(self, provider: str, day: str, cursor: str = "", limit: int = 50) -> list[StatementLine]:
         """What the provider earned on a UTC day (yyyymmdd), order by order, newest first, at most 500 a page. Raises
         InvalidField."""
-        start_ms = day_start_ms(day, "day")
+        start_ms = begins_at_ms(day, "day")
         of_day = StatementFilter(_ORDERS | {Kind.PARTIAL_SETTLE}, start_ms, start_ms + DAY_MS)
         return await self._ledger.provider_statement(provider, cursor, min(max(limit, 1), MAX_PAGE), of_day)
 
@@ -132,7 +131,7 @@ class PayoutTrail:
             return days
         counts = dict.fromkeys((day.day for day in days), 0)
         oldest, newest = min(counts), max(counts)
-        within = StatementFilter(_ORDERS, to_ms=day_start_ms(newest, "day") + DAY_MS)
+        within = StatementFilter(_ORDERS, to_ms=begins_at_ms(newest, "day") + DAY_MS)
         cursor, read, reached = "", 0, newest
         while read < MAX_COUNTED and reached >= oldest:
             page = await self._ledger.provider_statement(payout.text("provider"), cursor, MAX_PAGE, within)
@@ -148,7 +147,7 @@ class PayoutTrail:
 
 
 def _earned(provider: str, day: str, entry: Entry) -> EarnedDay:
-    account = payable_account(provider)
+    account = accounts.payable_account(provider)
     payable_atoms = sum(leg.amount_atoms for leg in entry.legs if leg.account == account)
     earned_atoms = -sum(leg.amount_atoms for leg in entry.legs if leg.amount_atoms < 0)
     return EarnedDay(day, earned_atoms, payable_atoms, entry.at_ms, None)

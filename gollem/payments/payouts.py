@@ -1,6 +1,7 @@
 """Earnings to the bank: what a provider has, asks for and was paid.
 
-`payout_due` says when a payout is made, `payout_drive` moves it, `payout_trail` tells where its money came from.
+`payout_due` says when a payout is made, `payout_drive` moves it, `payout_booking` writes down what became of it,
+`payout_trail` tells where its money came from.
 """
 
 import logging
@@ -17,11 +18,11 @@ from gollem.errors import (
     UnknownPayout,
     WrongState,
 )
-from gollem.ledger import Desk, Ledger, Record, StatementLine, records
-from gollem.ledger.accounts import connected_account, is_name, paid_account, payout_account
+from gollem.ledger import Desk, Ledger, Record, StatementLine, accounts, records
 from gollem.payments.attempts import Attempts
 from gollem.payments.gateway import PaymentGateway
 from gollem.payments.payees import find_payee
+from gollem.payments.payout_booking import PayoutBooking, cents_of
 from gollem.payments.payout_drive import PayoutDrive
 from gollem.payments.payout_due import PayoutDue, payout_id_of
 from gollem.payments.payout_trail import PayoutTrail, Trail
@@ -53,7 +54,7 @@ class PayoutView:
             payout.id,
             payout.text("provider"),
             payout.state.lower(),
-            payout.number("amount_atoms") // ATOMS_PER_CENT,
+            cents_of(payout),
             payout.number("at_ms"),
             payout.number("attempt"),
             payout.text("transfer_id"),
@@ -88,7 +89,8 @@ class Payouts:
         self._gateway = gateway
         self._least_atoms = config.least_payout_cents * ATOMS_PER_CENT
         self._due = PayoutDue(ledger, desk, clock, config)
-        self._drive = PayoutDrive(ledger, desk, gateway, attempts, clock)
+        self._booking = PayoutBooking(ledger, desk, clock)
+        self._drive = PayoutDrive(ledger, self._booking, gateway, attempts, clock)
         self._trail = PayoutTrail(ledger, config.delay_days)
 
     @property
@@ -102,7 +104,7 @@ class Payouts:
         While another payout is under way this is refused and the id stays unused, so that it means one payout for ever:
         its figures name the one under way. Raises WrongState (also while payouts are halted), InsufficientCredits
         (fewer than the least that is paid out), NotOnboarded, InvalidField."""
-        if not is_name(payout_id):
+        if not accounts.is_name(payout_id):
             raise InvalidField("payout_id", "must be 1 to 64 letters, digits, dots, hyphens or underscores")
         our_id = payout_id_of(provider, "request", payout_id)
         known = await self._ledger.find_record(records.PAYOUT, our_id)
@@ -164,7 +166,7 @@ class Payouts:
         if bank is None or payout is None or payout.text("connected_id") != connected_id:
             _log.info("bank payout %s of %s is none of ours", bank_payout_id, connected_id)
             return False
-        return await self._drive.book_bank(payout, bank)
+        return await self._booking.bank(payout, bank)
 
     async def refresh_transfer(self, transfer_id: str) -> bool:
         """Fetch a transfer and write down what became of it: made, or reversed. Returns whether that was news."""
@@ -173,7 +175,7 @@ class Payouts:
         if transfer is None or payout is None:
             _log.warning("transfer %s is none of ours", transfer_id)
             return False
-        return await self._drive.book_transfer(payout, transfer)
+        return await self._booking.transfer(payout, transfer)
 
     async def _part(self, part: Callable[[], Awaitable[int]]) -> int:
         try:
@@ -197,7 +199,7 @@ class Payouts:
         raise InsufficientCredits(message, needed=needed, available=available)
 
     async def _find(self, payout_id: str) -> Record | None:
-        return await self._ledger.find_record(records.PAYOUT, payout_id) if is_name(payout_id) else None
+        return await self._ledger.find_record(records.PAYOUT, payout_id) if accounts.is_name(payout_id) else None
 
     async def _own(self, provider: str, payout_id: str) -> Record:
         known = await self._find(payout_id)
@@ -214,11 +216,11 @@ class Payouts:
     async def _earnings(self, provider: str, payee: Record | None) -> EarningsView:
         balance = await self._ledger.provider_balance(provider)
         under_way = payee.text("open_payout") if payee else ""
-        set_aside_atoms = await self._ledger.account_atoms(payout_account(under_way)) if under_way else 0
+        set_aside_atoms = await self._ledger.account_atoms(accounts.payout_account(under_way)) if under_way else 0
         return EarningsView(
             balance.maturing_atoms,
             balance.payable_atoms,
-            set_aside_atoms - await self._ledger.account_atoms(connected_account(provider)),
-            -await self._ledger.account_atoms(paid_account(provider)),
+            set_aside_atoms - await self._ledger.account_atoms(accounts.connected_account(provider)),
+            -await self._ledger.account_atoms(accounts.paid_account(provider)),
             balance.debt_atoms,
         )

@@ -1,11 +1,8 @@
 """Faults 53 to 61 of payouts: what goes wrong on the way to the bank, and what must hold then."""
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 
@@ -13,12 +10,8 @@ from gollem.errors import GollemError
 from gollem.ledger import Record, records, rules
 from gollem.payments.gateway import PaymentGateway
 from gollem.payments.payouts import Payouts
-from gollem.payments.stripe_gateway import StripeGateway
 from gollem.payments.types import Agreement, Transfer
-from tests.contracts.backends import BACKENDS
-from tests.fakes.clock import FakeClock
-from tests.fakes.stripe import FakeStripe, Fault
-from tests.payments.dying import Dying, Killed
+from tests.fakes.stripe import Fault
 from tests.payments.stage import CENT, DAY_MS, HOUR_MS, USD, Stage
 from tests.until import until
 
@@ -104,100 +97,16 @@ async def test_54_servers_at_once_make_one_transfer_and_one_bank_payout(stage: S
     assert stage.transfers() == len(stage.bank_payouts(connected_id)) == 1
 
 
-@dataclass(frozen=True)
-class Story:
-    """What happens around acme's payout while servers look, and what it must come to."""
-
-    bank: Callable[[Stage, str], None]  # what the bank does after each look
-    balances: dict[str, int]
-    bank_payouts: int
-    blocked: bool = False  # the account, once the payout is initiated
-
-
-def bank_pays(stage: Stage, connected_id: str) -> None:
-    for bank_payout_id in pending(stage, connected_id):
-        stage.stripe.bank_pays(bank_payout_id)
-
-
-def bank_sends_back_the_first(stage: Stage, connected_id: str) -> None:
-    for bank_payout_id in pending(stage, connected_id):
-        if stage.bank_payouts(connected_id) == [bank_payout_id]:
-            stage.stripe.bank_fails(bank_payout_id)
-        else:
-            stage.stripe.bank_pays(bank_payout_id)
-    stage.clock.advance_ms(DAY_MS)
-
-
-def pending(stage: Stage, connected_id: str) -> list[str]:
-    """The bank payouts of which the bank has not said anything yet."""
-    found = stage.stripe.all("payout", connected_id)
-    return [str(one["id"]) for one in found if one["status"] == "pending"]
-
-
-PAID = {"L:conn": PAYABLE, "A:paid": -PAYABLE}
-# Of every how many calls one is tried: all on the model, and on the others only if asked for, because it takes minutes.
-STEPS = dict.fromkeys(BACKENDS, 1) if "EVERY_AWAIT" in os.environ else {"model": 1, "sqlite": 7, "dynamodb": 13}
-STORIES = {
-    "paid": Story(bank_pays, PAID, 1),
-    "sent back": Story(bank_sends_back_the_first, PAID, 2),
-    "cancelled": Story(bank_pays, {"P": PAYABLE}, 0, blocked=True),
-}
-
-
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("name", STORIES)
-@pytest.mark.parametrize("backend", BACKENDS)
-async def test_54_killed_at_any_await(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    clock: FakeClock,
-    stripe: FakeStripe,
-    gateway: StripeGateway,
-    backend: str,
-    name: str,
-    after: bool,
-) -> None:
-    """A server dies at its n-th call of the ledger or of Stripe, before or after that took effect; another goes on."""
-    if backend == "dynamodb":
-        request.getfixturevalue("dynamodb_endpoint")
-    step = STEPS[backend]
-    stripe.top_up(10_000_000)
-    dies_at, completed = -1 - after, False  # of what is skipped, the two halves skip others
-    while not completed:
-        dies_at = max(dies_at + step, 0)
-        folder = tmp_path / str(dies_at)
-        folder.mkdir()
-        ledger = await BACKENDS[backend](folder)
-        stage = Stage(ledger, clock, stripe, gateway)
-        completed = await told(STORIES[name], stage, f"acme-{dies_at}", Dying(dies_at, after))
-        assert (await ledger.audit()).findings == []
-        await ledger.close()
-    assert dies_at > 30
-
-
-async def told(story: Story, stage: Stage, provider: str, fate: Dying) -> bool:
-    """Whether the mortal server saw all of the story. In any case it comes to the same."""
-    connected_id = await stage.onboard(provider)
-    await stage.payable(PAYABLE, provider)
-    if story.blocked:
-        await stage.payouts.request(provider, "mine")
-        stage.stripe.verify_account(connected_id, can_be_paid=False)
-    mortal = Stage(fate.wrap(stage.ledger), stage.clock, stage.stripe, fate.wrap(stage.gateway))
-    completed = True
-    try:
-        for _ in range(4):
-            await mortal.payouts.look()
-            story.bank(stage, connected_id)
-    except Killed:
-        completed = False
-    for _ in range(5):
-        await looks(stage, 1)
-        story.bank(stage, connected_id)
-    assert await stage.balances(provider) == story.balances
-    assert len(stage.bank_payouts(connected_id)) == story.bank_payouts
-    sent = [one for one in stage.stripe.all("transfer") if one["destination"] == connected_id]
-    assert (len(sent), await stage.count(provider)) == (0 if story.blocked else 1, 1)
-    return completed
+@pytest.mark.parametrize("route", [TRANSFER, BANK])
+@pytest.mark.parametrize("fault", [Fault.LOST_REPLY, Fault.ERROR_AFTER])
+async def test_54_lists_that_are_behind_hide_what_was_done(stage: Stage, route: str, fault: Fault) -> None:
+    connected_id = await stage.ready(PAYABLE)
+    stage.stripe.lag_lists(45)
+    stage.stripe.faults.next(route, fault)
+    await looks(stage, 16, apart_ms=10_000)
+    assert stage.stripe.faults.is_done
+    stage.stripe.lag_lists(0)
+    assert stage.transfers() == len(stage.bank_payouts(connected_id)) == 1
 
 
 # --- 55: keys are forgotten
@@ -250,6 +159,8 @@ async def test_56_balance_that_two_payouts_want(stage: Stage) -> None:
     assert await stage.alerts() == ["payout:refused:balance_insufficient"]
 
     stage.stripe.top_up(20_000)
+    await looks(stage, 1)
+    assert stage.transfers() == 1  # a refusal rests, or each look would take a number of the attempt
     stage.clock.advance_ms(10 * 60_000)
     await looks(stage, 1)
     assert stage.transfers() == 2
@@ -486,6 +397,51 @@ async def test_58_foreign_bank_payouts_change_nothing(stage: Stage) -> None:
     stage.stripe.bank_pays(pretends.bank_payout_id)
     assert not await stage.payouts.refresh(other, pretends.bank_payout_id)
     assert (await stage.payout()).state == "TRANSFERRED"
+
+
+async def test_58_money_that_is_not_available_at_the_account_yet(stage: Stage) -> None:
+    connected_id = await transferred(stage)
+    stage.stripe.pay_out_by_hand(15_000, connected_id)
+    entries = await journal(stage)
+    await looks(stage, 3, apart_ms=60_000)
+    assert await journal(stage) == entries
+    await stage.gateway.create_transfer("po-other", connected_id, 15_000, "by-hand")
+    await looks(stage, 1)
+    assert len(stage.bank_payouts(connected_id)) == 2
+
+
+async def test_58_bank_payout_of_another_amount(stage: Stage) -> None:
+    connected_id = await transferred(stage)
+    wrong = await stage.gateway.create_bank_payout(connected_id, (await stage.payout()).id, 0, 100, "by-hand")
+    stage.stripe.bank_pays(wrong.bank_payout_id)
+    assert not await stage.payouts.refresh(connected_id, wrong.bank_payout_id)
+    assert (await stage.payout()).state == "TRANSFERRED"
+    assert await stage.alerts() == [f"payout:foreign:{wrong.bank_payout_id}"]
+
+
+async def test_58_paid_although_its_transfer_was_reversed(stage: Stage) -> None:
+    """Both happened at the payment provider: a person has to look."""
+    connected_id, bank_payout_id = await at_the_bank(stage)
+    (transfer,) = stage.stripe.all("transfer")
+    await stage.gateway.create_transfer("po-other", connected_id, 15_000, "by-hand")
+    stage.stripe.reverse_by_hand(transfer["id"])
+    assert await stage.payouts.refresh_transfer(transfer["id"])
+    stage.stripe.bank_pays(bank_payout_id)
+    assert not await stage.payouts.refresh(connected_id, bank_payout_id)
+    assert (await stage.payout()).state == "REVERSED"
+    assert await stage.alerts() == ["payout:paid_after_all", "payout:reversed:15000"]
+
+
+async def test_58_transfer_reversed_although_it_was_paid(stage: Stage) -> None:
+    connected_id, bank_payout_id = await at_the_bank(stage)
+    stage.stripe.bank_pays(bank_payout_id)
+    await looks(stage, 1)
+    (transfer,) = stage.stripe.all("transfer")
+    await stage.gateway.create_transfer("po-other", connected_id, 15_000, "by-hand")
+    stage.stripe.reverse_by_hand(transfer["id"])
+    assert not await stage.payouts.refresh_transfer(transfer["id"])
+    assert (await stage.payout()).state == "PAID"
+    assert await stage.alerts() == ["payout:reversed:15000"]
 
 
 async def test_transfer_that_was_reversed_by_hand(stage: Stage) -> None:

@@ -3,15 +3,19 @@
 import asyncio
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from gollem.errors import InsufficientCredits, InvalidField, NotOnboarded, UnknownPayout, WrongState
-from gollem.ledger import Record, rules
+from gollem.ledger import Ledger, Record, rules
 from gollem.payments import payout_drive, payout_due
+from gollem.payments.local_gateway import LocalGateway
 from gollem.payments.payout_due import payout_id_of
 from gollem.payments.payouts import EarningsView
-from tests.fakes.stripe import Fault
+from gollem.payments.types import PaymentOrder
+from tests.fakes.clock import FakeClock
+from tests.fakes.stripe import FakeStripe, Fault
 from tests.payments.stage import CENT, DAY_MS, USD, Stage
 
 PROVIDERS = ("acme", "beta", "zeta")
@@ -258,3 +262,21 @@ async def test_many_requests_at_once_make_one(stage: Stage) -> None:
     views = await asyncio.gather(*(stage.new_payouts().request("acme", "mine") for _ in range(16)))
     assert len({view.payout_id for view in views}) == 1
     assert await stage.count() == 1
+
+
+async def test_paid_out_with_no_account_anywhere(ledger: Ledger, clock: FakeClock, tmp_path: Path) -> None:
+    """The local gateway: a purchase fills the platform's balance, and a provider is paid from it."""
+    gateway = LocalGateway(tmp_path / "local.db", clock)
+    stage = Stage(ledger, clock, FakeStripe(clock), gateway)
+    bought = await gateway.create_payment(PaymentOrder("buy-1", 20_000), "buy-1:0")
+    gateway.pay(bought.client_secret)
+    await stage.onboarding.start("acme", "US")
+    gateway.complete((await stage.payee()).text("connected_id"))
+    await stage.onboarding.sweep()
+    await stage.payable(150 * USD)
+    for _ in range(4):
+        await stage.payouts.look()
+        clock.advance_ms(DAY_MS)
+    assert [view.state for view in (await stage.payouts.list("acme")).items] == ["paid"]
+    assert await stage.payouts.earnings("acme") == EarningsView(0, 0, 0, 150 * USD, 0)
+    await gateway.close()
