@@ -38,6 +38,11 @@ def faults(thing: Mapping[str, Any]) -> list[str]:
     return list(_faults(thing, _schemas()[thing["object"]], thing["object"]))
 
 
+def is_expandable(kind: str, field: str) -> bool:
+    """Whether an object of the kind may be fetched with this field as a whole object instead of its id."""
+    return "x-expansionResources" in _schemas()[kind]["properties"][field]
+
+
 def _faults(value: Any, schema: Schema, path: str) -> Iterator[str]:
     if "$ref" in schema:
         schema = _schemas()[schema["$ref"].rpartition("/")[2]]

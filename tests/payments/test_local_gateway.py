@@ -269,6 +269,27 @@ async def test_what_has_left_for_a_bank_is_not_reversed(gateway: LocalGateway) -
         await gateway.reverse_transfer(sent.transfer_id, "reverse")
 
 
+async def test_a_bank_gets_no_more_than_the_account_has(gateway: LocalGateway) -> None:
+    account = await gateway.create_account("seller", "US", Agreement.FULL, "account")
+    gateway.complete(account.connected_id)
+    gateway.pay((await made(gateway)).client_secret)
+    await gateway.create_transfer("po-1", account.connected_id, 2_000, "transfer")
+    with pytest.raises(PaymentRefused, match="balance_insufficient"):
+        await gateway.create_bank_payout(account.connected_id, "po-1", 0, 2_001, "bank-0")
+    sent = await gateway.create_bank_payout(account.connected_id, "po-1", 1, 2_000, "bank-1")
+    assert sent.status is BankPayoutStatus.UNDER_WAY
+
+
+async def test_refunds_are_bounded_by_the_payment_not_by_the_balance(gateway: LocalGateway) -> None:
+    payment = await made(gateway)
+    gateway.pay(payment.client_secret)
+    other = await gateway.create_payment(PaymentOrder("buy-2", 90_000), "purchase.buy-2:0")
+    gateway.pay(other.client_secret)
+    await gateway.create_refund(payment.payment.payment_id, "back-1", 2_000, "back-1")
+    with pytest.raises(PaymentRefused, match="charge_already_refunded"):
+        await gateway.create_refund(payment.payment.payment_id, "back-2", 551, "back-2")
+
+
 async def test_pages_follow_each_other_newest_first(gateway: LocalGateway, clock: FakeClock) -> None:
     made_ids = []
     for number in range(250):

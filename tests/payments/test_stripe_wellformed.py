@@ -13,6 +13,7 @@ from gollem.payments.gateway import PaymentGateway
 from gollem.payments.stripe_gateway import StripeGateway
 from gollem.payments.types import Agreement, PaymentOrder
 from tests.fakes.clock import FakeClock
+from tests.payments import openapi
 from tests.servers.stripe_mock import stripe_mock
 
 NOW_MS = 1_700_000_000_000
@@ -114,3 +115,13 @@ async def test_a_parameter_that_stripe_does_not_know_is_refused(
     monkeypatch.setattr(stripe_params, "bank_payout", lambda *about: known(*about) | {"colour": "red"})
     with pytest.raises(PaymentRefused):
         await CALLS["create_bank_payout"](mocked)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [("payment_intent", "latest_charge"), ("balance_transaction", "source"), ("transfer_reversal", "transfer")],
+)
+def test_what_is_fetched_along_can_be(kind: str, field: str) -> None:
+    """The mock lets any expansion pass."""
+    assert openapi.is_expandable(kind, field)
+    assert not openapi.is_expandable(kind, "id")
