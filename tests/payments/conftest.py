@@ -13,7 +13,7 @@ from gollem.payments.stripe_gateway import StripeGateway
 from tests.contracts.backends import BACKENDS
 from tests.fakes.clock import FakeClock
 from tests.fakes.stripe import FakeStripe
-from tests.payments.benches import BENCHES, Bench, config_of
+from tests.payments.benches import BENCHES, CARD_BENCHES, Bench, config_of
 from tests.payments.office import Office
 from tests.payments.shop import Shop
 from tests.payments.stage import Stage
@@ -85,6 +85,14 @@ def shop(ledger: Ledger, gateway: StripeGateway, clock: FakeClock, stripe: FakeS
 @pytest.fixture(params=list(BENCHES))
 async def bench(request: pytest.FixtureRequest, clock: FakeClock) -> AsyncIterator[Bench]:
     opened = await BENCHES[request.param](clock)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture(params=list(CARD_BENCHES))
+async def card_bench(request: pytest.FixtureRequest, clock: FakeClock) -> AsyncIterator[Bench]:
+    """One whose payers have cards."""
+    opened = await CARD_BENCHES[request.param](clock)
     yield opened
     await opened.close()
 

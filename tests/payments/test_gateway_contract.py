@@ -1,9 +1,9 @@
 """The promise of `PaymentGateway`, kept by everything that makes it.
 
-On the fake always. On a Stripe sandbox too when `GOLLEM_TEST_STRIPE_KEY` holds its secret test key (`sk_test_...`);
-what needs an account that can be paid wants the id of one, completed by hand, in `GOLLEM_TEST_STRIPE_ACCOUNT`. Payers
-are Stripe's test cards, which the fake knows as well. What a payment provider does when it fails, which no sandbox does
-on demand, is in `test_gateway_faults.py`.
+On the fake Stripe and the local gateway always. On a Stripe sandbox too when `GOLLEM_TEST_STRIPE_KEY` holds its secret
+test key (`sk_test_...`); what needs an account that can be paid wants the id of one, completed by hand, in
+`GOLLEM_TEST_STRIPE_ACCOUNT`. Payers are Stripe's test cards, which the fake knows as well; the local gateway has none.
+What a payment provider does when it fails, which no sandbox does on demand, is in `test_gateway_faults.py`.
 """
 
 import pytest
@@ -70,14 +70,14 @@ async def test_a_paid_payment_has_succeeded(bench: Bench) -> None:
     assert payment.receipt_url.startswith("http")
 
 
-async def test_a_declined_payment_waits_for_another_card(bench: Bench) -> None:
-    payment_id = await ordered(bench)
-    await bench.pay(payment_id, DECLINED_CARD)
-    declined = await bench.gateway.payment(payment_id)
+async def test_a_declined_payment_waits_for_another_card(card_bench: Bench) -> None:
+    payment_id = await ordered(card_bench)
+    await card_bench.pay(payment_id, DECLINED_CARD)
+    declined = await card_bench.gateway.payment(payment_id)
     assert declined is not None
     assert (declined.status, declined.received_cents) == (PaymentStatus.WAITING, 0)
-    await bench.pay(payment_id)
-    accepted = await bench.gateway.payment(payment_id)
+    await card_bench.pay(payment_id)
+    accepted = await card_bench.gateway.payment(payment_id)
     assert accepted is not None
     assert accepted.status is PaymentStatus.SUCCEEDED
 
@@ -166,18 +166,18 @@ async def test_a_payment_that_waits_is_not_refunded(bench: Bench) -> None:
         await bench.gateway.create_refund(await ordered(bench), bench.named("back"), 100, bench.named("back"))
 
 
-async def test_a_dispute_is_told_and_takes_money(bench: Bench) -> None:
-    payment_id = await ordered(bench)
-    await bench.pay(payment_id, DISPUTED_CARD)
-    gateway = bench.gateway
+async def test_a_dispute_is_told_and_takes_money(card_bench: Bench) -> None:
+    payment_id = await ordered(card_bench)
+    await card_bench.pay(payment_id, DISPUTED_CARD)
+    gateway = card_bench.gateway
 
     async def told() -> Dispute | None:
-        events = (await gateway.events_since(bench.since_ms)).items
+        events = (await gateway.events_since(card_bench.since_ms)).items
         ids = [event.object_id for event in events if event.type == "charge.dispute.created"]
         found = [await gateway.dispute(dispute_id) for dispute_id in ids]
         return next((one for one in found if one and one.payment_id == payment_id and one.movements), None)
 
-    dispute = await bench.eventually(told)
+    dispute = await card_bench.eventually(told)
     assert dispute.status is DisputeStatus.OPEN
     (withdrawn,) = dispute.movements
     assert (withdrawn.kind, withdrawn.cents, withdrawn.dispute_id) == (
