@@ -24,7 +24,7 @@ from gollem.exchange import (
     WaitingRoom,
     restore_claims,
 )
-from gollem.identity import open_key_store
+from gollem.identity import KeyStore, open_key_store
 from gollem.ledger import Desk, Ledger, LowBalanceWatch, Reconciler, open_ledger
 from gollem.market import Catalogue, MemoryBook
 from gollem.payments import Payments, open_payments
@@ -44,6 +44,7 @@ class App:
         self.config = config
         self._clock = clock or SystemClock()
         self._edge: Edge | None = None
+        self.payments: Payments | None = None
         self._chores: list[asyncio.Task[None]] = []
         self._closers: list[Callable[[], Awaitable[None]]] = []
 
@@ -72,12 +73,28 @@ class App:
     async def _start(self) -> None:
         config, clock = self.config, self._clock
         data = config.storage.folder()
-        catalogue = Catalogue.load(Path(config.market.catalogue) if config.market.catalogue else None)
         ledger = await open_ledger(config.storage.ledger_url())
         self._closers.append(ledger.close)
         keys = await open_key_store(data, clock)
         self._closers.append(keys.close)
+        cap_atoms = config.payments.adjustment_cap_cents * ATOMS_PER_CENT
+        desk = Desk(ledger, clock, delay_days=config.payments.delay_days, cap_atoms=cap_atoms)
+        self.payments = await open_payments(config.payments, ledger, desk, clock, data)
+        if self.payments:
+            self._closers.append(self.payments.close)
+        edge = await self._build(ledger, desk, keys, data)
+        if self.payments:
+            await self.payments.start()
+        await edge.start()
+        self._edge = edge
+        self._watch_the_books(ledger)
+        for every_ms, work in self.payments.chores() if self.payments else ():
+            self._chore(every_ms, work, rest=1)
 
+    async def _build(self, ledger: Ledger, desk: Desk, keys: KeyStore, data: Path) -> Edge:
+        """The exchange itself, with the orders that were under way, and its chores."""
+        config, clock, payments = self.config, self._clock, self.payments
+        catalogue = Catalogue.load(Path(config.market.catalogue) if config.market.catalogue else None)
         registry = Registry(config.providers)
         floor = Floor(MemoryBook(catalogue), registry, clock)
         links = AgentLinks(registry, clock)
@@ -86,11 +103,6 @@ class App:
         self._closers.append(commits.finish)
         settlement = Settlement(floor, ledger, links, commits, clock)
         low_balance = LowBalanceWatch(ledger, clock)
-        cap_atoms = config.payments.adjustment_cap_cents * ATOMS_PER_CENT
-        desk = Desk(ledger, clock, delay_days=config.payments.delay_days, cap_atoms=cap_atoms)
-        payments = await open_payments(config.payments, ledger, desk, clock, data)
-        if payments:
-            self._closers.append(payments.close)
         orders = Orders(
             floor,
             ledger,
@@ -108,8 +120,14 @@ class App:
         restored = await restore_claims(ledger, floor)
         if restored:
             _log.info("%d orders were under way and keep their capacity", restored)
+        self._chore(_TICK_MS, _as_async(floor.tick))
+        self._chore(_TICK_MS, reports.review)
+        self._chore(config.exchange.sweep_interval_ms, settlement.expire_overdue)
+        self._chore(config.exchange.sweep_interval_ms, settlement.release_ended)
+        self._chore(_TICK_MS, low_balance.look)
+        self._chore(config.reconcile.alert_interval_ms, low_balance.sweep, rest=_REST)
         admission = (payments.onboarding.require_payable,) if payments and payments.is_real else ()
-        edge = Edge(
+        return Edge(
             config=config,
             clock=clock,
             catalogue=catalogue,
@@ -126,19 +144,6 @@ class App:
             keys=keys,
             signing_key=data / "grant.key",
         )
-        if payments:
-            await payments.start()
-        await edge.start()
-        self._edge = edge
-        self._chore(_TICK_MS, _as_async(floor.tick))
-        self._chore(_TICK_MS, reports.review)
-        self._chore(config.exchange.sweep_interval_ms, settlement.expire_overdue)
-        self._chore(config.exchange.sweep_interval_ms, settlement.release_ended)
-        self._watch_the_books(ledger)
-        self._chore(_TICK_MS, low_balance.look)
-        self._chore(config.reconcile.alert_interval_ms, low_balance.sweep, rest=_REST)
-        for every_ms, work in payments.chores() if payments else ():
-            self._chore(every_ms, work, rest=1)
 
     def _watch_the_books(self, ledger: Ledger) -> None:
         """Never on an order's way: checks read in threads, and rest twenty times as long as they took."""

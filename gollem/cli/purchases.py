@@ -1,8 +1,8 @@
 """`gollem credits buy` and what belongs to it: receipts, top-ups, alerts."""
 
 import asyncio
-import time
 import uuid
+from urllib.parse import urljoin
 
 import aiohttp
 import click
@@ -13,6 +13,7 @@ from gollem.cli.failure import Failure
 from gollem_client import stubs
 
 _GET = "CreditService/GetPurchase"
+_PAY = "/local/pay"  # where programs pay; `pay_url` is for people
 _POLL_S = 0.25
 _PAY_TIMEOUT_S = 30
 
@@ -117,7 +118,7 @@ async def pay_at(pay_url: str, client_secret: str) -> None:
         timeout = aiohttp.ClientTimeout(total=_PAY_TIMEOUT_S)
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
-            session.post(pay_url, data={"client_secret": client_secret}) as answer,
+            session.post(urljoin(pay_url, _PAY), json={"client_secret": client_secret}) as answer,
         ):
             if answer.status >= 400:
                 raise Failure(f"{pay_url}: {answer.status} {(await answer.text())[:200]}")
@@ -139,12 +140,13 @@ def _await_credits(server: Server, purchase_id: str, wait_s: int) -> stubs.Purch
     """The purchase, once it is decided, or as it is after so long."""
 
     async def poll() -> stubs.Purchase:
-        request, give_up_s = stubs.GetPurchaseRequest(purchase_id=purchase_id), time.monotonic() + wait_s
-        while True:
+        request, looks = stubs.GetPurchaseRequest(purchase_id=purchase_id), 1 + int(wait_s / _POLL_S)
+        for _ in range(looks):
             found = await ask(server, _GET, request, stubs.Purchase)
-            if found.state in ("credited", "cancelled") or time.monotonic() >= give_up_s:
-                return found
+            if found.state in ("credited", "cancelled"):
+                break
             await asyncio.sleep(_POLL_S)
+        return found
 
     with output.stderr().status("waiting for the payment"):
         return run(poll())

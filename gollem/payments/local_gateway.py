@@ -17,8 +17,8 @@ from aiohttp import web
 
 from gollem.clock import Clock
 from gollem.errors import PaymentRefused
-from gollem.payments import local_pages
 from gollem.payments.event_reader import EventReader
+from gollem.payments.local_pages import routes
 from gollem.payments.local_store import LocalStore
 from gollem.payments.local_webhooks import Deliveries, is_signed
 from gollem.payments.local_world import LIVEMODE, LocalWorld, required
@@ -58,7 +58,7 @@ class LocalGateway:
 
     def routes(self) -> list[web.RouteDef]:
         """Pages for people, and `POST /local/pay` with a `client_secret`, in JSON or a form, for programs."""
-        return local_pages.routes(self)
+        return routes(self)
 
     def tell(self, url: str) -> None:
         """Webhooks go to the bridge at `url`, and its pages are there. Once, and within the event loop."""

@@ -48,13 +48,14 @@ class CaseCalls:
         return await _done(self._cases.set_frozen(case_id, account, request.frozen, reason))
 
     async def propose(self, request: admin_pb2.ProposeAdjustmentRequest) -> admin_pb2.CaseResponse:
+        operator = context.operator()
         return await _done(
             self._cases.propose(
                 fields.account(request.ticket, "ticket"),
                 fields.ledger_account(request.ledger_account, "ledger_account"),
                 fields.signed_atoms(request.amount, "amount"),
                 request.reason[:_MAX_REASON_CHARS],
-                context.operator(),
+                operator,
             )
         )
 

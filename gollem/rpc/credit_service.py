@@ -81,8 +81,8 @@ class CreditService(CreditServiceBase):
         )
 
     async def _alert_below(self, request: credit_pb2.SetBalanceAlertRequest) -> credit_pb2.SetBalanceAlertResponse:
-        threshold_atoms = fields.positive_atoms(request.threshold, "threshold")
-        await self._accounts.alert_below(context.consumer(), threshold_atoms)
+        user = context.consumer()
+        await self._accounts.alert_below(user, fields.positive_atoms(request.threshold, "threshold"))
         return credit_pb2.SetBalanceAlertResponse()
 
 

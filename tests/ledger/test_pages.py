@@ -19,7 +19,7 @@ def test_every_test_named_is_there(page: str) -> None:
     assert named - defined == set()
 
 
-def test_every_fault_of_the_core_has_its_row() -> None:
+def test_every_fault_has_its_row() -> None:
     rows = re.findall(r"^\| (\d+) \|", (ROOT / "docs/faults.md").read_text(), re.MULTILINE)
 
-    assert [int(row) for row in rows] == list(range(1, 33))
+    assert [int(row) for row in rows] == [*range(1, 33), *range(41, 64)]

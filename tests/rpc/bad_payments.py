@@ -24,7 +24,7 @@ GOOD: dict[str, Message] = {
     "RequestPayout": payout_pb2.RequestPayoutRequest(provider_id="p1", payout_id="po"),
     "ListPayouts": payout_pb2.ListPayoutsRequest(),
     "GetPayout": payout_pb2.GetPayoutRequest(payout_id="none"),
-    "GetStatement": payout_pb2.GetStatementRequest(month="202701", format="csv"),
+    "GetStatement": payout_pb2.GetStatementRequest(month="202610", format="csv"),
     "ListCases": admin_pb2.ListCasesRequest(),
     "RefundPurchase": admin_pb2.RefundPurchaseRequest(
         refund_id="r", account="alice", purchase_id="none", amount_usd="1.00"
@@ -37,7 +37,7 @@ GOOD: dict[str, Message] = {
     "WriteOffDispute": admin_pb2.WriteOffDisputeRequest(dispute_id="none"),
     "ResolveMovement": admin_pb2.ResolveMovementRequest(txn_id="none", ledger_account="U:alice"),
     "CloseAlert": admin_pb2.CloseAlertRequest(alert_id="none"),
-    "PaymentsReport": admin_pb2.PaymentsReportRequest(day="20270101"),
+    "PaymentsReport": admin_pb2.PaymentsReportRequest(day="20261001"),
 }
 
 # What a good request is answered with where it is not OK: it names something that is not there.

@@ -131,8 +131,10 @@ def data() -> Iterator[Path]:
 
 
 @pytest.fixture
-async def site(data: Path, ledger_url: str) -> AsyncIterator[Site]:
-    app = App(load(overrides=SETTINGS | {"storage.data": str(data), "storage.ledger": ledger_url}))
+async def site(request: pytest.FixtureRequest, data: Path, ledger_url: str) -> AsyncIterator[Site]:
+    """With more settings as an indirect parameter."""
+    more = getattr(request, "param", {})
+    app = App(load(overrides=SETTINGS | {"storage.data": str(data), "storage.ledger": ledger_url} | more))
     await app.start()
     channel = Channel("127.0.0.1", app.port)
     keys = await open_key_store(data)

@@ -254,10 +254,3 @@ async def test_endless_streams_do_not_hold_up_a_stop(site: Site) -> None:
     for stream in streams:
         status, reason, _ = await refused(stream)
         assert (status, reason) == ("UNAVAILABLE", "SHUTTING_DOWN")
-
-
-async def test_payments_say_that_they_are_not_there(site: Site) -> None:
-    status, reason, _ = await refused(
-        site.credit.CreatePaymentIntent(credit_pb2.CreatePaymentIntentRequest(), metadata=site.alice)
-    )
-    assert (status, reason) == ("UNIMPLEMENTED", "NOT_IMPLEMENTED")

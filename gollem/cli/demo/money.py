@@ -15,6 +15,7 @@ from gollem.cli import output
 from gollem.cli.connection import Server, ask
 from gollem.cli.failure import Failure
 from gollem.cli.purchases import pay_at
+from gollem.units import ATOMS_PER_CENT
 from gollem_client import stubs
 
 T = TypeVar("T")
@@ -36,15 +37,18 @@ async def buy(consumer: Server, amount_usd: str) -> stubs.Purchase:
     return await _until("the purchase", bought)
 
 
-async def pay_out(provider: Server) -> stubs.Payout:
-    """Onboard the provider, and have all that it earned paid out, until it is at the bank."""
+async def pay_out(provider: Server) -> stubs.Payout | None:
+    """Onboard the provider, and have all that it earned paid out, until it is at the bank. None if that is not a cent:
+    a short answer may be worth less."""
     await _onboard(provider)
 
     async def payable() -> stubs.Earnings | None:
         earned = await ask(provider, "PayoutService/GetEarnings", stubs.GetEarningsRequest(), stubs.Earnings)
         return earned if output.atoms(earned.payable) else None
 
-    await _until("the earnings", payable)
+    earned = await _until("the earnings", payable)
+    if output.atoms(earned.payable) < ATOMS_PER_CENT:
+        return None
     wanted = stubs.RequestPayoutRequest(payout_id="demo")
     asked = await ask(provider, "PayoutService/RequestPayout", wanted, stubs.Payout)
 
@@ -60,6 +64,8 @@ def show(screen: Console, purchase: stubs.Purchase, payout: stubs.Payout | None)
     screen.print(f"${purchase.amount_usd} paid by card, and told by a signed webhook: {purchase.credits} credits")
     if payout:
         screen.print(f"${payout.amount_usd} paid out to the bank of {payout.provider_id}: {payout.payout_id}")
+    else:
+        screen.print("less than a cent was earned: it is paid out once it is one")
 
 
 async def _onboard(provider: Server) -> None:
@@ -70,6 +76,12 @@ async def _onboard(provider: Server) -> None:
     async with aiohttp.ClientSession(timeout=timeout) as session, session.get(started.url) as page:
         if page.status >= 400:
             raise Failure(f"{urlsplit(started.url).path}: {page.status}")
+
+    async def ready() -> bool | None:
+        again = await ask(provider, "PayoutService/StartOnboarding", request, stubs.StartOnboardingResponse)
+        return again.ready or None
+
+    await _until("the provider's account", ready)
 
 
 async def _until(what: str, look: Callable[[], Awaitable[T | None]]) -> T:

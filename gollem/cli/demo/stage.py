@@ -32,7 +32,8 @@ PROVIDERS = (
     Cast("swift", "0.00300000", 400, 60),
 )
 # Nobody waits a week for a demo: earnings are due at once, a cent is paid out, and all of it is looked at often.
-PAYMENTS = (
+SETTINGS = (
+    f"market.catalogue={Path(__file__).with_name('catalogue.toml')}",
     "payments.webhook_port=0",
     "payments.delay_days=0",
     "payments.least_payout_cents=1",
@@ -76,7 +77,7 @@ async def set_up(processes: Processes, folder: Path, ledger: str = "") -> Stage:
     await processes.start("model", _python("gollem.cli.demo.model_server", str(upstream_port)))
     serve = _python("gollem", "serve", "--data", str(stage.data), "--port", str(stage.port))
     serve += ["--ledger", ledger] if ledger else []
-    serve += ["--payments", "local", *(word for setting in PAYMENTS for word in ("--set", setting))]
+    serve += ["--payments", "local", *(word for setting in SETTINGS for word in ("--set", setting))]
     await processes.start("exchange", serve)
     await processes.wait_until("the exchange", lambda: answers(stage.port), START_TIMEOUT_S)
     await processes.wait_until("the model", lambda: is_healthy(upstream_port), MODEL_TIMEOUT_S)

@@ -176,12 +176,13 @@ def _outcome(
     quote: stubs.QuoteResponse,
     before: Standing,
     after: Standing,
-    payout: stubs.Payout,
+    payout: stubs.Payout | None,
     books: Books,
 ) -> Outcome:
     """Every figure, and whether the money went where it had to."""
     match, seen, receipt = answer.match, answer.measured, answer.receipt or stubs.Receipt(usage=stubs.Usage())
     assert match is not None
+    paid_usd = payout.amount_usd if payout else "0.00"
     figures = {
         "text": answer.text,
         "provider_id": match.offer.provider_id,
@@ -196,11 +197,12 @@ def _outcome(
         "fee": receipt.fee,
         "audit_ok": not books.findings,
         "bought_usd": BOUGHT_USD,
-        "paid_out_usd": payout.amount_usd,
+        "paid_out_usd": paid_usd,
     }
     held, charged, refunded = (output.atoms(amount) for amount in (receipt.held, receipt.charged, receipt.refunded))
     share, fee = output.atoms(receipt.provider_share), output.atoms(receipt.fee)
     provider = match.offer.provider_id
+    paid_atoms = units.parse_cents(paid_usd, "paid_out_usd") * units.ATOMS_PER_CENT
     held_true = (
         bool(answer.text.strip() and charged)
         and held == charged + refunded
@@ -208,7 +210,7 @@ def _outcome(
         and after.available_atoms == before.available_atoms - charged
         and after.held_atoms == 0
         and after.earned_atoms[provider] - before.earned_atoms[provider] == share
-        and 0 < units.parse_cents(payout.amount_usd, "amount_usd") * units.ATOMS_PER_CENT <= share
+        and paid_atoms == share - share % units.ATOMS_PER_CENT
         and not books.findings
     )
     return Outcome(figures, held_true)
