@@ -8,7 +8,8 @@ from gollem.ledger import Check, Ledger, Reconciler, Record, Result, records
 from gollem.payments.day_report import DayReport, report_day
 from gollem.payments.disputes import Disputes
 from gollem.payments.gateway import PaymentGateway
-from gollem.payments.movements import Movements, Place, described, kept_movement
+from gollem.payments.in_books import described, kept_movement
+from gollem.payments.movements import Movements, Place
 from gollem.payments.payouts import Payouts
 from gollem.payments.proofs import Proofs
 from gollem.payments.purchases import Purchases

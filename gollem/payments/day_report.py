@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from gollem.clock import Clock, day_begins_ms
 from gollem.errors import InvalidField
 from gollem.payments.gateway import PaymentGateway
-from gollem.payments.movements import InBooks, Movements, described
+from gollem.payments.in_books import InBooks, described
+from gollem.payments.movements import Movements
 from gollem.payments.types import CURRENCY, Movement
 from gollem.units import format_usd
 

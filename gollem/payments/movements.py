@@ -17,7 +17,6 @@ is booked twice:
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import StrEnum
 
 from gollem.clock import Clock
@@ -26,11 +25,12 @@ from gollem.ledger import Entry, Kind, Ledger, Record, Transaction, accounts, re
 from gollem.payments.alerts import raise_alert
 from gollem.payments.disputes import Disputes
 from gollem.payments.gateway import PaymentGateway
+from gollem.payments.in_books import InBooks, described, fields_of, own_keys
 from gollem.payments.payouts import Payouts
 from gollem.payments.purchases import Purchases
 from gollem.payments.refunds import Refunds
 from gollem.payments.types import CURRENCY, Movement, MovementKind, PaymentStatus, RefundStatus
-from gollem.units import ATOMS_PER_CENT, format_usd
+from gollem.units import ATOMS_PER_CENT
 
 _log = logging.getLogger(__name__)
 PATIENCE_MS = 5 * 60_000  # what is younger may still be explained: lists, events and servers lag
@@ -38,7 +38,6 @@ UNRESOLVED_MS = 86_400_000  # how long something may lie at S:unmatched before s
 BY_ITSELF = "books"  # approves that what was unmatched goes back, once it is explained
 
 _PLATFORM_PAYOUTS = (MovementKind.PLATFORM_PAYOUT, MovementKind.PLATFORM_PAYOUT_FAILED)
-_REFUNDS = (MovementKind.REFUND, MovementKind.REFUND_FAILED)
 
 
 class Place(StrEnum):
@@ -48,37 +47,6 @@ class Place(StrEnum):
     WAITING = "WAITING"  # young, or a bank has not decided
     UNMATCHED = "UNMATCHED"
     DIFFERENT = "DIFFERENT"  # booked, and not to the cent: a break
-
-
-@dataclass(frozen=True, slots=True)
-class InBooks:
-    """What the books have of a movement: `own` explains it, `mark` is the entry `stripe:{txn}`."""
-
-    movement: Movement
-    own: Entry | None
-    mark: Entry | None
-    more: tuple[Entry, ...]  # what goes with an unmatched one: its fee, and what became of it
-
-    @property
-    def is_unmatched(self) -> bool:
-        return self.mark is not None and self.mark.kind is Kind.UNMATCHED
-
-    @property
-    def booked_atoms(self) -> int:
-        """What came to the payment provider, by our books; negative: what left it."""
-        entries = {entry.key: entry for entry in (self.own, self.mark, *self.more) if entry}
-        return sum(stripe_atoms(entry) for entry in entries.values())
-
-    @property
-    def due_atoms(self) -> int:
-        """What did. Of a refund that failed before it succeeded our books never let go: out and in come to nothing."""
-        came_to_nothing = self.movement.kind in _REFUNDS and self.own and not stripe_atoms(self.own)
-        cents = -self.movement.fee_cents if came_to_nothing else self.movement.net_cents
-        return cents * ATOMS_PER_CENT
-
-    @property
-    def difference_atoms(self) -> int:
-        return self.due_atoms - self.booked_atoms
 
 
 class Movements:
@@ -230,67 +198,6 @@ class Movements:
         name = f"movement {movement.txn_id}"
         text = f"{described(movement)} {message}"
         await raise_alert(self._ledger, self._clock, f"{what}:{movement.txn_id}", name, text)
-
-
-def own_keys(movement: Movement) -> tuple[str, ...]:
-    """Of the entry that explains it, the first that is there; none if that is `stripe:{txn}`."""
-    source_id = movement.source_id
-    match movement.kind:
-        case MovementKind.CHARGE:
-            return (f"purchase:{movement.payment_id}",)
-        case MovementKind.REFUND:
-            return (f"rf_ok:{source_id}", f"rf_fail:{source_id}")
-        case MovementKind.REFUND_FAILED:
-            return (f"rf_fail:{source_id}",)
-        case MovementKind.TRANSFER:
-            return (f"po_tr:{source_id}",)
-        case MovementKind.TRANSFER_REVERSED:
-            return (f"trr:{source_id}",)
-    return ()
-
-
-def stripe_atoms(entry: Entry) -> int:
-    """What an entry says came to the payment provider."""
-    return -sum(leg.amount_atoms for leg in entry.legs if leg.account == accounts.STRIPE)
-
-
-def described(movement: Movement) -> str:
-    """For people: what moved, how much, of which object."""
-    amount = format_usd(movement.cents * ATOMS_PER_CENT) if movement.currency == CURRENCY else str(movement.cents)
-    about = f" of {movement.source_id}" if movement.source_id else ""
-    return f"{movement.txn_id}: {movement.kind}{about}, {amount} {movement.currency.upper()}"
-
-
-def fields_of(movement: Movement) -> dict[str, str | int]:
-    """As a record keeps it."""
-    return {
-        "kind": str(movement.kind),
-        "cents": movement.cents,
-        "fee_cents": movement.fee_cents,
-        "created_ms": movement.created_ms,
-        "source_id": movement.source_id,
-        "payment_id": movement.payment_id,
-        "refund_id": movement.refund_id,
-        "dispute_id": movement.dispute_id,
-        "payout_id": movement.payout_id,
-    }
-
-
-def kept_movement(record: Record) -> Movement:
-    """The movement of a record; only those in USD are kept."""
-    return Movement(
-        txn_id=record.id,
-        kind=MovementKind(record.text("kind")),
-        cents=record.number("cents"),
-        fee_cents=record.number("fee_cents"),
-        currency=CURRENCY,
-        created_ms=record.number("created_ms"),
-        source_id=record.text("source_id"),
-        payment_id=record.text("payment_id"),
-        refund_id=record.text("refund_id"),
-        dispute_id=record.text("dispute_id"),
-        payout_id=record.text("payout_id"),
-    )
 
 
 def _has_its_fee(seen: InBooks) -> bool:

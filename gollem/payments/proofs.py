@@ -15,6 +15,7 @@ from gollem.payments.payouts import Payouts
 from gollem.units import ATOMS_PER_CENT, format_usd
 
 LOOKS = 4  # at what may be moving
+HOUR_MS = 3_600_000
 RECENT_MS = 30 * 86_400_000
 RECENT_PAYOUTS = 8  # of a provider
 PAGE = 256
@@ -49,7 +50,8 @@ class Proofs:
         return -await self._ledger.account_atoms(accounts.STRIPE)
 
     async def _newest_movement(self) -> str:
-        page = await self._gateway.movements_since(self._clock.now_ms() - RECENT_MS)
+        """Of the last hour: whatever moves while we look is."""
+        page = await self._gateway.movements_since(self._clock.now_ms() - HOUR_MS)
         return page.items[0].txn_id if page.items else ""
 
     # --- R8

@@ -1,9 +1,9 @@
-"""`python -m tests.simulation.payments --seed 7 --steps 100`, or `--seeds 1-1000` over all cores."""
+"""`python -m tests.simulation.payments --seed 7 --steps 1000`, or `--seeds 1-1000` over all cores."""
 
 import sys
 
-from tests.simulation.__main__ import main
+from tests.simulation.command import run_command
 from tests.simulation.payments_run import simulate
 
 if __name__ == "__main__":
-    sys.exit(main(simulate, steps=100))
+    sys.exit(run_command("tests.simulation.payments", str(__doc__), simulate, steps=100))

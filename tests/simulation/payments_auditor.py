@@ -6,6 +6,7 @@ from typing import Any
 from gollem.ledger import records
 from tests.fakes.stripe import FakeStripe
 from tests.simulation.payments_people import CENT, People
+from tests.simulation.payments_wire import PAYOUT_CENTS
 from tests.simulation.world import World
 
 _UNDER_WAY = {
@@ -22,12 +23,17 @@ _UNDER_WAY = {
 
 def under_way(people: People) -> list[str]:
     """What is not finished."""
-    return [
+    left = [
         f"{kind} {record.id} {state}"
         for kind, states in _UNDER_WAY.items()
         for state in states
         for record in people.read("records", kind, state)
     ]
+    for provider in people.providers:
+        earned_atoms = people.read("provider_balance", provider).earned_atoms
+        if people.read("find_record", records.PROVIDER, provider) and earned_atoms >= PAYOUT_CENTS * CENT:
+            left.append(f"{provider} has earned {earned_atoms}")
+    return left
 
 
 class Verdict:

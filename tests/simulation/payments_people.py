@@ -1,5 +1,6 @@
 """What people, banks and Stripe's own staff do: buy, pay, refund, dispute, earn, are paid, and meddle by hand."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,7 +16,9 @@ from tests.simulation.world import World, run_now
 CENT = 10**9
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
-_LEAPS_MS = (1_000, 2 * MINUTE_MS, 2 * MINUTE_MS, 7 * MINUTE_MS, HOUR_MS, 21 * HOUR_MS, 25 * HOUR_MS)
+_LEAPS_MS = (1_000, 2 * MINUTE_MS, 2 * MINUTE_MS, 7 * MINUTE_MS)  # while calls are under way
+_LONG_LEAPS_MS = (HOUR_MS, 21 * HOUR_MS, 25 * HOUR_MS)  # longer than any call may take
+_LONGEST_FLIGHT_S = 6  # of a request whose sender crashed
 _OPEN_DISPUTES = ("needs_response", "under_review")
 _INQUIRIES = ("warning_needs_response", "warning_under_review")
 
@@ -33,18 +36,18 @@ class People:
         self._servers = servers
         self.users = ["ann", "ben", "cat"]
         self.providers = ["acme", "bolt"]
-        self.purchases: list[str] = []
+        self._leaps_far = False
         self.spent = dict.fromkeys(self.users, 0)
         self.earned = dict.fromkeys(self.providers, 0)
         self._deeds: dict[Callable[[], None], int] = {
             self.buy: 5,
             self.pay: 8,
             self.bank_decides: 3,
-            self.refund: 4,
+            self.refund: 6,
             self.refund_arrives: 3,
             self.dispute: 2,
             self.dispute_goes_on: 3,
-            self.spend: 6,
+            self.spend: 8,
             self.onboard: 2,
             self.ask_for_payout: 2,
             self.bank_takes_payout: 4,
@@ -52,9 +55,19 @@ class People:
             self.tell: 8,
             self.round: 14,
             self.release: 2,
-            self.leap: 5,
+            self.leap: 4,
+            self.leap_far: 5,
             self.crash: 2,
         }
+
+    def begin(self) -> None:
+        """The platform has a float, and providers have earned something and are on their way to be paid."""
+        self._fake.top_up(20_000)
+        for provider in self.providers:
+            atoms = self._world.dice.randrange(10**13)
+            self.read("post", rules.grant(f"of-{provider}", "early", atoms, self._clock.now_ms()))
+            self._order("early", provider, atoms)
+            self.onboard()
 
     def act(self) -> None:
         """Anything, once."""
@@ -73,7 +86,6 @@ class People:
 
     def buy(self) -> None:
         user, name, cents = self._any(self.users), self._world.new_id("buy"), self._world.dice.randrange(100, 5_000)
-        self.purchases.append(name)
         for server in self._some_servers():
             server.spawn(server.purchases.create(user, name, cents, keep_card=self._world.chance(0.2)))
 
@@ -97,11 +109,15 @@ class People:
         balance = self.read("balance", user)
         if not balance.active or balance.available_atoms < 100:
             return
-        now_ms, atoms = self._clock.now_ms(), self._world.dice.randrange(50, balance.available_atoms)
+        atoms = self._world.dice.randrange(50, balance.available_atoms)
+        self._order(user, provider, atoms)
+        self.spent[user] += atoms
+
+    def _order(self, user: str, provider: str, atoms: int) -> None:
+        now_ms = self._clock.now_ms()
         hold = Hold(self._world.new_id("order"), user, provider, atoms, now_ms, now_ms + MINUTE_MS, "")
         self.read("post", rules.hold(hold, "bid", now_ms))
         self.read("post", rules.settle(hold, atoms, 0, now_ms))
-        self.spent[user] += atoms
         self.earned[provider] += atoms
 
     # --- banks ------------------------------------------------------------------------------------------------------
@@ -195,10 +211,23 @@ class People:
     def round(self) -> None:
         """Something that a server does by itself."""
         for server in self._some_servers():
-            server.spawn(_checked(self._world, self._any(server.rounds)))
+            often = [*server.rounds, server.payouts.look, server.payouts.look]
+            server.spawn(_checked(self._world, self._any(often)))
 
     def leap(self) -> None:
         self._clock.leap(self._any(_LEAPS_MS))
+
+    def leap_far(self) -> None:
+        self._leaps_far = True
+
+    async def pass_time(self) -> None:
+        """A moment; or hours, once nothing is under way that its sender would have given up long before."""
+        await asyncio.sleep(self._any((0, 0.01, 0.1)))
+        if self._leaps_far:
+            self._leaps_far = False
+            await asyncio.sleep(_LONGEST_FLIGHT_S)
+            await asyncio.gather(*(server.be_idle() for server in self._servers))
+            self._clock.leap(self._any(_LONG_LEAPS_MS))
 
     def crash(self) -> None:
         server = self._any(self._servers)
@@ -235,7 +264,8 @@ class People:
         server = self._servers[0]
         server.crash()  # whoever takes over knows nothing
         server.start()
-        for one in [*server.rounds, *server.rounds]:
+        in_any_order = self._world.dice.sample(server.rounds, len(server.rounds))
+        for one in [*in_any_order, *server.rounds]:
             await server.spawn(_checked(self._world, one))
         for record in self.read("records", records.DISPUTE, "WITHDRAWN"):
             await server.spawn(server.disputes.write_off(record.id, "eve"))

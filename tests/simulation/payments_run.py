@@ -54,9 +54,10 @@ class PaymentsSimulation:
 
     async def _story(self) -> None:
         world = self.world
+        self.people.begin()
         while world.take_step():
             self.people.act()
-            await asyncio.sleep(world.dice.choice((0, 0.01, 0.1)))
+            await self.people.pass_time()
         world.note("healing")
         world.weather = CALM
         await asyncio.sleep(_QUIET_S)

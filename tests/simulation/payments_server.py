@@ -1,5 +1,7 @@
 """One server's payments: every room over the shared ledger and the wire to Stripe. A crash takes all of it."""
 
+import asyncio
+import inspect
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -37,6 +39,7 @@ class Server:
     def start(self) -> None:
         fake, clock = self._fake, self._clock
         self.process = Process(self.name)
+        self._busy: set[asyncio.Task[Any]] = set()
         ledger = self._store.seen_by(self.process)
         gateway, config = gateway_over(Wire(self._world, fake), fake, clock), config_of(fake)
         attempts = Attempts(ledger, clock)
@@ -66,9 +69,21 @@ class Server:
     def crash(self) -> None:
         self._world.note(self.name, "crashes")
         self.process.alive = False
+        for task in self._busy:
+            work = task.get_coro()
+            if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
+                work.close()  # runs nothing of it, and nobody is warned of it
 
-    def spawn(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return self.process.spawn(work)
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+        task = self.process.spawn(work)
+        self._busy.add(task)
+        task.add_done_callback(self._busy.discard)
+        return task
+
+    async def be_idle(self) -> None:
+        """Wait until nothing that it does is under way."""
+        if self._busy:
+            await asyncio.wait(self._busy)
 
     def _money_out(self) -> dict[str, Callable[[Event], Awaitable[None]]]:
         async def account(event: Event) -> None:

@@ -12,6 +12,7 @@ from tests.fakes.stripe import FakeStripe, Fault
 from tests.fakes.stripe.errors import ConnectionLostError
 from tests.simulation.world import EPOCH_MS, World, run_now
 
+PAYOUT_CENTS = 500  # paid out by themselves
 _URL = "https://stripe.simulated"
 _READS = (Fault.LOST_REQUEST, Fault.LOST_REPLY, Fault.RATE_LIMITED)
 _WRITES = (*_READS, Fault.ERROR_BEFORE, Fault.ERROR_AFTER)
@@ -96,7 +97,7 @@ def config_of(fake: FakeStripe) -> PaymentsConfig:
         webhook_secrets=",".join(fake.webhooks.platform_secrets),
         connect_secrets=",".join(fake.webhooks.connect_secrets),
         delay_days=1,
-        payout_cents=1_000,
+        payout_cents=PAYOUT_CENTS,
     )
 
 
