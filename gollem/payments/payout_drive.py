@@ -19,7 +19,7 @@ from gollem.ledger import Ledger, Record, records, rules
 from gollem.payments.attempts import Attempts
 from gollem.payments.gateway import PaymentGateway
 from gollem.payments.months import DAY_MS
-from gollem.payments.payees import find_payee, note_account
+from gollem.payments.payees import find_payee, note_account, note_gone
 from gollem.payments.payout_booking import PayoutBooking, cents_of
 from gollem.payments.rounds import Round
 from gollem.payments.types import BankPayout, Transfer
@@ -70,9 +70,7 @@ class PayoutDrive:
         found = await self._gateway.find_transfer(payout.id)
         if found is not None:
             return await self._booking.transfer(payout, found)
-        payee = await find_payee(self._ledger, payout.text("provider"))
-        is_same = payee is not None and payee.text("connected_id") == payout.text("connected_id")
-        if not is_same or not await self._can_be_paid(payout):
+        if not await self._can_be_paid(payout):
             return await self._take_back(payout)
         intent = f"transfer.{payout.id}"
         if await self._attempts.is_refused(intent, REFUSAL_REST_MS) or not await self._has_funds(payout):
@@ -90,11 +88,17 @@ class PayoutDrive:
         return await self._booking.transfer(payout, made)
 
     async def _can_be_paid(self, payout: Record) -> bool:
-        """Whether its account can, as the payment provider says at this moment."""
+        """Whether its account can, as the payment provider says at this moment, and is not held for what our books
+        say."""
         account = await self._gateway.account(payout.text("connected_id"))
-        if account is not None:
-            await note_account(self._ledger, self._clock, account)
-        return account is not None and account.can_be_paid
+        payee = await find_payee(self._ledger, payout.text("provider"))
+        if payee is None or payee.text("connected_id") != payout.text("connected_id"):
+            return False
+        if account is None:
+            await note_gone(self._ledger, self._clock, payee)
+            return False
+        await note_account(self._ledger, self._clock, account)
+        return account.can_be_paid and not payee.text("held_by")
 
     async def _has_funds(self, payout: Record) -> bool:
         """Asked first, because a refusal costs a number of the attempt."""

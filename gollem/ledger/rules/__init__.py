@@ -32,7 +32,7 @@ from gollem.ledger.rules.payouts import (
     payout_transferred,
 )
 from gollem.ledger.rules.platform import platform_payout, stripe_fee, unmatched, unmatched_resolved
-from gollem.ledger.rules.providers import provider_changed, provider_registered
+from gollem.ledger.rules.providers import provider_changed, provider_moved, provider_registered
 from gollem.ledger.rules.purchases import purchase, purchase_cancelled, purchase_created, purchase_intended
 from gollem.ledger.rules.refunds import refund_failed, refund_fingerprint, refund_initiated, refund_succeeded
 from gollem.ledger.rules.users import grant, promo
@@ -68,6 +68,7 @@ __all__ = [
     "platform_payout",
     "promo",
     "provider_changed",
+    "provider_moved",
     "provider_registered",
     "purchase",
     "purchase_cancelled",
