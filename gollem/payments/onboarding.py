@@ -179,12 +179,12 @@ class Onboarding:
 
     async def _register(self, provider: str, wish: _Wish, agreement: Agreement, account: ConnectedAccount) -> Record:
         said = (account.connected_id, account.can_be_paid, self._clock.now_ms())
-        about = {"country": wish.country, "agreement": agreement.value, "blocked_by": reason(account)}
+        about = (wish.country, agreement.value, reason(account))
         known = await find_payee(self._ledger, provider)
         if known is None:
-            registered = rules.provider_registered(provider, *said, **about)
+            registered = rules.provider_registered(provider, *said, *about)
         elif known.text("connected_id") == wish.gone_id:
-            registered = rules.provider_moved(known, *said, **about)
+            registered = rules.provider_moved(known, *said, *about)
         else:
             return known
         with suppress(KeyReused, StaleRead, WrongState):  # somebody else was faster, or will be asked again

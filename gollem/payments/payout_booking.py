@@ -69,8 +69,8 @@ class PayoutBooking:
             return False
         told = f"{transfer.reversed_cents} of {transfer.cents} cents of {transfer.transfer_id} were reversed"
         await self.alert(payout, f"reversed:{transfer.reversed_cents}", f"{told} while it is {payout.state}")
-        if transfer.reversed_cents < transfer.cents or payout.state == "PAID":
-            return False  # nothing that a program could decide
+        if transfer.reversal_cents < transfer.cents or payout.state == "PAID":
+            return False  # nothing that a program could decide: each part may have been resolved by a person
         return await self._post(
             payout, lambda known: rules.payout_reversed(known, transfer.reversal_id, self._clock.now_ms())
         )

@@ -21,6 +21,7 @@ from gollem.payments.gateway import PaymentGateway
 from gollem.payments.months import DAY_MS
 from gollem.payments.payees import find_payee, note_account, note_gone
 from gollem.payments.payout_booking import PayoutBooking, cents_of
+from gollem.payments.payout_recheck import PayoutRecheck
 from gollem.payments.rounds import Round
 from gollem.payments.types import BankPayout, Transfer
 
@@ -28,11 +29,8 @@ _log = logging.getLogger(__name__)
 BANK_REST_MS = DAY_MS  # after a bank sent money back
 REFUSAL_REST_MS = 10 * 60_000
 LATE_MS = 10 * DAY_MS
-PAID_FOR_SURE_MS = 60 * DAY_MS  # after this long, no bank sends money back
-RECHECK_PAUSE_MS = 6 * 3_600_000
 PAGE = 256  # payouts of a state that one look moves
 AT_ONCE = 8
-_RECHECKED = 8  # last payouts of a provider
 _OPEN = ("INITIATED", "TRANSFERRED", "FAILED")
 
 
@@ -40,7 +38,13 @@ class PayoutDrive:
     """`oldest_open_ms`: the age of the oldest payout under way, at the last look; 0 if there was none."""
 
     def __init__(
-        self, ledger: Ledger, booking: PayoutBooking, gateway: PaymentGateway, attempts: Attempts, clock: Clock
+        self,
+        ledger: Ledger,
+        booking: PayoutBooking,
+        recheck: PayoutRecheck,
+        gateway: PaymentGateway,
+        attempts: Attempts,
+        clock: Clock,
     ) -> None:
         self.oldest_open_ms = 0
         self._ledger = ledger
@@ -49,9 +53,7 @@ class PayoutDrive:
         self._attempts = attempts
         self._clock = clock
         self._open = [Round(ledger, clock, records.PAYOUT, state, PAGE) for state in _OPEN]
-        self._payees = [
-            Round(ledger, clock, records.PROVIDER, state, PAGE, RECHECK_PAUSE_MS) for state in ("ENABLED", "DISABLED")
-        ]
+        self._recheck = recheck
 
     async def look(self) -> int:
         """Take every open payout a step further, and look again at those that a bank may still send back; a bounded
@@ -59,7 +61,7 @@ class PayoutDrive:
         under_way = [payout for one in self._open for payout in await one.page()]
         self.oldest_open_ms = max((self._age_ms(payout) for payout in under_way), default=0)
         moved = await self._each(under_way, self._move)
-        return moved + await self._each([payee for one in self._payees for payee in await one.page()], self._recheck)
+        return moved + await self._each(await self._recheck.due(), self._recheck.look_at)
 
     async def _move(self, payout: Record) -> bool:
         if self._age_ms(payout) > LATE_MS:
@@ -158,21 +160,6 @@ class PayoutDrive:
         version = payee.number("version") if payee else 0
         changed = await self._ledger.find_entry(f"provider:{payout.text('provider')}:{version}")
         return changed is not None and changed.at_ms > failed.at_ms
-
-    async def _recheck(self, payee: Record) -> bool:
-        """Look again at what was paid not long ago: a bank may send it back, and telling that may have been missed."""
-        changed = False
-        payout_id = payee.text("last_payout")
-        for _ in range(_RECHECKED):
-            payout = await self._ledger.find_record(records.PAYOUT, payout_id) if payout_id else None
-            if payout is None or self._age_ms(payout) > PAID_FOR_SURE_MS:
-                break
-            if payout.state == "PAID":
-                bank_payout_id = payout.text(rules.bank_field(payout.number("attempt")))
-                bank = await self._gateway.bank_payout(payout.text("connected_id"), bank_payout_id)
-                changed |= bank is not None and await self._booking.bank(payout, bank)
-            payout_id = payout.text("before")
-        return changed
 
     async def _each(self, items: Sequence[Record], work: Callable[[Record], Awaitable[bool]]) -> int:
         """A few at once. What goes wrong with one is logged, and left for the next look."""

@@ -141,25 +141,24 @@ class Proofs:
         return cents * ATOMS_PER_CENT - booked_atoms
 
     async def _heal(self, provider: str) -> None:
-        """Book what has become of the provider's last payouts."""
+        """Book what has come to its account, and what has gone to its bank or come back from there."""
         payee = await find_payee(self._ledger, provider)
-        payout_id = payee.text("last_payout") if payee else ""
+        if payee is None:
+            return
+        await self._heal_transfers(payee)
+        await self._payouts.refresh_bank_payouts(payee)
+
+    async def _heal_transfers(self, payee: Record) -> None:
+        """One payout is on its way to the account at most; those before it are looked at for what was reversed."""
+        payout_id = payee.text("last_payout")
         for _ in range(RECENT_PAYOUTS):
             payout = await self._ledger.find_record(records.PAYOUT, payout_id) if payout_id else None
             if payout is None or self._clock.now_ms() - payout.number("at_ms") > RECENT_MS:
                 return
-            await self._heal_payout(payout)
+            transfer = await self._gateway.find_transfer(payout.id)
+            if transfer is not None:
+                await self._payouts.refresh_transfer(transfer.transfer_id)
             payout_id = payout.text("before")
-
-    async def _heal_payout(self, payout: Record) -> None:
-        transfer = await self._gateway.find_transfer(payout.id)
-        if transfer is None:
-            return
-        await self._payouts.refresh_transfer(transfer.transfer_id)
-        connected_id = payout.text("connected_id")
-        bank = await self._gateway.find_bank_payout(connected_id, payout.id, payout.number("attempt"))
-        if bank is not None:
-            await self._payouts.refresh(connected_id, bank.bank_payout_id)
 
     async def _payees(self) -> AsyncIterator[Record]:
         """Each once, though it may be held meanwhile, or let go."""
