@@ -11,7 +11,8 @@ from gollem.cli.demo.stage import CONSUMER, OPERATOR, Stage
 
 
 def say(stage: Stage, seller: str, pids: Sequence[int], screen: Console) -> None:
-    """Print commands to paste; `seller` is who has just been paid. Keys stay in their files: the line exports one without showing it."""
+    """Print commands to paste; `seller` is who has just been paid. Keys stay in their files: the line exports one
+    without showing it."""
     gollem = ".venv/bin/gollem" if Path(".venv/bin/gollem").exists() else "gollem"
     lines = (
         f'export GOLLEM_SERVER={stage.address} GOLLEM_API_KEY="$(cat {stage.key_file(CONSUMER)})"',
