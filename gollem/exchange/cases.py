@@ -28,7 +28,8 @@ class Cases:
         self._clock = clock
 
     async def waiting(self, kind: str = "") -> list[Record]:
-        """At most MAX_CASES, of one kind, or of all but purchases, which wait for their payers. Raises InvalidField."""
+        """At most MAX_CASES, of one kind, or of all but purchases, which wait for their payers, and first of all that
+        payouts are halted, if they are. Raises InvalidField."""
         if kind and kind not in _WAITING:
             raise InvalidField("kind", f"must be one of {', '.join(_WAITING)}")
         found: list[Record] = []
@@ -36,6 +37,9 @@ class Cases:
             record_kind, states = _WAITING[name]
             for state in states:
                 found += await self._ledger.records(record_kind, state, limit=MAX_CASES)
+        breaker = await self._ledger.find_record(records.BREAKER, records.PAYOUTS)
+        if not kind and breaker and breaker.state == "HALTED":
+            found.insert(0, breaker)
         return found[:MAX_CASES]
 
     async def set_frozen(self, case_id: str, account: str, frozen: bool, reason: str) -> bool:
@@ -63,6 +67,21 @@ class Cases:
                 lambda movement: rules.unmatched_resolved(movement, account, operator, now_ms),
             )
         ).applied
+
+    async def halt_payouts(self, reason: str, operator: str) -> bool:
+        """No payout is initiated or transferred from now on. Whether this call did it: they may be halted already."""
+        breaker = await self._ledger.find_record(records.BREAKER, records.PAYOUTS)
+        if breaker is not None and breaker.state == "HALTED":
+            return False
+        halted = rules.payouts_halted(breaker, reason, operator, self._clock.now_ms())
+        return (await self._ledger.post(halted)).applied
+
+    async def resume_payouts(self, operator: str) -> bool:
+        """Somebody has looked: payouts go on. Whether this call did it: they may not be halted."""
+        breaker = await self._ledger.find_record(records.BREAKER, records.PAYOUTS)
+        if breaker is None or breaker.state != "HALTED":
+            return False
+        return (await self._ledger.post(rules.payouts_resumed(breaker, operator, self._clock.now_ms()))).applied
 
     async def close_alert(self, alert_id: str, operator: str) -> bool:
         """Somebody has looked. Raises WrongState if there is none."""

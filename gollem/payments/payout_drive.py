@@ -6,6 +6,8 @@ only once it is certain that no transfer exists or can still come: first the att
 which from then on forbids everybody to begin one and is refused while one may be on its way; then it is looked up. In
 between the money stays set aside, where it cannot be paid twice.
 
+While payouts are halted nothing is transferred; what was goes on to the bank, for it is the provider's.
+
 A payout waits, and says so once, while the platform's balance is too small or the payment provider refuses it.
 """
 
@@ -18,6 +20,7 @@ from gollem.errors import GollemError, PaymentRefused, WrongState
 from gollem.ledger import Ledger, Record, records, rules
 from gollem.payments.attempts import Attempts
 from gollem.payments.gateway import PaymentGateway
+from gollem.payments.halts import are_payouts_halted
 from gollem.payments.months import DAY_MS
 from gollem.payments.payees import find_payee, note_account, note_gone
 from gollem.payments.payout_booking import PayoutBooking, cents_of
@@ -73,7 +76,9 @@ class PayoutDrive:
         if found is not None:
             return await self._booking.transfer(payout, found)
         if not await self._can_be_paid(payout):
-            return await self._take_back(payout)
+            return await self.take_back(payout, f"{payout.text('connected_id')} cannot be paid any more")
+        if await are_payouts_halted(self._ledger):
+            return False
         intent = f"transfer.{payout.id}"
         if await self._attempts.is_refused(intent, REFUSAL_REST_MS) or not await self._has_funds(payout):
             return False
@@ -84,7 +89,7 @@ class PayoutDrive:
         try:
             made = await self._attempts.carry_out(intent, lambda: self._gateway.find_transfer(payout.id), act)
         except WrongState:
-            return await self._take_back(payout)  # called off, by a server that did not come to cancel it
+            return await self.take_back(payout, "it was called off")  # by a server that did not come to cancel it
         except PaymentRefused as error:
             return await self._booking.alert(payout, f"refused:{error.code}", f"its transfer was refused: {error}")
         return await self._booking.transfer(payout, made)
@@ -111,13 +116,13 @@ class PayoutDrive:
         await self._booking.alert(payout, "refused:balance_insufficient", message)
         return False
 
-    async def _take_back(self, payout: Record) -> bool:
+    async def take_back(self, payout: Record, why: str) -> bool:
         """The money is payable again, if it is certain that it never left."""
         is_certain = await self._attempts.call_off(f"transfer.{payout.id}")
         found = await self._gateway.find_transfer(payout.id)
         if found is not None:
             return await self._booking.transfer(payout, found)
-        return is_certain and await self._booking.cancelled(payout)
+        return is_certain and await self._booking.cancelled(payout, why)
 
     async def _bank(self, payout: Record) -> bool:
         connected_id, number = payout.text("connected_id"), payout.number("attempt")

@@ -12,8 +12,8 @@ from gollem.clock import Clock
 from gollem.config import PaymentsConfig
 from gollem.errors import (
     GollemError,
-    InsufficientCredits,
     InvalidField,
+    NothingPayable,
     NotOnboarded,
     UnknownPayout,
     WrongState,
@@ -104,7 +104,7 @@ class Payouts:
         """Pay out all whole cents that are payable, now. The same `payout_id` again answers with the same payout.
 
         While another payout is under way this is refused and the id stays unused, so that it means one payout for ever:
-        its figures name the one under way. Raises WrongState (also while payouts are halted), InsufficientCredits
+        its figures name the one under way. Raises WrongState (also while payouts are halted), NothingPayable
         (fewer than the least that is paid out), NotOnboarded, InvalidField."""
         if not accounts.is_name(payout_id):
             raise InvalidField("payout_id", "must be 1 to 64 letters, digits, dots, hyphens or underscores")
@@ -136,6 +136,22 @@ class Payouts:
             views.append(PayoutView.of(payout))
             next_id = payout.text("before")
         return Page(views, views[-1].payout_id if views and next_id else "")
+
+    async def take_back(self, payout_id: str, operator: str) -> bool:
+        """An operator wants the money of a payout payable again, which is not transferred yet. Returns whether this
+        call did it. Raises UnknownPayout, WrongState (also while its transfer may be on its way: ask again later)."""
+        payout = await self._find(payout_id)
+        if payout is None:
+            raise UnknownPayout(f"there is no payout {payout_id}", payout_id=payout_id)
+        if payout.state == "CANCELLED":
+            return False
+        if payout.state == "INITIATED" and await self._drive.take_back(payout, f"{operator} took it back"):
+            payout = await self._find(payout_id) or payout
+        if payout.state == "CANCELLED":
+            return True
+        message = f"payout {payout_id} cannot be taken back"
+        message += ": its transfer may be on its way, ask again later" if payout.state == "INITIATED" else ""
+        raise WrongState(message, kind=records.PAYOUT, id=payout_id, state=payout.state)
 
     async def trail(self, payout_id: str) -> Trail:
         """From match to bank. Raises UnknownPayout."""
@@ -203,7 +219,7 @@ class Payouts:
         available_atoms = max(balance.payable_atoms - balance.debt_atoms, 0)
         needed, available = format_fixed(self._least_atoms), format_fixed(available_atoms)
         message = f"{needed} credits are the least that is paid out, {available} are payable"
-        raise InsufficientCredits(message, needed=needed, available=available)
+        raise NothingPayable(message, needed=needed, available=available)
 
     async def _find(self, payout_id: str) -> Record | None:
         return await self._ledger.find_record(records.PAYOUT, payout_id) if accounts.is_name(payout_id) else None

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable
 
 from gollem import units
+from gollem.clock import utc_minute
 from gollem.errors import PaymentsOff
 from gollem.exchange import Cases
 from gollem.ledger import Record
@@ -74,13 +75,28 @@ class CaseCalls:
         account = fields.ledger_account(request.ledger_account, "ledger_account")
         return await _done(self._cases.resolve(txn_id, account, operator))
 
+    async def halt_payouts(self, request: admin_pb2.HaltPayoutsRequest) -> admin_pb2.CaseResponse:
+        operator = context.operator()
+        return await _done(self._cases.halt_payouts(fields.name(request.reason, "reason"), operator))
+
+    async def resume_payouts(self, request: admin_pb2.ResumePayoutsRequest) -> admin_pb2.CaseResponse:
+        operator = context.operator()
+        return await _done(self._cases.resume_payouts(operator))
+
+    async def take_back(self, request: admin_pb2.TakeBackPayoutRequest) -> admin_pb2.CaseResponse:
+        operator = context.operator()
+        payout_id = fields.account(request.payout_id, "payout_id")
+        return await _done(self._payments.payouts.take_back(payout_id, operator))
+
     async def close_alert(self, request: admin_pb2.CloseAlertRequest) -> admin_pb2.CaseResponse:
         operator = context.operator()
         return await _done(self._cases.close_alert(fields.name(request.alert_id, "alert_id"), operator))
 
     async def report(self, request: admin_pb2.PaymentsReportRequest) -> admin_pb2.PaymentsReportResponse:
         context.operator()
-        report = await self._payments.books.report(fields.day(request.day, "day"))
+        day, books = fields.day(request.day, "day"), self._payments.books
+        await books.match_movements()  # what came a moment ago is booked first
+        report = await books.report(day)
         return admin_pb2.PaymentsReportResponse(
             ok=not report.findings,
             rows=[
@@ -109,11 +125,14 @@ async def _done(applied: Awaitable[bool]) -> admin_pb2.CaseResponse:
 
 
 def _case(record: Record) -> admin_pb2.Case:
-    about = ", ".join(
-        f"{name.removesuffix('_atoms')} {units.format_usd(value)} USD"
-        if name.endswith("_atoms") and isinstance(value, int)
-        else f"{name} {value}"
-        for name, value in sorted(record.fields.items())
-        if name not in _HIDDEN and value != ""
-    )
-    return admin_pb2.Case(kind=record.kind, id=record.id, state=record.state, about=about)
+    told = (_told(name, value) for name, value in sorted(record.fields.items()) if name not in _HIDDEN and value != "")
+    return admin_pb2.Case(kind=record.kind, id=record.id, state=record.state, about=", ".join(told))
+
+
+def _told(name: str, value: str | int) -> str:
+    """A field for people: amounts in USD, times as such."""
+    if isinstance(value, int) and name.endswith("_atoms"):
+        return f"{name.removesuffix('_atoms')} {units.format_usd(value)} USD"
+    if isinstance(value, int) and name.endswith("_ms") and value:
+        return f"{name.removesuffix('_ms')} {utc_minute(value)}"
+    return f"{name} {value}"

@@ -18,7 +18,15 @@ from gollem.ledger.rules.freezes import (
 )
 from gollem.ledger.rules.notes import noted
 from gollem.ledger.rules.orders import expire, hold, partial_settle, settle, void
-from gollem.ledger.rules.oversight import alert, armed_again, fell_below, payouts_resumed, reconciled, watched
+from gollem.ledger.rules.oversight import (
+    alert,
+    armed_again,
+    fell_below,
+    payouts_halted,
+    payouts_resumed,
+    reconciled,
+    watched,
+)
 from gollem.ledger.rules.parts import digest
 from gollem.ledger.rules.payouts import (
     KEPT_ATTEMPTS,
@@ -64,6 +72,7 @@ __all__ = [
     "payout_paid",
     "payout_reversed",
     "payout_transferred",
+    "payouts_halted",
     "payouts_resumed",
     "platform_payout",
     "promo",
