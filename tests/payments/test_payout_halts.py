@@ -2,9 +2,11 @@
 
 import pytest
 
-from gollem.errors import UnknownPayout, WrongState
+from gollem.errors import PaymentRefused, UnknownPayout, WrongState
 from gollem.exchange import Cases
 from gollem.ledger import records
+from gollem.payments.gateway import PaymentGateway
+from gollem.payments.types import Transfer
 from tests.fakes.stripe import Fault
 from tests.payments.stage import HOUR_MS, USD, Stage
 
@@ -60,12 +62,34 @@ async def test_halting_and_resuming_again_and_again(stage: Stage) -> None:
         assert not await cases(stage).resume_payouts("eve")
 
 
-async def test_a_payout_that_is_refused_for_good_is_taken_back(stage: Stage) -> None:
+class Refusing:
+    """A gateway of a platform that may not transfer."""
+
+    def __init__(self, gateway: PaymentGateway) -> None:
+        self._gateway = gateway
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._gateway, name)
+
+    async def create_transfer(self, *_: object) -> Transfer:
+        raise PaymentRefused("the platform may not", "not_allowed")
+
+
+async def test_a_payout_that_is_refused_for_good_is_taken_back_at_once(stage: Stage) -> None:
     await stage.ready(PAYABLE)
-    stage.stripe.faults.next(TRANSFER, Fault.LOST_REQUEST)  # the platform may not transfer: told by the next answer
+    refused = Stage(stage.ledger, stage.clock, stage.stripe, Refusing(stage.gateway))  # type: ignore[arg-type]
+    await refused.payouts.look()
+    assert await stage.alerts() == ["payout:refused:not_allowed"]
+    assert await refused.payouts.take_back((await stage.payout()).id, "eve")
+    assert await stage.balances() == {"P": PAYABLE}
+
+
+async def test_a_payout_is_not_taken_back_while_its_transfer_may_be_on_its_way(stage: Stage) -> None:
+    await stage.ready(PAYABLE)
+    stage.stripe.faults.next(TRANSFER, Fault.LOST_REQUEST)
     await stage.payouts.look()
     payout_id = (await stage.payout()).id
-    await cases(stage).halt_payouts("its transfer cannot be", "eve")
+    await cases(stage).halt_payouts("nothing may leave", "eve")
     with pytest.raises(WrongState) as too_early:
         await stage.payouts.take_back(payout_id, "eve")
     assert "later" in str(too_early.value)
