@@ -1,0 +1,161 @@
+"""The one client of the process, and the only file that knows the vendor: connections, functions, what an error means.
+
+The vendor's own retries are off: whoever calls knows what may be done twice. Every failure is BookUnavailable.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import Connection, ConnectionPool, Redis, RedisCluster, Sentinel, SSLConnection
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
+
+from gollem.errors import BookUnavailable
+from gollem.nodes.addresses import Address, Kind
+
+_CONNECT_TIMEOUT_S = 1.0
+_PAGE = 500
+_READ_AT_ONCE = 256
+_MISSING = "Function not found"
+
+# An entry of a stream: its id and its fields.
+Entry = tuple[str, dict[str, str]]
+
+
+@cache
+def library() -> tuple[str, str]:
+    """The functions' name and code. The name tells the code, so that two releases never take each other's."""
+    code = Path(__file__).with_name("functions.lua").read_text()
+    name = "gollem_" + blake2b(code.encode(), digest_size=6).hexdigest()
+    return name, code.replace("LIBRARY", name)
+
+
+class RedisClient:
+    """Opened once a process, on the event loop that uses it. `connections` bounds calls at once; reads that wait for
+    news have connections of their own, one a reader."""
+
+    def __init__(self, address: Address, timeout_ms: int, block_ms: int, connections: int, readers: int) -> None:
+        self._timeout_s = timeout_ms / 1_000
+        self._block_ms = block_ms
+        self._gate = asyncio.Semaphore(connections)
+        self._calls: Any = _connect(address, self._timeout_s, connections)
+        self._reads: Any = _connect(address, self._timeout_s + block_ms / 1_000, readers)
+
+    async def open(self, within_ms: int) -> None:
+        """Find the servers and load the functions; time for it is longer than for a call."""
+        with _translated():
+            async with asyncio.timeout(within_ms / 1_000):
+                await self._load()
+
+    async def close(self) -> None:
+        with suppress(RedisError, OSError):
+            await self._calls.aclose()
+            await self._reads.aclose()
+
+    async def call(self, function: str, keys: Sequence[str], arguments: Sequence[str | int] = ()) -> Any:
+        """What the function of `functions.lua` answers. Loads the functions where they are missing."""
+        parts = (f"{library()[0]}_{function}", len(keys), *keys, *arguments)
+        async with self._asking():
+            try:
+                return await self._calls.fcall(*parts)
+            except ResponseError as error:
+                if _MISSING not in str(error):
+                    raise
+            await self._load()
+            return await self._calls.fcall(*parts)
+
+    async def news(self, stream: str, after: str) -> list[Entry]:
+        """Entries after this id, waiting for the first of them; none if none came."""
+        with _translated():
+            found = await self._reads.xread({stream: after}, count=_READ_AT_ONCE, block=self._block_ms)
+        return found[0][1] if found else []
+
+    async def entry(self, stream: str, entry_id: str) -> Entry | None:
+        """One entry, if it is (still) there."""
+        async with self._asking():
+            found = await self._calls.xrange(stream, entry_id, entry_id)
+        return found[0] if found else None
+
+    async def page(self, key: str, cursor: int) -> tuple[int, Mapping[str, str]]:
+        """Some fields of a hash, and where to go on; 0 is the beginning, and the end. A field may come twice."""
+        async with self._asking():
+            following, fields = await self._calls.hscan(key, cursor, count=_PAGE)
+        return int(following), fields
+
+    async def fields(self, key: str) -> Mapping[str, str]:
+        """A small hash, whole."""
+        async with self._asking():
+            found: Mapping[str, str] = await self._calls.hgetall(key)
+        return found
+
+    async def remove(self, key: str, field: str) -> None:
+        async with self._asking():
+            await self._calls.hdel(key, field)
+
+    async def agree(self, key: str, value: str) -> str:
+        """The value that whoever came first has set."""
+        async with self._asking():
+            found: str | None = await self._calls.set(key, value, nx=True, get=True)
+        return value if found is None else found
+
+    async def _load(self) -> None:
+        """On every master, of a Cluster. That another node has just done so does not matter: it is the same."""
+        await self._calls.function_load(library()[1], replace=True)
+
+    @asynccontextmanager
+    async def _asking(self) -> AsyncIterator[None]:
+        """One call: bounded in time, with its wait for a connection, and in its errors."""
+        with _translated():
+            async with asyncio.timeout(self._timeout_s), self._gate:
+                try:
+                    yield
+                except ReadOnlyError:  # of a server that is no master any more: its name may mean another by now
+                    await self._forget_connections()
+                    raise
+
+    async def _forget_connections(self) -> None:
+        for client in (self._calls, self._reads):
+            if isinstance(client, Redis):
+                await client.connection_pool.disconnect()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (RedisError, OSError, TimeoutError) as error:
+        raise BookUnavailable(f"the shared book: {error or type(error).__name__}") from error
+
+
+def _connect(address: Address, timeout_s: float, connections: int) -> Any:
+    """A client that connects when it is used."""
+    times: dict[str, Any] = {"socket_timeout": timeout_s, "socket_connect_timeout": _CONNECT_TIMEOUT_S}
+    authority: dict[str, Any] = {"ssl_ca_certs": address.authority or None} if address.tls else {}
+    switch: dict[str, Any] = {"ssl": True, **authority} if address.tls else {}
+    options: dict[str, Any] = times | {
+        "username": address.user or None,
+        "password": address.password or None,
+        "protocol": 2,
+        "decode_responses": True,
+        "encoding_errors": "replace",
+        "max_connections": connections,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    match address.kind:
+        case Kind.SINGLE:
+            host, port = address.hosts[0]
+            kind = SSLConnection if address.tls else Connection
+            return Redis.from_pool(ConnectionPool(kind, host=host, port=port, **options, **authority))
+        case Kind.SENTINEL:
+            sentinel: Any = Sentinel(list(address.hosts), sentinel_kwargs=times | switch)  # type: ignore[no-untyped-call]
+            return sentinel.master_for(address.master, **options, **switch)
+        case Kind.CLUSTER:
+            nodes = [ClusterNode(host, port) for host, port in address.hosts]
+            return RedisCluster(startup_nodes=nodes, require_full_coverage=False, **options, **switch)
