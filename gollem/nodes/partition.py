@@ -2,6 +2,7 @@
 
 import asyncio
 
+from gollem.nodes.endings import end
 from gollem.nodes.follower import Follower
 from gollem.nodes.keys import PartitionKeys
 from gollem.nodes.node import Node
@@ -33,6 +34,4 @@ class Partition:
         await self.follower.caught_up.wait()
 
     async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)

@@ -15,6 +15,7 @@ from gollem.config import ConfigError, NodesConfig
 from gollem.errors import BookUnavailable
 from gollem.nodes import addresses, keys
 from gollem.nodes.claims import Claims
+from gollem.nodes.endings import end
 from gollem.nodes.node import Node
 from gollem.nodes.partition import Partition
 from gollem.nodes.redis_client import RedisClient
@@ -69,8 +70,7 @@ class RedisNodes:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LAST_WORDS_S):
                     await asyncio.gather(*(partition.publisher.wait_idle() for partition in self._partitions))
-            self._heart.cancel()
-            await asyncio.gather(self._heart, return_exceptions=True)
+            await end([self._heart])
         for partition in self._partitions:
             await partition.close()
         with suppress(BookUnavailable):
