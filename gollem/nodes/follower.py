@@ -1,7 +1,8 @@
 """Reads one partition: a snapshot first, then every batch after it, and notices when something was missed.
 
 The id of a batch is `epoch-number`, and numbers follow one another. So a batch of another epoch means that the
-partition was emptied, and a number left out that the stream was cut short before this node had read it.
+partition was emptied, and a number left out that the stream was cut short before this node had read it. Another server
+in the place of the one before may know less than that did, although its numbers go on: a replica after a failover.
 """
 
 import asyncio
@@ -31,6 +32,20 @@ class Position:
 
     def __str__(self) -> str:
         return f"{self.epoch}-{self.number}"
+
+    def next(self) -> "Position":
+        return Position(self.epoch, self.number + 1)
+
+    def follows(self, earlier: "Position") -> bool:
+        return self.epoch == earlier.epoch and self.number >= earlier.number
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where the stream ends, and which run of which server says so."""
+
+    position: Position
+    server: str
 
 
 @dataclass(slots=True)
@@ -62,9 +77,8 @@ class Follower:
         self._listener = listener
         self._heard_of = heard_of
         self._may_be_lost = may_be_lost
-        self._position: Position | None = None  # None: nothing is known
-        self._last: Entry | None = None  # the batch there, once one was read
-        self._was_there = False
+        self._known: Head | None = None  # up to where all is known here; None: nothing is
+        self._looked_at_ms = 0
         self.figures = Figures()
         self.caught_up = asyncio.Event()
 
@@ -83,36 +97,33 @@ class Follower:
                 await backoff.wait()
             except Exception:
                 _log.exception("partition %d cannot be followed; it is read anew", self._keys.number)
-                self._position = None
+                self._known = None
                 await backoff.wait()
 
     # --- where to begin ---------------------------------------------------------------------------------------------
 
     async def _take_up(self) -> None:
-        """At the start, and after a connection was lost: behind it may be another server, which may know less."""
-        if not await self._is_where_it_was():
+        """At the start, and after a connection was lost."""
+        if self._known is None:
             await self._rebuild()
-        if self._was_there:
-            self._may_be_lost()
-        self._was_there = True
+        else:
+            await self._look_at_head(self._known)
         self._outage.succeeded()
         self.caught_up.set()
 
-    async def _is_where_it_was(self) -> bool:
-        """Whether the stream still has, in its place, the batch that was read last. What came before is the same
-        then, since a replica has all that was written up to some moment."""
-        if self._position is None or self._last is None:
-            return False
-        return await self._client.entry(self._keys.changes, str(self._position)) == self._last
+    async def _head(self) -> Head:
+        epoch, number, server = await self._client.call("head", [self._keys.head])
+        self._looked_at_ms = self._node.clock.monotonic_ms()
+        return Head(Position(int(epoch), int(number)), server)
 
     async def _rebuild(self) -> frozenset[str]:
-        """Read the snapshot; what is written meanwhile is in the stream, too. Returns the keys of its asks."""
-        self._position = None
-        epoch, number, _ = await self._client.call("head", [self._keys.head])
+        """Read the snapshot; what is written meanwhile is in the stream, too. Returns the keys of its asks. If it fails
+        half way, what was known before is what the next try begins with."""
+        head = await self._head()
         keys = await self._read_snapshot(self._keys.asks)
         await self._read_snapshot(self._keys.heard)
-        self._position, self._last = Position(int(epoch), int(number)), None
-        self.figures.epoch = int(epoch)
+        self._known = head
+        self.figures.epoch = head.position.epoch
         self.figures.rebuilt += 1
         return frozenset(keys)
 
@@ -131,46 +142,50 @@ class Follower:
     async def _follow(self) -> None:
         """Batch by batch, until the connection fails. The pause lets several come together."""
         while True:
-            entries = await self._client.news(self._keys.changes, str(self._position))
+            assert self._known is not None
+            entries = await self._client.news(self._keys.changes, str(self._known.position))
             self._outage.succeeded()
             if not entries:
                 self.figures.lag_ms = 0
-                await self._look_at_head()
-            elif not self._take(entries):
-                await self._start_over(Position(*map(int, entries[-1][0].split("-"))))
+                await self._look_at_head(self._known)
+            elif not self._take(entries, self._known):
+                await self._start_over(self._known)
+            elif self._is_time_to_look():
+                await self._look_at_head(self._known)
             await asyncio.sleep(self._node.config.flush_ms / 1_000)
 
-    async def _look_at_head(self) -> None:
-        """Nothing came: is that because nothing was sent, or because this is not what it was?"""
-        assert self._position is not None
-        epoch, number, _ = await self._client.call("head", [self._keys.head])
-        if int(epoch) != self._position.epoch or int(number) < self._position.number:
-            await self._start_over(Position(int(epoch), int(number)))
+    def _is_time_to_look(self) -> bool:
+        return self._node.clock.monotonic_ms() - self._looked_at_ms >= self._node.config.heartbeat_ms
 
-    def _take(self, entries: list[Entry]) -> bool:
+    def _take(self, entries: list[Entry], known: Head) -> bool:
         """Apply what follows without a gap. False if there was one."""
-        assert self._position is not None
         texts = []
-        whole = True
+        position = known.position
         for entry_id, fields in entries:
-            epoch, number = map(int, entry_id.split("-"))
-            if (epoch, number) != (self._position.epoch, self._position.number + 1):
-                whole = False
+            if entry_id != str(position.next()):
                 break
-            self._position, self._last = Position(epoch, number), (entry_id, fields)
+            position = position.next()
             texts.append((fields["at"], fields["batch"]))
+        self._known = Head(position, known.server)
         self._apply(texts)
-        return whole
+        return len(texts) == len(entries)
 
-    async def _start_over(self, found: Position) -> None:
-        """In the same epoch only this node has missed something. In another, or where numbers ran back, writes of
-        anybody were lost: nothing has gone for certain, and all announce their own again."""
-        old = self._position
+    async def _look_at_head(self, known: Head) -> None:
+        """Whether it is still the same stream of the same server."""
+        head = await self._head()
+        if head.server != known.server or not head.position.follows(known.position):
+            await self._start_over(known)
+
+    async def _start_over(self, old: Head) -> None:
+        """From the same server, in the same epoch, only this node has missed something. Otherwise writes of anybody may
+        be lost: nothing has gone for certain, and all announce their own again."""
         keys = await self._rebuild()
-        if old is not None and found.epoch == old.epoch and found.number > old.number:
+        new = self._known
+        assert new is not None
+        if new.server == old.server and new.position.follows(old.position):
             self._listener.retain(self._keys.number, keys)
         else:
-            _log.warning("partition %d has lost what was in it: announcing again", self._keys.number)
+            _log.warning("partition %d may have lost what was in it: announcing again", self._keys.number)
             self._may_be_lost()
 
     def _apply(self, texts: list[tuple[str, str]]) -> None:

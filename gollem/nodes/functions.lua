@@ -30,10 +30,10 @@ local function head_of(head)
   return epoch, tonumber(last)
 end
 
--- keys: head. Returns the epoch, the number of the last batch, and the time in milliseconds.
+-- keys: head. Returns the epoch, the number of the last batch, and which run of which server says so.
 local function head(keys)
   local epoch, last = head_of(keys[1])
-  return {epoch, last, now_ms()}
+  return {epoch, last, string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or ''}
 end
 
 -- keys: head, asks, heard, changes, the sender's own. args: the sender's number of this batch, how long that is kept

@@ -29,11 +29,12 @@ class Publisher:
         self._idle = asyncio.Event()
         self._idle.set()
         self._number = 0
+        self._sending: list[Change] = []
         self.own = OwnAsks()
 
     @property
     def waiting(self) -> int:
-        return len(self._outbox)
+        return len(self._outbox) + len(self._sending)
 
     @property
     def dropped(self) -> int:
@@ -58,8 +59,10 @@ class Publisher:
             await self._work.wait()
             await asyncio.sleep(self._node.config.flush_ms / 1_000)
             self._work.clear()
-            while changes := self._outbox.take(_BATCH):
-                await self._deliver(changes)
+            while self._sending or len(self._outbox):
+                self._sending = self._sending or self._outbox.take(_BATCH)
+                await self._deliver(self._sending)
+                self._sending = []
             if not self._work.is_set():
                 self._idle.set()
 

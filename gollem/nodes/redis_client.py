@@ -77,12 +77,6 @@ class RedisClient:
             found = await self._reads.xread({stream: after}, count=_READ_AT_ONCE, block=self._block_ms)
         return found[0][1] if found else []
 
-    async def entry(self, stream: str, entry_id: str) -> Entry | None:
-        """One entry, if it is (still) there."""
-        async with self._asking():
-            found = await self._calls.xrange(stream, entry_id, entry_id)
-        return found[0] if found else None
-
     async def page(self, key: str, cursor: int) -> tuple[int, Mapping[str, str]]:
         """Some fields of a hash, and where to go on; 0 is the beginning, and the end. A field may come twice."""
         async with self._asking():

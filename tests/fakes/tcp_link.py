@@ -10,7 +10,7 @@ class TcpLink:
     """`async with TcpLink(host, port) as link:` listens on `link.port`. It knows nothing of what passes."""
 
     def __init__(self, host: str, port: int) -> None:
-        self._target = (host, port)
+        self.target = (host, port)  # of connections that come
         self._server: asyncio.Server | None = None
         self._ends: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -72,7 +72,7 @@ class TcpLink:
             writer.transport.abort()
             return
         with suppress(OSError):
-            far_reader, far_writer = await asyncio.open_connection(*self._target)
+            far_reader, far_writer = await asyncio.open_connection(*self.target)
             ends = {writer, far_writer}
             self._ends |= ends
             lost = asyncio.Event()
