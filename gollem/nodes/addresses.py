@@ -37,23 +37,29 @@ class Address:
     authority: str = ""
 
 
+class _Wrong(ValueError):
+    """A text of ours, which is fit to be shown."""
+
+
 def parse(url: str) -> Address:
     """Raises ConfigError, which never tells the URL: it may hold a password."""
     try:
         return _parse(urlsplit(url))
-    except ValueError as error:
-        raise ConfigError(f"nodes.book: {error or 'is no URL'}; {_FORMS}") from None
+    except _Wrong as error:
+        raise ConfigError(f"nodes.book: {error}; {_FORMS}") from None
+    except ValueError:  # whose text may tell parts of the URL
+        raise ConfigError(f"nodes.book: is no URL; {_FORMS}") from None
 
 
 def _parse(parts: SplitResult) -> Address:
     scheme, _, kind = parts.scheme.partition("+")
     if scheme not in ("redis", "rediss"):
-        raise ValueError("must begin with redis or rediss")
+        raise _Wrong("must begin with redis or rediss")
     login, _, places = parts.netloc.rpartition("@")
     user, _, password = login.partition(":")
     query = parse_qs(parts.query, strict_parsing=bool(parts.query))
-    if unknown := set(query) - {"ca"}:
-        raise ValueError(f"has an unknown parameter {min(unknown)!r}")
+    if set(query) - {"ca"}:
+        raise _Wrong("knows no parameter but ca")
     address = Address(
         kind=_kind(kind),
         hosts=tuple(_host(place) for place in places.split(",")),
@@ -64,9 +70,9 @@ def _parse(parts: SplitResult) -> Address:
         authority=query.get("ca", [""])[0],
     )
     if bool(address.master) != (address.kind is Kind.SENTINEL):
-        raise ValueError("names a master with Sentinel, and nothing else after its hosts")
+        raise _Wrong("names a master with Sentinel, and nothing else after its hosts")
     if address.kind is Kind.SINGLE and len(address.hosts) > 1:
-        raise ValueError("has several hosts only with Sentinel or a Cluster")
+        raise _Wrong("has several hosts only with Sentinel or a Cluster")
     return address
 
 
@@ -74,11 +80,11 @@ def _kind(name: str) -> Kind:
     try:
         return Kind(name)
     except ValueError:
-        raise ValueError(f"knows no {name!r}") from None
+        raise _Wrong("must be of one server, of Sentinels or of a Cluster") from None
 
 
 def _host(place: str) -> tuple[str, int]:
     parts = urlsplit(f"//{place}")
     if not parts.hostname:
-        raise ValueError("has a host without a name")
+        raise _Wrong("has a host without a name")
     return parts.hostname, parts.port or _PORT
