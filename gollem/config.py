@@ -149,7 +149,7 @@ class NodesConfig:
     lease_ms: int = _number(15_000, 100, 600_000, "how long capacity is claimed for an order that is not committed yet")
     degraded_ms: int = _number(30_000, 0, 3_600_000, "how long this node claims capacity alone while Redis is away")
     heartbeat_ms: int = _number(1_000, 10, 60_000, "how often a node tells that it is there")
-    join_ms: int = _number(10_000, 100, 600_000, "how long a start may take to read the book")
+    join_ms: int = _number(60_000, 100, 600_000, "how long a start may take to read the book")
     forget_ms: int = _number(600_000, 1_000, 86_400_000, "silence after which an ask or a node leaves Redis")
     stream_length: int = _number(10_000, 10, 1_000_000, "batches of a stream that nodes which fell behind may read")
     max_events: int = _number(10_000, 10, 1_000_000, "events of a stream that wait to be sent at once")
