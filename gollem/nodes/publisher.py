@@ -59,8 +59,8 @@ class Publisher:
             await self._work.wait()
             await asyncio.sleep(self._node.config.flush_ms / 1_000)
             self._work.clear()
-            while self._sending or len(self._outbox):
-                self._sending = self._sending or self._outbox.take(_BATCH)
+            while len(self._outbox):
+                self._sending = self._outbox.take(_BATCH)
                 await self._deliver(self._sending)
                 self._sending = []
             if not self._work.is_set():

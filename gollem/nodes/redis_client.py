@@ -4,6 +4,7 @@ The vendor's own retries are off: whoever calls knows what may be done twice. Ev
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import cache
@@ -20,6 +21,7 @@ from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 from gollem.errors import BookUnavailable
 from gollem.nodes.addresses import Address, Kind
 
+_log = logging.getLogger(__name__)
 _CONNECT_TIMEOUT_S = 1.0
 _PAGE = 500
 _READ_AT_ONCE = 256
@@ -126,6 +128,9 @@ def _translated() -> Iterator[None]:
         yield
     except (RedisError, OSError, TimeoutError) as error:
         raise BookUnavailable(f"the shared book: {error or type(error).__name__}") from error
+    except Exception as error:  # of the vendor's own making: for whoever asked it is the same
+        _log.exception("the client of Redis failed as it should not")
+        raise BookUnavailable("the shared book: its client failed") from error
 
 
 def _connect(address: Address, timeout_s: float, connections: int) -> Any:

@@ -182,6 +182,19 @@ async def test_a_failover_that_loses_acknowledged_writes(open_node: OpenNode) ->
             assert mine.retained == there.retained == []
 
 
+async def test_a_failover_that_loses_nothing_but_a_claim(open_node: OpenNode) -> None:
+    """No number in any stream tells of it: only that another server answers."""
+    with redis_server() as master, redis_server("--replicaof", f"127.0.0.1 {master.port}") as replica:
+        async with TcpLink("127.0.0.1", master.port) as link:
+            node, listener = await open_node(f"redis://127.0.0.1:{link.port}")
+            await until(lambda: replica.ask("hget", KEYS.head, "last") == "0")
+            replica.ask("replicaof", "no", "one")
+            assert isinstance(await node.claim(a_claim("a", slots=1)), Granted)
+            link.target = ("127.0.0.1", replica.port)
+            link.cut()
+            await until(lambda: sorted(listener.restored) == [0, 1])
+
+
 async def test_another_release_writes_what_this_one_does_not_know(
     redis: RedisServer, redis_url: str, open_node: OpenNode
 ) -> None:
