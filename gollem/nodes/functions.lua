@@ -103,7 +103,7 @@ local function drop(leases, due, order)
   end
 end
 
--- What has run out goes, so much at a time that nobody waits long.
+-- What has run out is nobody's: it goes before anything else is looked at, so much at a time that nobody waits long.
 local function reap(leases, due, now)
   local ended = redis.call('ZRANGE', due, '-inf', text(now), 'BYSCORE', 'LIMIT', 0, REAPED_AT_ONCE)
   for _, order in ipairs(ended) do
@@ -150,6 +150,7 @@ end
 
 -- keys: leases, due. args: order, fence. 0 if the order holds its capacity under another fence, else 1.
 local function release(keys, args)
+  reap(keys[1], keys[2], now_ms())
   local fence = lease_of(keys[1], args[1])
   if fence and fence ~= tonumber(args[2]) then
     return 0
@@ -163,6 +164,7 @@ end
 -- it is and is not counted.
 local function keep(keys, args)
   local leases, due, now, kept = keys[1], keys[2], now_ms(), 0
+  reap(leases, due, now)
   for i = 1, #args, 4 do
     local order, fence = args[i], tonumber(args[i + 2])
     local held = lease_of(leases, order)

@@ -1,6 +1,7 @@
 """Sends what one partition has to tell: collected for a moment, then as one batch, until Redis has taken it."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 
 from gollem.errors import BookUnavailable
@@ -12,6 +13,7 @@ from gollem.nodes.outage import Outage
 from gollem.nodes.outbox import Outbox, OwnAsks
 from gollem.nodes.types import Change, Heard, Placed, Removed
 
+_log = logging.getLogger(__name__)
 _BATCH = 512
 # Longer than any batch is tried to be sent again.
 _NUMBER_KEPT_MS = 3_600_000
@@ -61,7 +63,10 @@ class Publisher:
             self._work.clear()
             while len(self._outbox):
                 self._sending = self._outbox.take(_BATCH)
-                await self._deliver(self._sending)
+                try:
+                    await self._deliver(self._sending)
+                except Exception:  # a bug in some change must not silence the node
+                    _log.exception("%d changes could not be sent", len(self._sending))
                 self._sending = []
             if not self._work.is_set():
                 self._idle.set()

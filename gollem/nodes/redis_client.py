@@ -6,7 +6,7 @@ The vendor's own retries are off: whoever calls knows what may be done twice. Ev
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
@@ -23,6 +23,7 @@ from gollem.nodes.addresses import Address, Kind
 
 _log = logging.getLogger(__name__)
 _CONNECT_TIMEOUT_S = 1.0
+_OPEN_TIMEOUT_S = 5.0
 _PAGE = 500
 _READ_AT_ONCE = 256
 _MISSING = "Function not found"
@@ -47,19 +48,19 @@ class RedisClient:
         self._timeout_s = timeout_ms / 1_000
         self._block_ms = block_ms
         self._gate = asyncio.Semaphore(connections)
-        self._calls: Any = _connect(address, self._timeout_s, connections)
-        self._reads: Any = _connect(address, self._timeout_s + block_ms / 1_000, readers)
+        self._stack = AsyncExitStack()
+        self._calls: Any = _connect(address, self._timeout_s, connections, self._stack)
+        self._reads: Any = _connect(address, self._timeout_s + block_ms / 1_000, readers, self._stack)
 
-    async def open(self, within_ms: int) -> None:
+    async def open(self) -> None:
         """Find the servers and load the functions; time for it is longer than for a call."""
         with _translated():
-            async with asyncio.timeout(within_ms / 1_000):
+            async with asyncio.timeout(_OPEN_TIMEOUT_S):
                 await self._load()
 
     async def close(self) -> None:
         with suppress(RedisError, OSError):
-            await self._calls.aclose()
-            await self._reads.aclose()
+            await self._stack.aclose()
 
     async def call(self, function: str, keys: Sequence[str], arguments: Sequence[str | int] = ()) -> Any:
         """What the function of `functions.lua` answers. Loads the functions where they are missing."""
@@ -133,28 +134,32 @@ def _translated() -> Iterator[None]:
         raise BookUnavailable("the shared book: its client failed") from error
 
 
-def _connect(address: Address, timeout_s: float, connections: int) -> Any:
-    """A client that connects when it is used."""
-    times: dict[str, Any] = {"socket_timeout": timeout_s, "socket_connect_timeout": _CONNECT_TIMEOUT_S}
-    authority: dict[str, Any] = {"ssl_ca_certs": address.authority or None} if address.tls else {}
-    switch: dict[str, Any] = {"ssl": True, **authority} if address.tls else {}
-    options: dict[str, Any] = times | {
-        "username": address.user or None,
-        "password": address.password or None,
+def _connect(address: Address, timeout_s: float, connections: int, stack: AsyncExitStack) -> Any:
+    """A client that connects when it is used, and is closed with the stack."""
+    common: dict[str, Any] = {
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": _CONNECT_TIMEOUT_S,
         "protocol": 2,
         "decode_responses": True,
         "encoding_errors": "replace",
-        "max_connections": connections,
         "retry": Retry(NoBackoff(), 0),
     }
+    authority: dict[str, Any] = {"ssl_ca_certs": address.authority or None} if address.tls else {}
+    switch: dict[str, Any] = {"ssl": True, **authority} if address.tls else {}
+    login = {"username": address.user or None, "password": address.password or None}
+    options = common | login | {"max_connections": connections}
+    client: Any
     match address.kind:
         case Kind.SINGLE:
             host, port = address.hosts[0]
             kind = SSLConnection if address.tls else Connection
-            return Redis.from_pool(ConnectionPool(kind, host=host, port=port, **options, **authority))
+            client = Redis.from_pool(ConnectionPool(kind, host=host, port=port, **options, **authority))
         case Kind.SENTINEL:
-            sentinel: Any = Sentinel(list(address.hosts), sentinel_kwargs=times | switch)  # type: ignore[no-untyped-call]
-            return sentinel.master_for(address.master, **options, **switch)
+            sentinel = Sentinel(list(address.hosts), sentinel_kwargs=common | switch)  # type: ignore[no-untyped-call]
+            stack.push_async_callback(sentinel.aclose)
+            client = sentinel.master_for(address.master, **options, **switch)
         case Kind.CLUSTER:
             nodes = [ClusterNode(host, port) for host, port in address.hosts]
-            return RedisCluster(startup_nodes=nodes, require_full_coverage=False, **options, **switch)
+            client = RedisCluster(startup_nodes=nodes, require_full_coverage=False, **options, **switch)
+    stack.push_async_callback(client.aclose)
+    return client

@@ -14,6 +14,7 @@ from gollem.clock import Clock
 from gollem.config import ConfigError, NodesConfig
 from gollem.errors import BookUnavailable
 from gollem.nodes import addresses, keys
+from gollem.nodes.backoff import Backoff
 from gollem.nodes.claims import Claims
 from gollem.nodes.endings import end
 from gollem.nodes.node import Node
@@ -44,19 +45,19 @@ class RedisNodes:
         self._roll = Roll(self._node, name, version)
         self._sweeper = Sweeper(self._node)
         self._heart: asyncio.Task[None] | None = None
+        self._obstacle: BookUnavailable | None = None
         self._is_closed = False
 
     async def start(self, listener: Listener) -> None:
         within_s = self._node.config.join_ms / 1_000
         try:
             async with asyncio.timeout(within_s):
-                await self._node.client.open(self._node.config.join_ms)
-                await self._agree()
-                await self._roll.beat(self.status())
+                await self._join()
                 await asyncio.gather(*(partition.start(listener) for partition in self._partitions))
         except TimeoutError as error:
             await self.close()
-            raise BookUnavailable(f"the shared book could not be read within {within_s:g} s") from error
+            why = self._obstacle or "the shared book is too slow"
+            raise BookUnavailable(f"could not join the other nodes within {within_s:g} s: {why}") from error
         except BaseException:
             await self.close()
             raise
@@ -122,6 +123,20 @@ class RedisNodes:
         return await self._roll.read()
 
     # --- inside -----------------------------------------------------------------------------------------------------
+
+    async def _join(self) -> None:
+        """Until it succeeds: a start may fall into a failover. Raises ConfigError."""
+        backoff = Backoff()
+        while True:
+            try:
+                await self._node.client.open()
+                await self._agree()
+                return await self._roll.beat(self.status())
+            except BookUnavailable as error:
+                if self._obstacle is None:
+                    _log.warning("cannot join the other nodes yet: %s", error)
+                self._obstacle = error
+                await backoff.wait()
 
     async def _agree(self) -> None:
         """Nodes that spread models differently would not hear each other."""

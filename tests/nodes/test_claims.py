@@ -118,3 +118,15 @@ async def test_nothing_is_kept_of_asks_without_orders_for_ever(
     await node.release(Lease("a", "provider-1/ask", MODEL, 10, given))
     for key in redis.ask("keys", "*leases*").split():
         assert 0 < int(redis.ask("pttl", key)) <= 120_000
+
+
+async def test_a_lease_that_ran_out_is_nobodys_before_it_is_asked_for(node: SharedBook) -> None:
+    old = await fence(node, a_claim("a", lease_ms=1))
+    await fence(node, a_claim("clock", "provider-2/ask", slots=1, lease_ms=5))
+
+    async def time_has_passed() -> bool:
+        return isinstance(await node.claim(a_claim("other", "provider-2/ask", slots=1)), Granted)
+
+    await until_answer(time_has_passed)
+    assert await node.release(Lease("a", "provider-1/ask", MODEL, 10, old - 1))
+    assert await node.renew(Lease("a", "provider-1/ask", MODEL, 10, old - 1), 60_000)

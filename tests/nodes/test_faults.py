@@ -77,7 +77,7 @@ async def test_a_cut_link_is_made_anew(link: TcpLink, link_url: str, open_node: 
 async def test_redis_away_is_decided_alone_then_not_at_all(
     link: TcpLink, link_url: str, open_node: OpenNode, how: str
 ) -> None:
-    node, _ = await open_node(link_url, degraded_ms=400, claim_timeout_ms=50)
+    node, _ = await open_node(link_url, degraded_ms=400, claim_timeout_ms=100)
     shared = await node.claim(a_claim("a"))
     assert isinstance(shared, Granted)
     _break(link, how)

@@ -55,7 +55,7 @@ def test_the_user_may_indeed_not(redis: RedisServer, restricted_url: str) -> Non
 
 async def test_a_wrong_password_is_an_error(restricted_url: str, open_node: OpenNode) -> None:
     with pytest.raises(BookUnavailable, match="invalid username-password"):
-        await open_node(restricted_url.replace(_LOGIN, f"{USER}:wrong"))
+        await open_node(restricted_url.replace(_LOGIN, f"{USER}:wrong"), join_ms=300)
 
 
 @pytest.fixture
@@ -78,4 +78,4 @@ async def test_tls(tls_url: str, open_node: OpenNode) -> None:
 
 async def test_a_server_of_another_authority_is_not_trusted(tls_url: str, open_node: OpenNode) -> None:
     with pytest.raises(BookUnavailable, match="certificate"):
-        await open_node(tls_url.partition("?")[0])
+        await open_node(tls_url.partition("?")[0], join_ms=1_000)
