@@ -9,6 +9,7 @@ from random import uniform
 
 import uvloop
 
+from gollem import __version__
 from gollem.clock import Clock, SystemClock
 from gollem.config import Config
 from gollem.exchange import (
@@ -18,7 +19,9 @@ from gollem.exchange import (
     Cases,
     Commits,
     Floor,
+    Leases,
     Orders,
+    Replica,
     Reports,
     Settlement,
     WaitingRoom,
@@ -27,6 +30,7 @@ from gollem.exchange import (
 from gollem.identity import KeyStore, open_key_store
 from gollem.ledger import Desk, Ledger, LowBalanceWatch, Reconciler, open_ledger
 from gollem.market import Catalogue, MemoryBook
+from gollem.nodes import open_shared_book
 from gollem.payments import Payments, open_payments
 from gollem.providers import Registry
 from gollem.rpc import Edge
@@ -96,12 +100,15 @@ class App:
         config, clock, payments = self.config, self._clock, self.payments
         catalogue = Catalogue.load(Path(config.market.catalogue) if config.market.catalogue else None)
         registry = Registry(config.providers)
-        floor = Floor(MemoryBook(catalogue), registry, clock)
-        links = AgentLinks(registry, clock)
+        shared = open_shared_book(config.nodes, __version__, clock)
+        self._closers.append(shared.close)
+        floor = Floor(MemoryBook(catalogue), registry, clock, shared.announce)
+        links = AgentLinks(registry, clock, shared.announce)
         waiting = WaitingRoom(floor, config.market.max_resting_bids, config.market.max_resting_bids_per_account)
         commits = Commits()
         self._closers.append(commits.finish)
-        settlement = Settlement(floor, ledger, links, commits, clock)
+        leases = Leases(shared, floor, ledger, commits, clock, config.nodes)
+        settlement = Settlement(floor, ledger, links, leases, commits, clock)
         low_balance = LowBalanceWatch(ledger, clock)
         orders = Orders(
             floor,
@@ -109,6 +116,7 @@ class App:
             catalogue,
             settlement,
             links,
+            leases,
             waiting,
             commits,
             clock,
@@ -120,10 +128,13 @@ class App:
         restored = await restore_claims(ledger, floor)
         if restored:
             _log.info("%d orders were under way and keep their capacity", restored)
+        await shared.start(Replica(floor, links, leases, shared))
         self._chore(_TICK_MS, _as_async(floor.tick))
         self._chore(_TICK_MS, reports.review)
         self._chore(config.exchange.sweep_interval_ms, settlement.expire_overdue)
         self._chore(config.exchange.sweep_interval_ms, settlement.release_ended)
+        self._chore(config.nodes.heartbeat_ms, leases.renew_waiting)
+        self._chore(config.nodes.heartbeat_ms, leases.restore_lost)
         self._chore(_TICK_MS, low_balance.look)
         self._chore(config.reconcile.alert_interval_ms, low_balance.sweep, rest=_REST)
         admission = (payments.onboarding.require_payable,) if payments and payments.is_real else ()

@@ -147,6 +147,7 @@ class NodesConfig:
     flush_ms: int = _number(20, 1, 1_000, "how long changes are collected before they are sent, or read")
     claim_timeout_ms: int = _number(250, 10, 10_000, "how long one call of Redis may take")
     lease_ms: int = _number(15_000, 100, 600_000, "how long capacity is claimed for an order that is not committed yet")
+    claim_tries: int = _number(4, 1, 100, "asks that are tried for a bid when other nodes have taken the room")
     degraded_ms: int = _number(30_000, 0, 3_600_000, "how long this node claims capacity alone while Redis is away")
     heartbeat_ms: int = _number(1_000, 10, 60_000, "how often a node tells that it is there")
     join_ms: int = _number(60_000, 100, 600_000, "how long a start may take to read the book")

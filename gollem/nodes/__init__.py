@@ -5,6 +5,7 @@ from gollem.config import NodesConfig
 from gollem.nodes.memory_nodes import MemoryNodes
 from gollem.nodes.shared_book import Listener, SharedBook
 from gollem.nodes.types import (
+    CancelAsked,
     Change,
     ClaimRequest,
     Ended,
@@ -24,6 +25,7 @@ from gollem.nodes.types import (
 )
 
 __all__ = [
+    "CancelAsked",
     "Change",
     "ClaimRequest",
     "Ended",

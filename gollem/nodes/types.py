@@ -107,7 +107,16 @@ class FailureRetracted:
     order_id: str
 
 
-Change = Placed | Removed | Heard | Sampled | Sent | Ended | FailureReported | FailureRetracted
+@dataclass(frozen=True, slots=True)
+class CancelAsked:
+    """The order's consumer wants it no more: whoever the ask's agent reports to, tells it."""
+
+    ask_key: str
+    model: str
+    order_id: str
+
+
+Change = Placed | Removed | Heard | Sampled | Sent | Ended | FailureReported | FailureRetracted | CancelAsked
 
 # --- claims ---------------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from gollem.market import Ask
 from gollem.nodes.types import (
+    CancelAsked,
     Change,
     Ended,
     Ending,
@@ -85,6 +86,8 @@ def _parts(change: Change) -> list[Any]:
             return ["failed", key, model, order_id]
         case FailureRetracted(key, model, order_id):
             return ["retracted", key, model, order_id]
+        case CancelAsked(key, model, order_id):
+            return ["cancel", key, model, order_id]
 
 
 def _change(item: Any, age_ms: int) -> Change | None:
@@ -115,4 +118,5 @@ _READ: dict[str, Callable[[Any, int], Change]] = {
     "ended": lambda item, _: Ended(item[1], item[2], item[3], Ending(item[4])),
     "failed": lambda item, _: FailureReported(item[1], item[2], item[3]),
     "retracted": lambda item, _: FailureRetracted(item[1], item[2], item[3]),
+    "cancel": lambda item, _: CancelAsked(item[1], item[2], item[3]),
 }
