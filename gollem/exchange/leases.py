@@ -19,6 +19,7 @@ from gollem.nodes import ClaimRequest, Granted, Lease, Refused, SharedBook
 
 _log = logging.getLogger(__name__)
 _PAGE = 1_000
+_ALONE = Granted(fence=0)
 
 
 def claim_of(hold: Hold) -> Claim:
@@ -37,6 +38,7 @@ class Leases:
         self._commits = commits
         self._clock = clock
         self._config = config
+        self._is_alone = config.is_alone  # then the floor's own claim is all there is
         self._to_renew: OrderedDict[str, tuple[Lease, int]] = OrderedDict()
         self._to_restore: set[int] = set()
 
@@ -49,6 +51,8 @@ class Leases:
         """Room for a match of this node, also as the others see it. None: there is none, and it is undone.
 
         Raises BookUnavailable, the match undone, once this node has been cut off for too long."""
+        if self._is_alone:
+            return _ALONE
         request = self._request(order_id, match)
         while True:
             asked_ms = self._clock.monotonic_ms()
@@ -62,17 +66,22 @@ class Leases:
 
     def keep(self, lease: Lease, until_ms: int) -> None:
         """Its order is committed, or may be: hold the room to the deadline."""
+        if self._is_alone:
+            return
         self._to_renew[lease.order_id] = lease, until_ms
         self._commits.start(self._renew(lease.order_id))
 
     def end(self, lease: Lease) -> None:
         """Its order has ended."""
+        if self._is_alone:
+            return
         self._to_renew.pop(lease.order_id, None)
         self._commits.start(self._shared.release(lease))
 
     def give_up(self, lease: Lease) -> None:
         """This match came to nothing; but the same order may have been matched to the same lease by another node."""
-        self._commits.start(self._give_up(lease))
+        if not self._is_alone:
+            self._commits.start(self._give_up(lease))
 
     async def renew_waiting(self) -> None:
         """What could not be kept when its order was committed."""

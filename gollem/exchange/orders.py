@@ -159,8 +159,11 @@ class Orders:
             # The hold may be there. `Settlement.release_ended` looks, and gives the room back if it is not.
             self._keep(claim, hold)
             raise
-        except BaseException:
+        except Exception:
             self._give_up(match, claim)
+            raise
+        except BaseException:  # this process ends: the lease runs out by itself
+            self._floor.undo(match)
             raise
         if not posted.applied:
             self._give_up(match, claim)

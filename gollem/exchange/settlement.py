@@ -144,7 +144,10 @@ class Settlement:
 
     def _ended(self, hold: Hold, ending: Ending) -> None:
         """The same, and all nodes hear of it."""
-        lease = claim_of(hold).lease
+        claim = self._floor.claim(hold.order_id)
+        if claim is None or claim.fence != hold.fence:
+            claim = claim_of(hold)
+        lease = claim.lease
         self._floor.ended(Ended(lease.ask_key, lease.model, lease.order_id, ending))
         self._links.order_closed(hold.order_id)
         self._leases.end(lease)

@@ -22,11 +22,12 @@ from gollem.exchange import (
 from gollem.exchange.asks import Status
 from gollem.ledger import Ledger, LowBalanceWatch, open_ledger
 from gollem.market import Ask, Bid, Catalogue, MemoryBook
-from gollem.nodes import MemoryNodes, SharedBook
+from gollem.nodes import SharedBook, open_shared_book
 from gollem.providers import Registry
 from tests.fakes.clock import FakeClock
 
 PROVIDERS = ProvidersConfig(samples_needed=3)
+ALONE = NodesConfig()
 EXCHANGE = ExchangeConfig(cancel_wait_ms=200)
 
 
@@ -47,6 +48,7 @@ class Bench:
     leases: Leases
     commits: Commits
     replica: Replica
+    shared: SharedBook
 
     def sell(self, provider: str = "p1", per_minute: int | None = None, **changes: object) -> Ask:
         """Register an ask for gpt-4 on an H100 at the base price."""
@@ -87,15 +89,16 @@ BID = Bid("gpt-4", prompt_tokens=100, max_tokens=100)
 HELD = 200 * 10**8
 
 
-def build(ledger: Ledger, clock: Clock, shared: SharedBook, exchange: ExchangeConfig = EXCHANGE) -> Bench:
-    """One node. It hears the others once `shared` is started with `bench.replica`."""
+def build(ledger: Ledger, clock: Clock, nodes: NodesConfig = ALONE) -> Bench:
+    """One node. It hears the others once `bench.shared` is started with `bench.replica`."""
+    shared = open_shared_book(nodes, "test", clock)
     catalogue = Catalogue.load()
     registry = Registry(PROVIDERS)
     floor = Floor(MemoryBook(catalogue), registry, clock, shared.announce)
     links = AgentLinks(registry, clock, shared.announce)
     waiting = WaitingRoom(floor, limit=8, limit_per_user=6)
     commits = Commits()
-    leases = Leases(shared, floor, ledger, commits, clock, NodesConfig())
+    leases = Leases(shared, floor, ledger, commits, clock, nodes)
     settlement = Settlement(floor, ledger, links, leases, commits, clock)
     market = MarketConfig(fee_bps=500)
     return Bench(
@@ -106,16 +109,16 @@ def build(ledger: Ledger, clock: Clock, shared: SharedBook, exchange: ExchangeCo
         leases=leases,
         waiting=waiting,
         settlement=settlement,
-        orders=Orders(floor, ledger, catalogue, settlement, links, leases, waiting, commits, clock, market, exchange),
+        orders=Orders(floor, ledger, catalogue, settlement, links, leases, waiting, commits, clock, market, EXCHANGE),
         asks=Asks(floor, registry, links, settlement, PROVIDERS),
         reports=Reports(floor, ledger, settlement, links, clock, PROVIDERS),
         accounts=Accounts(ledger, LowBalanceWatch(ledger, clock), clock),
         commits=commits,
         replica=Replica(floor, links, leases, shared),
+        shared=shared,
     )
 
 
 @pytest.fixture
 async def bench() -> Bench:
-    clock = FakeClock()
-    return build(await open_ledger("memory:"), clock, MemoryNodes("node", "test", clock))
+    return build(await open_ledger("memory:"), FakeClock())

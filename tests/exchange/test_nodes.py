@@ -11,8 +11,7 @@ from gollem.config import NodesConfig
 from gollem.errors import CapacityExhausted
 from gollem.exchange import CancelState, Outcome, Usage
 from gollem.ledger import open_ledger
-from gollem.nodes import SharedBook, open_shared_book
-from tests.exchange.conftest import BID, EXCHANGE, Bench, build
+from tests.exchange.conftest import BID, Bench, build
 from tests.servers.redis_server import RedisServer, redis_server
 from tests.until import until
 
@@ -27,24 +26,21 @@ def server() -> Iterator[RedisServer]:
 
 @dataclass
 class Pair:
-    """Nodes `a` and `b`, and their sides of the shared book."""
+    """Two nodes, and the Redis that they share."""
 
     a: Bench
     b: Bench
-    shared_a: SharedBook
-    shared_b: SharedBook
     redis: RedisServer
 
     async def both_see(self, slots: int) -> None:
         for bench in (self.a, self.b):
             await until(lambda bench=bench: bench.floor.depth("gpt-4").free_slots == slots)
 
-    async def slots_in_redis(self) -> int:
-        """Free ones of the ask, as the shared book has them."""
+    async def leased(self) -> int:
+        """Slots that orders hold in Redis, once all that was begun is done."""
         await self.a.commits.finish()
         await self.b.commits.finish()
-        leased = [key for key in self.redis.ask("keys", "*").split() if "due" in key]
-        return 4 - sum(int(self.redis.ask("zcard", key)) for key in leased)
+        return sum(int(self.redis.ask("zcard", key)) for key in self.redis.ask("keys", "*").split() if "due" in key)
 
 
 @pytest.fixture
@@ -52,18 +48,17 @@ async def pair(server: RedisServer) -> AsyncIterator[Pair]:
     server.ask("flushall")
     ledger, clock = await open_ledger("memory:"), SystemClock()
     url = f"redis://127.0.0.1:{server.port}"
-    sides = [
-        open_shared_book(NodesConfig(book=url, name=name, partitions=2, flush_ms=2, heartbeat_ms=50), "test", clock)
+    a, b = (
+        build(ledger, clock, NodesConfig(book=url, name=name, partitions=2, flush_ms=2, heartbeat_ms=50))
         for name in "ab"
-    ]
-    benches = [build(ledger, clock, side, EXCHANGE) for side in sides]
-    for bench, side in zip(benches, sides, strict=True):
-        await side.start(bench.replica)
-    await benches[0].fund(amount=10_000)
-    yield Pair(*benches, *sides, server)
-    for bench, side in zip(benches, sides, strict=True):
+    )
+    for bench in (a, b):
+        await bench.shared.start(bench.replica)
+    await a.fund(amount=10_000)
+    yield Pair(a, b, server)
+    for bench in (a, b):
         await bench.commits.finish()
-        await side.close()
+        await bench.shared.close()
 
 
 async def test_an_ask_of_one_node_is_matched_at_the_other(pair: Pair) -> None:
@@ -73,7 +68,7 @@ async def test_an_ask_of_one_node_is_matched_at_the_other(pair: Pair) -> None:
     await pair.both_see(3)
     await pair.a.settlement.settle("p1", "o1", USAGE, Outcome.COMPLETED)
     await pair.both_see(4)
-    assert await pair.slots_in_redis() == 4
+    assert await pair.leased() == 0
 
 
 async def test_no_more_is_sold_than_there_is_at_whatever_node(pair: Pair) -> None:
@@ -84,7 +79,7 @@ async def test_no_more_is_sold_than_there_is_at_whatever_node(pair: Pair) -> Non
     refused = [outcome for outcome in outcomes if isinstance(outcome, CapacityExhausted)]
     assert (len(outcomes) - len(refused), len(refused)) == (4, 8), outcomes
     await pair.both_see(0)
-    assert await pair.slots_in_redis() == 0
+    assert await pair.leased() == 4
 
 
 async def test_a_node_that_knows_too_little_is_refused_and_tries_the_next(pair: Pair) -> None:
@@ -107,7 +102,7 @@ async def test_an_order_sent_to_both_nodes_is_one_order(pair: Pair) -> None:
     assert sorted(answer.replayed for answer in answers) == [False, True]
     assert answers[0].fence == answers[1].fence
     await pair.both_see(3)
-    assert await pair.slots_in_redis() == 3
+    assert await pair.leased() == 1
 
 
 async def test_a_cancellation_reaches_the_agent_at_the_other_node(pair: Pair) -> None:
@@ -119,7 +114,7 @@ async def test_a_cancellation_reaches_the_agent_at_the_other_node(pair: Pair) ->
     await pair.a.hears(refused=["o1"])
     assert (await cancelling).state is CancelState.CANCELLED
     await pair.both_see(4)
-    assert await pair.slots_in_redis() == 4
+    assert await pair.leased() == 0
 
 
 async def test_an_agent_that_comes_over_belongs_to_its_new_node(pair: Pair) -> None:
@@ -128,7 +123,7 @@ async def test_an_agent_that_comes_over_belongs_to_its_new_node(pair: Pair) -> N
     await pair.b.hears(sequence=1, capacity_slots=2)
     await pair.both_see(2)
     assert (pair.a.floor.is_own("p1/a"), pair.b.floor.is_own("p1/a")) == (False, True)
-    assert (pair.shared_a.status().asks, pair.shared_b.status().asks) == (0, 1)
+    assert (pair.a.shared.status().asks, pair.b.shared.status().asks) == (0, 1)
     pair.b.asks.deregister("p1", None)
     await until(lambda: pair.a.floor.ask("p1/a") is None)
 
@@ -138,8 +133,8 @@ async def test_a_flush_takes_neither_asks_nor_room(pair: Pair) -> None:
     await pair.both_see(4)
     await pair.b.orders.match("alice", "o1", BID)
     await pair.both_see(3)
-    assert await pair.slots_in_redis() == 3
+    assert await pair.leased() == 1
     pair.redis.ask("flushall")
     await until(lambda: pair.redis.ask("keys", "*due*"))
-    assert await pair.slots_in_redis() == 3
+    assert await pair.leased() == 1
     await pair.both_see(3)
