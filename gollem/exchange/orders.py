@@ -244,7 +244,9 @@ class Orders:
         terms = Terms.from_text(hold.terms)
         if hold.state is HoldState.OPEN and self._floor.claim(order_id) is None:
             # Its hold was written after this process had given up on it, or through another node.
-            self._floor.restore(claim_of(hold))
+            claim = claim_of(hold)
+            self._floor.restore(claim)
+            self._leases.keep(claim.lease, hold.expires_at_ms)
         return Matched(
             order_id,
             terms,
