@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15gollem/v1/admin.proto\x12\tgollem.v1\"1\n\x10\x43reateKeyRequest\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\"0\n\x11\x43reateKeyResponse\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\"\"\n\x0fListKeysRequest\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\"4\n\x10ListKeysResponse\x12 \n\x04keys\x18\x01 \x03(\x0b\x32\x12.gollem.v1.KeyInfo\"`\n\x07KeyInfo\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x0c\n\x04role\x18\x03 \x01(\t\x12\x15\n\rcreated_at_ms\x18\x04 \x01(\x03\x12\x0f\n\x07revoked\x18\x05 \x01(\x08\"\"\n\x10RevokeKeyRequest\x12\x0e\n\x06key_id\x18\x01 \x01(\t\"$\n\x11RevokeKeyResponse\x12\x0f\n\x07revoked\x18\x01 \x01(\x08\"H\n\x13GrantCreditsRequest\x12\x10\n\x08grant_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x0e\n\x06\x61mount\x18\x03 \x01(\t\";\n\x14GrantCreditsResponse\x12\x11\n\tavailable\x18\x01 \x01(\t\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"\x0e\n\x0c\x41uditRequest\"U\n\rAuditResponse\x12\n\n\x02ok\x18\x01 \x01(\x08\x12\x14\n\x0ctransactions\x18\x02 \x01(\x03\x12\x10\n\x08\x61\x63\x63ounts\x18\x03 \x01(\x03\x12\x10\n\x08\x66indings\x18\x04 \x03(\t\" \n\x10ListCasesRequest\x12\x0c\n\x04kind\x18\x01 \x01(\t\"3\n\x11ListCasesResponse\x12\x1e\n\x05\x63\x61ses\x18\x01 \x03(\x0b\x32\x0f.gollem.v1.Case\">\n\x04\x43\x61se\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\r\n\x05\x61\x62out\x18\x04 \x01(\t\" \n\x0c\x43\x61seResponse\x12\x10\n\x08replayed\x18\x01 \x01(\x08\"d\n\x15RefundPurchaseRequest\x12\x11\n\trefund_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x13\n\x0bpurchase_id\x18\x03 \x01(\t\x12\x12\n\namount_usd\x18\x04 \x01(\t\"T\n\x10SetFrozenRequest\x12\x0f\n\x07\x63\x61se_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x0e\n\x06\x66rozen\x18\x03 \x01(\x08\x12\x0e\n\x06reason\x18\x04 \x01(\t\"b\n\x18ProposeAdjustmentRequest\x12\x0e\n\x06ticket\x18\x01 \x01(\t\x12\x16\n\x0eledger_account\x18\x02 \x01(\t\x12\x0e\n\x06\x61mount\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"*\n\x18\x41pproveAdjustmentRequest\x12\x0e\n\x06ticket\x18\x01 \x01(\t\",\n\x16WriteOffDisputeRequest\x12\x12\n\ndispute_id\x18\x01 \x01(\t\"@\n\x16ResolveMovementRequest\x12\x0e\n\x06txn_id\x18\x01 \x01(\t\x12\x16\n\x0eledger_account\x18\x02 \x01(\t\"%\n\x11\x43loseAlertRequest\x12\x10\n\x08\x61lert_id\x18\x01 \x01(\t\"$\n\x15PaymentsReportRequest\x12\x0b\n\x03\x64\x61y\x18\x01 \x01(\t\"\x8c\x01\n\x16PaymentsReportResponse\x12\n\n\x02ok\x18\x01 \x01(\x08\x12*\n\x04rows\x18\x02 \x03(\x0b\x32\x1c.gollem.v1.PaymentsReportRow\x12\x10\n\x08\x66indings\x18\x03 \x03(\t\x12\x13\n\x0bopening_usd\x18\x04 \x01(\t\x12\x13\n\x0b\x63losing_usd\x18\x05 \x01(\t\"j\n\x11PaymentsReportRow\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x12\n\namount_usd\x18\x03 \x01(\t\x12\x10\n\x08\x66\x65\x65s_usd\x18\x04 \x01(\t\x12\x12\n\nbooked_usd\x18\x05 \x01(\t2\xa8\x08\n\x0c\x41\x64minService\x12\x46\n\tCreateKey\x12\x1b.gollem.v1.CreateKeyRequest\x1a\x1c.gollem.v1.CreateKeyResponse\x12\x43\n\x08ListKeys\x12\x1a.gollem.v1.ListKeysRequest\x1a\x1b.gollem.v1.ListKeysResponse\x12\x46\n\tRevokeKey\x12\x1b.gollem.v1.RevokeKeyRequest\x1a\x1c.gollem.v1.RevokeKeyResponse\x12O\n\x0cGrantCredits\x12\x1e.gollem.v1.GrantCreditsRequest\x1a\x1f.gollem.v1.GrantCreditsResponse\x12:\n\x05\x41udit\x12\x17.gollem.v1.AuditRequest\x1a\x18.gollem.v1.AuditResponse\x12\x46\n\tListCases\x12\x1b.gollem.v1.ListCasesRequest\x1a\x1c.gollem.v1.ListCasesResponse\x12K\n\x0eRefundPurchase\x12 .gollem.v1.RefundPurchaseRequest\x1a\x17.gollem.v1.CaseResponse\x12\x41\n\tSetFrozen\x12\x1b.gollem.v1.SetFrozenRequest\x1a\x17.gollem.v1.CaseResponse\x12Q\n\x11ProposeAdjustment\x12#.gollem.v1.ProposeAdjustmentRequest\x1a\x17.gollem.v1.CaseResponse\x12Q\n\x11\x41pproveAdjustment\x12#.gollem.v1.ApproveAdjustmentRequest\x1a\x17.gollem.v1.CaseResponse\x12M\n\x0fWriteOffDispute\x12!.gollem.v1.WriteOffDisputeRequest\x1a\x17.gollem.v1.CaseResponse\x12M\n\x0fResolveMovement\x12!.gollem.v1.ResolveMovementRequest\x1a\x17.gollem.v1.CaseResponse\x12\x43\n\nCloseAlert\x12\x1c.gollem.v1.CloseAlertRequest\x1a\x17.gollem.v1.CaseResponse\x12U\n\x0ePaymentsReport\x12 .gollem.v1.PaymentsReportRequest\x1a!.gollem.v1.PaymentsReportResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15gollem/v1/admin.proto\x12\tgollem.v1\"1\n\x10\x43reateKeyRequest\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\"0\n\x11\x43reateKeyResponse\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\"\"\n\x0fListKeysRequest\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\"4\n\x10ListKeysResponse\x12 \n\x04keys\x18\x01 \x03(\x0b\x32\x12.gollem.v1.KeyInfo\"`\n\x07KeyInfo\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x0c\n\x04role\x18\x03 \x01(\t\x12\x15\n\rcreated_at_ms\x18\x04 \x01(\x03\x12\x0f\n\x07revoked\x18\x05 \x01(\x08\"\"\n\x10RevokeKeyRequest\x12\x0e\n\x06key_id\x18\x01 \x01(\t\"$\n\x11RevokeKeyResponse\x12\x0f\n\x07revoked\x18\x01 \x01(\x08\"H\n\x13GrantCreditsRequest\x12\x10\n\x08grant_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x0e\n\x06\x61mount\x18\x03 \x01(\t\";\n\x14GrantCreditsResponse\x12\x11\n\tavailable\x18\x01 \x01(\t\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"\x0e\n\x0c\x41uditRequest\"U\n\rAuditResponse\x12\n\n\x02ok\x18\x01 \x01(\x08\x12\x14\n\x0ctransactions\x18\x02 \x01(\x03\x12\x10\n\x08\x61\x63\x63ounts\x18\x03 \x01(\x03\x12\x10\n\x08\x66indings\x18\x04 \x03(\t\" \n\x10ListCasesRequest\x12\x0c\n\x04kind\x18\x01 \x01(\t\"3\n\x11ListCasesResponse\x12\x1e\n\x05\x63\x61ses\x18\x01 \x03(\x0b\x32\x0f.gollem.v1.Case\">\n\x04\x43\x61se\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\r\n\x05\x61\x62out\x18\x04 \x01(\t\"\x12\n\x10ListNodesRequest\"7\n\x11ListNodesResponse\x12\"\n\x05nodes\x18\x01 \x03(\x0b\x32\x13.gollem.v1.NodeInfo\"\x93\x01\n\x08NodeInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x18\n\x10heartbeat_age_ms\x18\x03 \x01(\x03\x12\x0c\n\x04\x61sks\x18\x04 \x01(\x03\x12\x0e\n\x06lag_ms\x18\x05 \x01(\x03\x12\r\n\x05\x65poch\x18\x06 \x01(\x03\x12\x0f\n\x07refused\x18\x07 \x01(\x03\x12\x10\n\x08\x64\x65graded\x18\x08 \x01(\x08\" \n\x0c\x43\x61seResponse\x12\x10\n\x08replayed\x18\x01 \x01(\x08\"d\n\x15RefundPurchaseRequest\x12\x11\n\trefund_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x13\n\x0bpurchase_id\x18\x03 \x01(\t\x12\x12\n\namount_usd\x18\x04 \x01(\t\"T\n\x10SetFrozenRequest\x12\x0f\n\x07\x63\x61se_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x0e\n\x06\x66rozen\x18\x03 \x01(\x08\x12\x0e\n\x06reason\x18\x04 \x01(\t\"b\n\x18ProposeAdjustmentRequest\x12\x0e\n\x06ticket\x18\x01 \x01(\t\x12\x16\n\x0eledger_account\x18\x02 \x01(\t\x12\x0e\n\x06\x61mount\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"*\n\x18\x41pproveAdjustmentRequest\x12\x0e\n\x06ticket\x18\x01 \x01(\t\",\n\x16WriteOffDisputeRequest\x12\x12\n\ndispute_id\x18\x01 \x01(\t\"@\n\x16ResolveMovementRequest\x12\x0e\n\x06txn_id\x18\x01 \x01(\t\x12\x16\n\x0eledger_account\x18\x02 \x01(\t\"%\n\x11\x43loseAlertRequest\x12\x10\n\x08\x61lert_id\x18\x01 \x01(\t\"$\n\x15PaymentsReportRequest\x12\x0b\n\x03\x64\x61y\x18\x01 \x01(\t\"\x8c\x01\n\x16PaymentsReportResponse\x12\n\n\x02ok\x18\x01 \x01(\x08\x12*\n\x04rows\x18\x02 \x03(\x0b\x32\x1c.gollem.v1.PaymentsReportRow\x12\x10\n\x08\x66indings\x18\x03 \x03(\t\x12\x13\n\x0bopening_usd\x18\x04 \x01(\t\x12\x13\n\x0b\x63losing_usd\x18\x05 \x01(\t\"j\n\x11PaymentsReportRow\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x12\n\namount_usd\x18\x03 \x01(\t\x12\x10\n\x08\x66\x65\x65s_usd\x18\x04 \x01(\t\x12\x12\n\nbooked_usd\x18\x05 \x01(\t2\xf0\x08\n\x0c\x41\x64minService\x12\x46\n\tCreateKey\x12\x1b.gollem.v1.CreateKeyRequest\x1a\x1c.gollem.v1.CreateKeyResponse\x12\x43\n\x08ListKeys\x12\x1a.gollem.v1.ListKeysRequest\x1a\x1b.gollem.v1.ListKeysResponse\x12\x46\n\tRevokeKey\x12\x1b.gollem.v1.RevokeKeyRequest\x1a\x1c.gollem.v1.RevokeKeyResponse\x12O\n\x0cGrantCredits\x12\x1e.gollem.v1.GrantCreditsRequest\x1a\x1f.gollem.v1.GrantCreditsResponse\x12:\n\x05\x41udit\x12\x17.gollem.v1.AuditRequest\x1a\x18.gollem.v1.AuditResponse\x12\x46\n\tListCases\x12\x1b.gollem.v1.ListCasesRequest\x1a\x1c.gollem.v1.ListCasesResponse\x12K\n\x0eRefundPurchase\x12 .gollem.v1.RefundPurchaseRequest\x1a\x17.gollem.v1.CaseResponse\x12\x41\n\tSetFrozen\x12\x1b.gollem.v1.SetFrozenRequest\x1a\x17.gollem.v1.CaseResponse\x12Q\n\x11ProposeAdjustment\x12#.gollem.v1.ProposeAdjustmentRequest\x1a\x17.gollem.v1.CaseResponse\x12Q\n\x11\x41pproveAdjustment\x12#.gollem.v1.ApproveAdjustmentRequest\x1a\x17.gollem.v1.CaseResponse\x12M\n\x0fWriteOffDispute\x12!.gollem.v1.WriteOffDisputeRequest\x1a\x17.gollem.v1.CaseResponse\x12M\n\x0fResolveMovement\x12!.gollem.v1.ResolveMovementRequest\x1a\x17.gollem.v1.CaseResponse\x12\x43\n\nCloseAlert\x12\x1c.gollem.v1.CloseAlertRequest\x1a\x17.gollem.v1.CaseResponse\x12U\n\x0ePaymentsReport\x12 .gollem.v1.PaymentsReportRequest\x1a!.gollem.v1.PaymentsReportResponse\x12\x46\n\tListNodes\x12\x1b.gollem.v1.ListNodesRequest\x1a\x1c.gollem.v1.ListNodesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -60,28 +60,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTCASESRESPONSE']._serialized_end=722
   _globals['_CASE']._serialized_start=724
   _globals['_CASE']._serialized_end=786
-  _globals['_CASERESPONSE']._serialized_start=788
-  _globals['_CASERESPONSE']._serialized_end=820
-  _globals['_REFUNDPURCHASEREQUEST']._serialized_start=822
-  _globals['_REFUNDPURCHASEREQUEST']._serialized_end=922
-  _globals['_SETFROZENREQUEST']._serialized_start=924
-  _globals['_SETFROZENREQUEST']._serialized_end=1008
-  _globals['_PROPOSEADJUSTMENTREQUEST']._serialized_start=1010
-  _globals['_PROPOSEADJUSTMENTREQUEST']._serialized_end=1108
-  _globals['_APPROVEADJUSTMENTREQUEST']._serialized_start=1110
-  _globals['_APPROVEADJUSTMENTREQUEST']._serialized_end=1152
-  _globals['_WRITEOFFDISPUTEREQUEST']._serialized_start=1154
-  _globals['_WRITEOFFDISPUTEREQUEST']._serialized_end=1198
-  _globals['_RESOLVEMOVEMENTREQUEST']._serialized_start=1200
-  _globals['_RESOLVEMOVEMENTREQUEST']._serialized_end=1264
-  _globals['_CLOSEALERTREQUEST']._serialized_start=1266
-  _globals['_CLOSEALERTREQUEST']._serialized_end=1303
-  _globals['_PAYMENTSREPORTREQUEST']._serialized_start=1305
-  _globals['_PAYMENTSREPORTREQUEST']._serialized_end=1341
-  _globals['_PAYMENTSREPORTRESPONSE']._serialized_start=1344
-  _globals['_PAYMENTSREPORTRESPONSE']._serialized_end=1484
-  _globals['_PAYMENTSREPORTROW']._serialized_start=1486
-  _globals['_PAYMENTSREPORTROW']._serialized_end=1592
-  _globals['_ADMINSERVICE']._serialized_start=1595
-  _globals['_ADMINSERVICE']._serialized_end=2659
+  _globals['_LISTNODESREQUEST']._serialized_start=788
+  _globals['_LISTNODESREQUEST']._serialized_end=806
+  _globals['_LISTNODESRESPONSE']._serialized_start=808
+  _globals['_LISTNODESRESPONSE']._serialized_end=863
+  _globals['_NODEINFO']._serialized_start=866
+  _globals['_NODEINFO']._serialized_end=1013
+  _globals['_CASERESPONSE']._serialized_start=1015
+  _globals['_CASERESPONSE']._serialized_end=1047
+  _globals['_REFUNDPURCHASEREQUEST']._serialized_start=1049
+  _globals['_REFUNDPURCHASEREQUEST']._serialized_end=1149
+  _globals['_SETFROZENREQUEST']._serialized_start=1151
+  _globals['_SETFROZENREQUEST']._serialized_end=1235
+  _globals['_PROPOSEADJUSTMENTREQUEST']._serialized_start=1237
+  _globals['_PROPOSEADJUSTMENTREQUEST']._serialized_end=1335
+  _globals['_APPROVEADJUSTMENTREQUEST']._serialized_start=1337
+  _globals['_APPROVEADJUSTMENTREQUEST']._serialized_end=1379
+  _globals['_WRITEOFFDISPUTEREQUEST']._serialized_start=1381
+  _globals['_WRITEOFFDISPUTEREQUEST']._serialized_end=1425
+  _globals['_RESOLVEMOVEMENTREQUEST']._serialized_start=1427
+  _globals['_RESOLVEMOVEMENTREQUEST']._serialized_end=1491
+  _globals['_CLOSEALERTREQUEST']._serialized_start=1493
+  _globals['_CLOSEALERTREQUEST']._serialized_end=1530
+  _globals['_PAYMENTSREPORTREQUEST']._serialized_start=1532
+  _globals['_PAYMENTSREPORTREQUEST']._serialized_end=1568
+  _globals['_PAYMENTSREPORTRESPONSE']._serialized_start=1571
+  _globals['_PAYMENTSREPORTRESPONSE']._serialized_end=1711
+  _globals['_PAYMENTSREPORTROW']._serialized_start=1713
+  _globals['_PAYMENTSREPORTROW']._serialized_end=1819
+  _globals['_ADMINSERVICE']._serialized_start=1822
+  _globals['_ADMINSERVICE']._serialized_end=2958
 # @@protoc_insertion_point(module_scope)
