@@ -129,14 +129,7 @@ class App:
         if restored:
             _log.info("%d orders were under way and keep their capacity", restored)
         await shared.start(Replica(floor, links, leases, shared))
-        self._chore(_TICK_MS, _as_async(floor.tick))
-        self._chore(_TICK_MS, reports.review)
-        self._chore(config.exchange.sweep_interval_ms, settlement.expire_overdue)
-        self._chore(config.exchange.sweep_interval_ms, settlement.release_ended)
-        self._chore(config.nodes.heartbeat_ms, leases.renew_waiting)
-        self._chore(config.nodes.heartbeat_ms, leases.restore_lost)
-        self._chore(_TICK_MS, low_balance.look)
-        self._chore(config.reconcile.alert_interval_ms, low_balance.sweep, rest=_REST)
+        self._keep_up(floor, reports, settlement, leases, low_balance)
         admission = (payments.onboarding.require_payable,) if payments and payments.is_real else ()
         return Edge(
             config=config,
@@ -153,8 +146,23 @@ class App:
             cases=Cases(ledger, desk, clock),
             payments=payments,
             keys=keys,
+            shared=shared,
             signing_key=data / "grant.key",
         )
+
+    def _keep_up(
+        self, floor: Floor, reports: Reports, settlement: Settlement, leases: Leases, low_balance: LowBalanceWatch
+    ) -> None:
+        """What time brings, and what other nodes may have left undone. Any number of nodes may do it at once."""
+        config = self.config
+        self._chore(_TICK_MS, _as_async(floor.tick))
+        self._chore(_TICK_MS, reports.review)
+        self._chore(config.exchange.sweep_interval_ms, settlement.expire_overdue)
+        self._chore(config.exchange.sweep_interval_ms, settlement.release_ended)
+        self._chore(config.nodes.heartbeat_ms, leases.renew_waiting)
+        self._chore(config.nodes.heartbeat_ms, leases.restore_lost)
+        self._chore(_TICK_MS, low_balance.look)
+        self._chore(config.reconcile.alert_interval_ms, low_balance.sweep, rest=_REST)
 
     def _watch_the_books(self, ledger: Ledger) -> None:
         """Never on an order's way: checks read in threads, and rest twenty times as long as they took."""

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gollem.nodes import (
+    CancelAsked,
     Change,
     Ended,
     Ending,
@@ -31,6 +32,7 @@ CHANGES: list[Change] = [
     *(Ended(KEY, MODEL, "order", ending) for ending in Ending),
     FailureReported(KEY, MODEL, "order"),
     FailureRetracted(KEY, MODEL, "order"),
+    CancelAsked(KEY, MODEL, "order"),
 ]
 
 

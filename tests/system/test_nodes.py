@@ -244,6 +244,7 @@ async def test_three_nodes_lose_one_and_then_their_redis_forgets(cluster: Cluste
     callers = [asyncio.create_task(trade(cluster, agents, caller, stop)) for caller in range(CALLERS)]
     await _more(cluster)
     assert set(cluster.by_order.values()) == {0, 1, 2}
+    assert await _listed(cluster) == ["node-0", "node-1", "node-2"]
 
     killed_s = time.monotonic()
     await cluster.nodes[0].kill()
@@ -296,6 +297,15 @@ async def _sees_all(cluster: Cluster, node: Node) -> bool:
     request = market_pb2.GetOrderBookRequest(model="gpt-3")
     book = await MarketServiceStub(node.channel).GetOrderBook(request, metadata=cluster.metadata["alice"])
     return bool(book.models[0].live_asks == AGENTS)
+
+
+async def _listed(cluster: Cluster) -> list[str]:
+    """As `gollem nodes` shows them."""
+    assert cluster.nodes[1].channel is not None
+    admin = AdminServiceStub(cluster.nodes[1].channel)
+    answer = await admin.ListNodes(admin_pb2.ListNodesRequest(), metadata=cluster.metadata["ops"])
+    assert sum(node.asks for node in answer.nodes) == AGENTS
+    return [node.name for node in answer.nodes]
 
 
 async def _movements(cluster: Cluster) -> Counter[str]:
