@@ -206,12 +206,12 @@ def _as_async(work: Callable[[], None]) -> Callable[[], Awaitable[None]]:
 
 
 async def _repeat(every_ms: int, work: Callable[[], Awaitable[object]], clock: Clock, rest: int) -> None:
-    """For ever; a failure is logged and tried again at the next turn. With `rest`, the pauses are uneven, so that
-    servers do not all come at once, and at least so many times as long as the work took."""
+    """For ever; a failure is logged and tried again at the next turn. The pauses are uneven, so that servers do not all
+    come at once, and with `rest` at least so many times as long as the work took."""
     took_ms = 0
     while True:
         pause_ms = max(every_ms, rest * took_ms)
-        jitter = uniform(0.9, 1.1) if rest else 1  # noqa: S311 - no secret
+        jitter = uniform(0.9, 1.1)  # noqa: S311 - no secret
         await asyncio.sleep(pause_ms * jitter / 1_000)
         started_ms = clock.monotonic_ms()
         try:

@@ -66,7 +66,7 @@ class Floor:
         self._registry = registry
         self._clock = clock
         self._announce = announce
-        self._own: set[str] = set()  # asks whose agents report here
+        self._own: dict[str, int] = {}  # asks whose agents report here, by when the others last heard of their terms
         self._dirty: dict[str, None] = {}
         self._claims: dict[str, Claim] = {}
         self._claims_of: dict[str, dict[str, Claim]] = {}
@@ -102,7 +102,7 @@ class Floor:
 
     def foreign(self) -> list[Ask]:
         """Asks whose agents report to other nodes."""
-        asks = (self._book.ask(key) for keys in self._asks_of.values() for key in keys - self._own)
+        asks = (self._book.ask(key) for keys in self._asks_of.values() for key in keys - self._own.keys())
         return [ask for ask in asks if ask is not None]
 
     def promise(self, key: str) -> Promise | None:
@@ -165,7 +165,7 @@ class Floor:
         if not self._heard(key, sequence, promise, gauge):
             return False
         if ask := self._book.ask(key):
-            if key not in self._own:  # its agent has come over from another node
+            if self._is_to_be_placed_again(key):
                 self._claim_as_own(ask, self._registry.per_minute(key))
             self._announce(Heard(key, ask.model, sequence, promise, gauge))
         return True
@@ -329,7 +329,7 @@ class Floor:
         """The same, said by another node. Raises InvalidField, UnknownModel for an ask that has no place here."""
         match change:
             case Placed(ask, per_minute, age_ms):
-                self._own.discard(ask.key)
+                self._own.pop(ask.key, None)
                 self._place(ask, per_minute, age_ms)
             case Heard(key, _, sequence, promise, gauge, age_ms):
                 if self._registry.seller(key) is not None:
@@ -358,8 +358,14 @@ class Floor:
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _claim_as_own(self, ask: Ask, per_minute: int | None) -> None:
-        self._own.add(ask.key)
+        self._own[ask.key] = self._clock.monotonic_ms()
         self._announce(Placed(ask, per_minute))
+
+    def _is_to_be_placed_again(self, key: str) -> bool:
+        """If its agent has come over from another node; and now and then, for nodes that were cut off for so long that
+        they have forgotten it."""
+        placed_ms = self._own.get(key)
+        return placed_ms is None or self._clock.monotonic_ms() - placed_ms > self._registry.forget_after_ms // 2
 
     def _forget(self, key: str) -> None:
         """Its agent has been silent for too long; whose agent that is, tells."""
@@ -391,7 +397,7 @@ class Floor:
 
     def _take_out(self, key: str) -> bool:
         self._dirty.pop(key, None)
-        self._own.discard(key)
+        self._own.pop(key, None)
         ask = self._book.ask(key)
         if ask is not None:
             keys = self._asks_of[ask.provider_id]

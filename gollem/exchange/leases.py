@@ -4,6 +4,7 @@ A process alone is granted everything at once. The hold in the ledger decides wh
 keeps nodes from selling the same room twice. So what goes wrong with one is mended later, and never stands in the way.
 """
 
+import asyncio
 import logging
 from collections import OrderedDict
 
@@ -41,6 +42,7 @@ class Leases:
         self._is_alone = config.is_alone  # then the floor's own claim is all there is
         self._to_renew: OrderedDict[str, tuple[Lease, int]] = OrderedDict()
         self._to_restore: set[int] = set()
+        self._restoring = asyncio.Lock()  # partitions are lost together: one reading of the holds does for all
 
     @property
     def tries(self) -> int:
@@ -97,14 +99,15 @@ class Leases:
 
     async def restore_lost(self) -> None:
         """From the open holds of the ledger: orders of nodes that are gone are among them."""
-        partitions, self._to_restore = self._to_restore, set()
-        if not partitions:
-            return
-        try:
-            await self._restore(partitions)
-        except WorldError as error:
-            _log.warning("leases of open orders are not restored yet: %s", error)
-            self._to_restore |= partitions
+        async with self._restoring:
+            partitions, self._to_restore = self._to_restore, set()
+            if not partitions:
+                return
+            try:
+                await self._restore(partitions)
+            except WorldError as error:
+                _log.warning("leases of open orders are not restored yet: %s", error)
+                self._to_restore |= partitions
 
     async def _restore(self, partitions: set[int]) -> None:
         restored, after = 0, ""

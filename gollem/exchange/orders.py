@@ -115,15 +115,16 @@ class Orders:
     ) -> Matched:
         """Pick here, then ask for the room: other nodes may have taken what this one does not know of yet."""
         until_ms, flight = self._clock.monotonic_ms() + good_for_ms, self._flights[order_id]
-        for tried in range(self._leases.tries):
-            if tried and not flight.callers:
-                break
+        tries = self._leases.tries
+        while tries and (tries == self._leases.tries or flight.callers):
+            tries -= 1
             flight.committing = False
             result = self._floor.match(bid, alternates)
             if isinstance(result, Rejection):
                 if replay := await self._replay(user, order_id, fingerprint):
                     return replay
                 result = await self._rest(user, order_id, bid, result, until_ms, alternates)
+                tries = self._leases.tries - 1  # its time, not its luck, says when it has waited enough
             flight.committing = True
             if granted := await self._leases.claim(order_id, result):
                 return await self._commit(user, order_id, bid, result, granted)

@@ -102,6 +102,11 @@ class Registry:
         """Silence after which a provider counts as gone."""
         return self._config.withdraw_after_ms
 
+    @property
+    def forget_after_ms(self) -> int:
+        """Silence after which an ask is forgotten."""
+        return self._config.forget_after_ms
+
     def seller(self, key: str) -> Seller | None:
         return self._sellers.get(key)
 

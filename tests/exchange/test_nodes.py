@@ -8,9 +8,11 @@ import pytest
 
 from gollem.clock import SystemClock
 from gollem.config import NodesConfig
-from gollem.errors import CapacityExhausted
+from gollem.errors import BookUnavailable, CapacityExhausted
 from gollem.exchange import CancelState, Outcome, Usage
 from gollem.ledger import open_ledger
+from gollem.market import Match
+from gollem.nodes import Change, ClaimRequest, Granted, Heard, Placed
 from tests.exchange.conftest import BID, Bench, build
 from tests.servers.redis_server import RedisServer, redis_server
 from tests.until import until
@@ -24,6 +26,15 @@ def server() -> Iterator[RedisServer]:
         yield running
 
 
+class AheadClock(SystemClock):
+    """Goes on by itself, and may be put forward."""
+
+    ahead_ms = 0
+
+    def monotonic_ms(self) -> int:
+        return super().monotonic_ms() + self.ahead_ms
+
+
 @dataclass
 class Pair:
     """Two nodes, and the Redis that they share."""
@@ -31,6 +42,7 @@ class Pair:
     a: Bench
     b: Bench
     redis: RedisServer
+    b_clock: AheadClock
 
     async def both_see(self, slots: int) -> None:
         for bench in (self.a, self.b):
@@ -46,16 +58,16 @@ class Pair:
 @pytest.fixture
 async def pair(server: RedisServer) -> AsyncIterator[Pair]:
     server.ask("flushall")
-    ledger, clock = await open_ledger("memory:"), SystemClock()
+    ledger, clocks = await open_ledger("memory:"), (SystemClock(), AheadClock())
     url = f"redis://127.0.0.1:{server.port}"
     a, b = (
         build(ledger, clock, NodesConfig(book=url, name=name, partitions=2, flush_ms=2, heartbeat_ms=50))
-        for name in "ab"
+        for name, clock in zip("ab", clocks, strict=True)
     )
     for bench in (a, b):
         await bench.shared.start(bench.replica)
     await a.fund(amount=10_000)
-    yield Pair(a, b, server)
+    yield Pair(a, b, server, clocks[1])
     for bench in (a, b):
         await bench.commits.finish()
         await bench.shared.close()
@@ -126,6 +138,87 @@ async def test_an_agent_that_comes_over_belongs_to_its_new_node(pair: Pair) -> N
     assert (pair.a.shared.status().asks, pair.b.shared.status().asks) == (0, 1)
     pair.b.asks.deregister("p1", None)
     await until(lambda: pair.a.floor.ask("p1/a") is None)
+
+
+async def test_a_node_learns_by_the_replay_of_an_order_whose_node_died(pair: Pair) -> None:
+    pair.b.sell()
+    await pair.both_see(4)
+    await pair.a.orders.match("alice", "o1", BID)
+    await pair.both_see(3)
+    pair.b.floor.release("o1")
+    pair.redis.ask("flushall")  # nobody but the ledger knows of it
+    assert (await pair.b.orders.match("alice", "o1", BID)).replayed
+    assert pair.b.floor.depth("gpt-4").free_slots == 3
+    assert await pair.leased() == 1
+
+
+async def test_a_bid_rests_until_another_node_has_room_for_it(pair: Pair) -> None:
+    pair.a.sell(capacity_slots=1)
+    await pair.both_see(1)
+    await pair.a.orders.match("alice", "o1", BID)
+    await pair.both_see(0)
+    resting = asyncio.create_task(pair.b.orders.match("alice", "o2", BID, good_for_ms=5_000))
+    await until(lambda: pair.b.waiting.resting("gpt-4"))
+    await pair.a.settlement.settle("p1", "o1", USAGE, Outcome.COMPLETED)
+    assert (await resting).order_id == "o2"
+
+
+async def test_a_failure_told_at_one_node_counts_at_both(pair: Pair) -> None:
+    pair.a.sell()
+    await pair.both_see(4)
+    await pair.b.orders.match("alice", "o1", BID)
+    await pair.b.settlement.settle("p1", "o1", Usage(0, 0), Outcome.FAILED)
+    now_ms = pair.a.clock.monotonic_ms()
+    await until(lambda: pair.a.asks.circuit("p1", now_ms).failures == 1)
+    assert pair.b.asks.circuit("p1", now_ms).failures == 1
+
+
+async def test_without_redis_each_node_goes_on_for_a_while(pair: Pair) -> None:
+    pair.a.sell()
+    await pair.both_see(4)
+    pair.redis.kill()
+    try:
+        matched = await pair.b.orders.match("alice", "o1", BID)
+        assert matched.degraded
+        assert pair.b.shared.status().degraded
+        pair.b_clock.ahead_ms = 31_000
+        with pytest.raises(BookUnavailable):
+            await pair.b.orders.match("alice", "o2", BID)
+        assert (await pair.b.orders.match("alice", "o1", BID)).replayed
+    finally:
+        pair.redis.start()
+    await until(lambda: not pair.b.shared.status().degraded, within_s=20)
+    await pair.b.leases.renew_waiting()
+    assert await pair.leased() == 1
+
+
+async def test_a_node_that_stood_still_asks_again(bench: Bench) -> None:
+    asked = []
+
+    class Slow:
+        async def claim(self, request: ClaimRequest) -> Granted:
+            asked.append(request)
+            if len(asked) == 1:
+                bench.clock.advance_ms(request.lease_ms)
+            return Granted(fence=len(asked))
+
+    shared = build(bench.ledger, bench.clock, NodesConfig(book="redis://127.0.0.1:1"))
+    shared.leases._shared = Slow()  # type: ignore[assignment]
+    shared.sell()
+    match = shared.floor.match(BID, 0)
+    assert isinstance(match, Match)
+    assert await shared.leases.claim("o1", match) == Granted(fence=2)
+
+
+async def test_asks_are_placed_again_now_and_then(bench: Bench) -> None:
+    told: list[Change] = []
+    bench.floor._announce = told.append
+    bench.sell()
+    await bench.hears(sequence=1)
+    assert [type(change) for change in told] == [Placed, Heard]
+    bench.clock.advance_ms(100_000)
+    await bench.hears(sequence=2)
+    assert [type(change) for change in told[2:]] == [Placed, Heard]
 
 
 async def test_a_flush_takes_neither_asks_nor_room(pair: Pair) -> None:
