@@ -13,6 +13,7 @@ from itertools import islice
 from gollem.clock import Clock
 from gollem.market import Ask, Bid, Block, Depth, Match, OrderBook, Quote, Rejection, Report
 from gollem.nodes import (
+    Began,
     Change,
     Ended,
     Ending,
@@ -29,6 +30,7 @@ from gollem.providers import Change as Verdict
 from gollem.providers import Gauge, Promise, Registry, What
 
 _FAILURES_REMEMBERED = 100_000
+_EARLY_REMEMBERED = 10_000
 
 
 def _nobody(change: Change) -> None:
@@ -75,6 +77,7 @@ class Floor:
         self._asks_of: dict[str, set[str]] = {}
         self._models: Counter[str] = Counter()
         self._failed: OrderedDict[str, int] = OrderedDict()
+        self._early: OrderedDict[str, str] = OrderedDict()  # orders that began before they were heard of, by whom
 
     def on_room(self, callback: Callable[[str], None]) -> None:
         """`callback(model)` whenever an ask of the model may have become matchable."""
@@ -259,6 +262,22 @@ class Floor:
         self.apply(self._registry.order_withdrawn(key, self._clock.monotonic_ms()))
         self._give_back(key, match.claimed_tokens)
 
+    def began(self, key: str, order_id: str) -> bool:
+        """The ask's agent serves the order. False if it is not known here, or another provider's."""
+        if ask := self._book.ask(key):
+            self._announce(Began(key, ask.model, order_id))
+        return self._began(key, order_id)
+
+    def _began(self, key: str, order_id: str) -> bool:
+        claim = self._claims.get(order_id)
+        if claim is None:
+            self._early[order_id] = _provider(key)
+            if len(self._early) > _EARLY_REMEMBERED:
+                self._early.popitem(last=False)
+            return False
+        claim.started = claim.started or claim.provider_id == _provider(key)
+        return claim.provider_id == _provider(key)
+
     def lower(self, key: str, free_tokens: int, free_slots: int) -> None:
         """Other nodes have taken more of the ask than is known here: it has this much left, until more is heard."""
         tokens, slots = self._claimed(key)
@@ -341,6 +360,8 @@ class Floor:
                 self._sampled(key, latency_us, tpot_ns)
             case Sent(key, model, order_id, tokens):
                 self._sent(Claim(order_id, key, model, tokens))
+            case Began(key, _, order_id):
+                self._began(key, order_id)
             case Ended():
                 self._ended(change)
                 self._dirty[change.ask_key] = None  # what was said to be left of it is past
@@ -387,6 +408,8 @@ class Floor:
 
     def _keep(self, claim: Claim) -> None:
         self.release(claim.order_id)
+        if self._early.pop(claim.order_id, None) == claim.provider_id:
+            claim.started = True
         self._claims[claim.order_id] = claim
         self._claims_of.setdefault(claim.ask_key, {})[claim.order_id] = claim
 

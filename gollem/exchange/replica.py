@@ -7,7 +7,7 @@ from gollem.errors import InvalidField, UnknownModel
 from gollem.exchange.floor import Floor
 from gollem.exchange.leases import Leases
 from gollem.exchange.links import AgentLinks
-from gollem.nodes import CancelAsked, Change, Ended, SharedBook
+from gollem.nodes import Began, CancelAsked, Change, Ended, SharedBook
 
 _log = logging.getLogger(__name__)
 
@@ -44,3 +44,5 @@ class Replica:
         self._floor.take_in(change)
         if isinstance(change, Ended):
             self._links.order_closed(change.order_id)
+        elif isinstance(change, Began) and (claim := self._floor.claim(change.order_id)) and claim.started:
+            self._links.order_started(change.order_id)

@@ -5,6 +5,7 @@ from gollem.config import NodesConfig
 from gollem.nodes.memory_nodes import MemoryNodes
 from gollem.nodes.shared_book import Listener, SharedBook
 from gollem.nodes.types import (
+    Began,
     CancelAsked,
     Change,
     ClaimRequest,
@@ -25,6 +26,7 @@ from gollem.nodes.types import (
 )
 
 __all__ = [
+    "Began",
     "CancelAsked",
     "Change",
     "ClaimRequest",

@@ -70,6 +70,15 @@ class Sent:
     tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class Began:
+    """The ask's agent says that it serves the order."""
+
+    ask_key: str
+    model: str
+    order_id: str
+
+
 class Ending(Enum):
     """How an order that was sent has ended."""
 
@@ -116,7 +125,7 @@ class CancelAsked:
     order_id: str
 
 
-Change = Placed | Removed | Heard | Sampled | Sent | Ended | FailureReported | FailureRetracted | CancelAsked
+Change = Placed | Removed | Heard | Sampled | Sent | Began | Ended | FailureReported | FailureRetracted | CancelAsked
 
 # --- claims ---------------------------------------------------------------------------------------------------------
 

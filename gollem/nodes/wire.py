@@ -12,6 +12,7 @@ from typing import Any
 
 from gollem.market import Ask
 from gollem.nodes.types import (
+    Began,
     CancelAsked,
     Change,
     Ended,
@@ -80,6 +81,8 @@ def _parts(change: Change) -> list[Any]:
             return ["sampled", key, model, latency_us, tpot_ns]
         case Sent(key, model, order_id, tokens):
             return ["sent", key, model, order_id, tokens]
+        case Began(key, model, order_id):
+            return ["began", key, model, order_id]
         case Ended(key, model, order_id, ending):
             return ["ended", key, model, order_id, ending.value]
         case FailureReported(key, model, order_id):
@@ -115,6 +118,7 @@ _READ: dict[str, Callable[[Any, int], Change]] = {
     "removed": lambda item, _: Removed(item[1], item[2]),
     "sampled": lambda item, _: Sampled(item[1], item[2], item[3], item[4]),
     "sent": lambda item, _: Sent(item[1], item[2], item[3], item[4]),
+    "began": lambda item, _: Began(item[1], item[2], item[3]),
     "ended": lambda item, _: Ended(item[1], item[2], item[3], Ending(item[4])),
     "failed": lambda item, _: FailureReported(item[1], item[2], item[3]),
     "retracted": lambda item, _: FailureRetracted(item[1], item[2], item[3]),

@@ -129,6 +129,16 @@ async def test_a_cancellation_reaches_the_agent_at_the_other_node(pair: Pair) ->
     assert await pair.leased() == 0
 
 
+async def test_what_has_begun_is_known_to_both(pair: Pair) -> None:
+    """So that no node voids it when its provider falls silent."""
+    pair.a.sell()
+    await pair.both_see(4)
+    await pair.b.orders.match("alice", "o1", BID)
+    await pair.a.hears(started=["o1"])  # sooner, maybe, than this node hears of the order
+    for bench in (pair.a, pair.b):
+        await until(lambda bench=bench: (claim := bench.floor.claim("o1")) and claim.started)
+
+
 async def test_an_agent_that_comes_over_belongs_to_its_new_node(pair: Pair) -> None:
     pair.a.sell()
     await pair.both_see(4)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gollem.nodes import (
+    Began,
     CancelAsked,
     Change,
     Ended,
@@ -32,6 +33,7 @@ CHANGES: list[Change] = [
     *(Ended(KEY, MODEL, "order", ending) for ending in Ending),
     FailureReported(KEY, MODEL, "order"),
     FailureRetracted(KEY, MODEL, "order"),
+    Began(KEY, MODEL, "order"),
     CancelAsked(KEY, MODEL, "order"),
 ]
 
