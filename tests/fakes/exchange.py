@@ -287,3 +287,15 @@ class _Credit(CreditServiceBase):
 
     async def CreatePaymentIntent(self, stream: Any) -> None:
         raise GRPCError(Status.UNIMPLEMENTED)
+
+    async def GetPurchase(self, stream: Any) -> None:
+        raise GRPCError(Status.UNIMPLEMENTED)
+
+    async def SetTopUp(self, stream: Any) -> None:
+        raise GRPCError(Status.UNIMPLEMENTED)
+
+    async def GetTopUp(self, stream: Any) -> None:
+        raise GRPCError(Status.UNIMPLEMENTED)
+
+    async def SetBalanceAlert(self, stream: Any) -> None:
+        raise GRPCError(Status.UNIMPLEMENTED)
