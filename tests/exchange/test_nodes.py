@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -11,13 +11,15 @@ from gollem.config import NodesConfig
 from gollem.errors import BookUnavailable, CapacityExhausted
 from gollem.exchange import CancelState, Outcome, Usage
 from gollem.ledger import open_ledger
-from gollem.market import Match
-from gollem.nodes import Change, ClaimRequest, Granted, Heard, Placed
-from tests.exchange.conftest import BID, Bench, build
+from gollem.market import Block, Match
+from gollem.nodes import Change, ClaimRequest, Granted, Heard, Placed, Removed
+from gollem.providers import Gauge, Promise
+from tests.exchange.conftest import BID, PROVIDERS, Bench, build
 from tests.servers.redis_server import RedisServer, redis_server
 from tests.until import until
 
 USAGE = Usage(100, 100)
+PROMISE = Promise(latency_us=100_000, tpot_ns=10_000_000, capacity_tokens=50_000, capacity_slots=2)
 
 
 @pytest.fixture(scope="module")
@@ -218,6 +220,32 @@ async def test_a_node_that_stood_still_asks_again(bench: Bench) -> None:
     match = shared.floor.match(BID, 0)
     assert isinstance(match, Match)
     assert await shared.leases.claim("o1", match) == Granted(fence=2)
+
+
+async def test_what_is_no_longer_there_goes_and_what_has_no_place_is_passed_over(bench: Bench) -> None:
+    own = bench.sell()
+    theirs, strange = replace(own, provider_id="p2"), replace(own, provider_id="p3", model="unheard-of")
+    unknown = Heard("p4/a", "gpt-4", 1, PROMISE, Gauge())
+    bench.replica.apply([Placed(strange, None), unknown, Placed(theirs, 60)])
+    assert bench.floor.depth("gpt-4").live_asks == 2
+    bench.replica.retain(1, frozenset())
+    assert bench.floor.ask(theirs.key) == theirs
+    bench.replica.retain(0, frozenset())
+    assert bench.floor.ask(theirs.key) is None
+    assert bench.floor.ask(own.key) == own
+
+
+async def test_what_was_heard_long_ago_is_as_old_as_it_is(bench: Bench) -> None:
+    bench.sell("p2")
+    theirs = replace(bench.sell("p1"), provider_id="p3")
+    bench.replica.apply([Placed(theirs, None, age_ms=PROVIDERS.withdraw_after_ms)])
+    assert bench.floor.blocks(theirs.key) == {Block.SILENT}
+    bench.replica.apply([Heard(theirs.key, theirs.model, 1, PROMISE, Gauge(), age_ms=100)])
+    assert not bench.floor.blocks(theirs.key)
+    bench.replica.apply([Removed(theirs.key, "gpt-3")])
+    assert bench.floor.ask(theirs.key) is not None
+    bench.replica.apply([Removed(theirs.key, theirs.model)])
+    assert bench.floor.ask(theirs.key) is None
 
 
 async def test_asks_are_placed_again_now_and_then(bench: Bench) -> None:
