@@ -58,7 +58,11 @@ class Leases:
         request = self._request(order_id, match)
         while True:
             asked_ms = self._clock.monotonic_ms()
-            answer = await self._shared.claim(request)
+            try:
+                answer = await self._shared.claim(request)
+            except BaseException:
+                self._floor.undo(match)
+                raise
             if isinstance(answer, Refused):
                 self._refused(match, answer)
                 return None

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from gollem.clock import Clock
 from gollem.config import ExchangeConfig, MarketConfig
 from gollem.errors import (
+    BookUnavailable,
+    GollemError,
     HoldClosed,
     InsufficientCredits,
     InvariantBroken,
@@ -113,7 +115,22 @@ class Orders:
     async def _match(
         self, user: str, order_id: str, bid: Bid, fingerprint: str, good_for_ms: int, alternates: int
     ) -> Matched:
-        """Pick here, then ask for the room: other nodes may have taken what this one does not know of yet."""
+        """What cannot be had may have been had before: then that is the answer."""
+        refused: GollemError = taken()
+        try:
+            if matched := await self._attempt(user, order_id, bid, fingerprint, good_for_ms, alternates):
+                return matched
+        except BookUnavailable as error:
+            refused = error
+        if replay := await self._replay(user, order_id, fingerprint):
+            return replay
+        raise refused
+
+    async def _attempt(
+        self, user: str, order_id: str, bid: Bid, fingerprint: str, good_for_ms: int, alternates: int
+    ) -> Matched | None:
+        """Pick here, then ask for the room: other nodes may have taken what this one does not know of yet. None if they
+        had, time and again, or if nobody waits for the answer any more."""
         until_ms, flight = self._clock.monotonic_ms() + good_for_ms, self._flights[order_id]
         tries = self._leases.tries
         while tries and (tries == self._leases.tries or flight.callers):
@@ -128,9 +145,7 @@ class Orders:
             flight.committing = True
             if granted := await self._leases.claim(order_id, result):
                 return await self._commit(user, order_id, bid, result, granted)
-        if replay := await self._replay(user, order_id, fingerprint):
-            return replay
-        raise taken()
+        return None
 
     async def _rest(
         self, user: str, order_id: str, bid: Bid, rejection: Rejection, until_ms: int, alternates: int

@@ -197,6 +197,7 @@ async def test_without_redis_each_node_goes_on_for_a_while(pair: Pair) -> None:
         with pytest.raises(BookUnavailable):
             await pair.b.orders.match("alice", "o2", BID)
         assert (await pair.b.orders.match("alice", "o1", BID)).replayed
+        assert pair.b.floor.claims() == 1
     finally:
         pair.redis.start()
     await until(lambda: not pair.b.shared.status().degraded, within_s=20)
