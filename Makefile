@@ -9,7 +9,7 @@ INSTALL := $(PIP) --no-build-isolation
 CORE := setup.py $(wildcard gollem/_*.px* gollem/_*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate simulate-long kill-rounds micro-settles mutants check proto bench bench-ledger replay \
+.PHONY: help demo test simulate simulate-long kill-rounds micro-settles mutants check proto bench bench-ledger bench-nodes replay \
   venv clean
 
 help: ## print this list
@@ -51,6 +51,9 @@ bench: $(VENV)/.core $(VENV)/.dev ## every benchmarks/bench_*.py; ARGS are passe
 bench-ledger: $(VENV)/.core $(VENV)/.dev ## the ledger beside its limit and PostgreSQL, and on DynamoDB Local
 	$(BIN)/python -m benchmarks.bench_ledger $(ARGS)
 	$(BIN)/python -m benchmarks.bench_dynamodb
+
+bench-nodes: $(VENV)/.core $(VENV)/.dev ## what a claim, a change and a new node cost on Redis
+	$(BIN)/python -m benchmarks.bench_nodes $(ARGS)
 
 replay: $(VENV)/.core ## real requests against real asks; REQUESTS=file ASKS=file LIMIT=n LEDGER=url
 	@$(BIN)/python -m benchmarks.replay \

@@ -9,6 +9,7 @@ from random import uniform
 
 import uvloop
 
+from gollem import __version__
 from gollem.clock import Clock, SystemClock
 from gollem.config import Config
 from gollem.exchange import (
@@ -18,7 +19,9 @@ from gollem.exchange import (
     Cases,
     Commits,
     Floor,
+    Leases,
     Orders,
+    Replica,
     Reports,
     Settlement,
     WaitingRoom,
@@ -27,6 +30,7 @@ from gollem.exchange import (
 from gollem.identity import KeyStore, open_key_store
 from gollem.ledger import Desk, Ledger, LowBalanceWatch, Reconciler, open_ledger
 from gollem.market import Catalogue, MemoryBook
+from gollem.nodes import open_shared_book
 from gollem.payments import Payments, open_payments
 from gollem.providers import Registry
 from gollem.rpc import Edge
@@ -96,12 +100,15 @@ class App:
         config, clock, payments = self.config, self._clock, self.payments
         catalogue = Catalogue.load(Path(config.market.catalogue) if config.market.catalogue else None)
         registry = Registry(config.providers)
-        floor = Floor(MemoryBook(catalogue), registry, clock)
-        links = AgentLinks(registry, clock)
+        shared = open_shared_book(config.nodes, __version__, clock)
+        self._closers.append(shared.close)
+        floor = Floor(MemoryBook(catalogue), registry, clock, shared.announce)
+        links = AgentLinks(registry, clock, shared.announce)
         waiting = WaitingRoom(floor, config.market.max_resting_bids, config.market.max_resting_bids_per_account)
         commits = Commits()
         self._closers.append(commits.finish)
-        settlement = Settlement(floor, ledger, links, commits, clock)
+        leases = Leases(shared, floor, ledger, commits, clock, config.nodes)
+        settlement = Settlement(floor, ledger, links, leases, commits, clock)
         low_balance = LowBalanceWatch(ledger, clock)
         orders = Orders(
             floor,
@@ -109,6 +116,7 @@ class App:
             catalogue,
             settlement,
             links,
+            leases,
             waiting,
             commits,
             clock,
@@ -120,12 +128,8 @@ class App:
         restored = await restore_claims(ledger, floor)
         if restored:
             _log.info("%d orders were under way and keep their capacity", restored)
-        self._chore(_TICK_MS, _as_async(floor.tick))
-        self._chore(_TICK_MS, reports.review)
-        self._chore(config.exchange.sweep_interval_ms, settlement.expire_overdue)
-        self._chore(config.exchange.sweep_interval_ms, settlement.release_ended)
-        self._chore(_TICK_MS, low_balance.look)
-        self._chore(config.reconcile.alert_interval_ms, low_balance.sweep, rest=_REST)
+        await shared.start(Replica(floor, links, leases, shared))
+        self._keep_up(floor, reports, settlement, leases, low_balance)
         admission = (payments.onboarding.require_payable,) if payments and payments.is_real else ()
         return Edge(
             config=config,
@@ -142,8 +146,23 @@ class App:
             cases=Cases(ledger, desk, clock),
             payments=payments,
             keys=keys,
+            shared=shared,
             signing_key=data / "grant.key",
         )
+
+    def _keep_up(
+        self, floor: Floor, reports: Reports, settlement: Settlement, leases: Leases, low_balance: LowBalanceWatch
+    ) -> None:
+        """What time brings, and what other nodes may have left undone. Any number of nodes may do it at once."""
+        config = self.config
+        self._chore(_TICK_MS, _as_async(floor.tick))
+        self._chore(_TICK_MS, reports.review)
+        self._chore(config.exchange.sweep_interval_ms, settlement.expire_overdue)
+        self._chore(config.exchange.sweep_interval_ms, settlement.release_ended)
+        self._chore(config.nodes.heartbeat_ms, leases.renew_waiting)
+        self._chore(config.nodes.heartbeat_ms, leases.restore_lost)
+        self._chore(_TICK_MS, low_balance.look)
+        self._chore(config.reconcile.alert_interval_ms, low_balance.sweep, rest=_REST)
 
     def _watch_the_books(self, ledger: Ledger) -> None:
         """Never on an order's way: checks read in threads, and rest twenty times as long as they took."""
@@ -187,12 +206,12 @@ def _as_async(work: Callable[[], None]) -> Callable[[], Awaitable[None]]:
 
 
 async def _repeat(every_ms: int, work: Callable[[], Awaitable[object]], clock: Clock, rest: int) -> None:
-    """For ever; a failure is logged and tried again at the next turn. With `rest`, the pauses are uneven, so that
-    servers do not all come at once, and at least so many times as long as the work took."""
+    """For ever; a failure is logged and tried again at the next turn. The pauses are uneven, so that servers do not all
+    come at once, and with `rest` at least so many times as long as the work took."""
     took_ms = 0
     while True:
         pause_ms = max(every_ms, rest * took_ms)
-        jitter = uniform(0.9, 1.1) if rest else 1  # noqa: S311 - no secret
+        jitter = uniform(0.9, 1.1)  # noqa: S311 - no secret
         await asyncio.sleep(pause_ms * jitter / 1_000)
         started_ms = clock.monotonic_ms()
         try:

@@ -7,7 +7,9 @@ A setting `port` of section `server` is `port` under `[server]` in the file, `GO
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from os import getpid
 from pathlib import Path
+from socket import gethostname
 from typing import Any, get_type_hints
 
 _PREFIX = "GOLLEM_"
@@ -136,6 +138,33 @@ class ReconcileConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class NodesConfig:
+    """Several servers over one book."""
+
+    book: str = _secret("memory: this process alone; or a URL of redis, rediss, redis+sentinel or redis+cluster")
+    name: str = _text("", "what this node is called among the others; empty: its host and process")
+    partitions: int = _number(8, 1, 256, "streams that changes of the book are spread over; the same on every node")
+    flush_ms: int = _number(20, 1, 1_000, "how long changes are collected before they are sent, or read")
+    claim_timeout_ms: int = _number(250, 10, 10_000, "how long one call of Redis may take")
+    lease_ms: int = _number(15_000, 100, 600_000, "how long capacity is claimed for an order that is not committed yet")
+    claim_tries: int = _number(4, 1, 100, "asks that are tried for a bid when other nodes have taken the room")
+    degraded_ms: int = _number(30_000, 0, 3_600_000, "how long this node claims capacity alone while Redis is away")
+    heartbeat_ms: int = _number(1_000, 10, 60_000, "how often a node tells that it is there")
+    join_ms: int = _number(60_000, 100, 600_000, "how long a start may take to read the book")
+    forget_ms: int = _number(600_000, 1_000, 86_400_000, "silence after which an ask or a node leaves Redis")
+    stream_length: int = _number(10_000, 10, 1_000_000, "batches of a stream that nodes which fell behind may read")
+    max_events: int = _number(10_000, 10, 1_000_000, "events of a stream that wait to be sent at once")
+    connections: int = _number(64, 1, 10_000, "connections to Redis, or to each node of its Cluster, for claims")
+
+    @property
+    def is_alone(self) -> bool:
+        return self.book in ("", "memory")
+
+    def own_name(self) -> str:
+        return self.name or f"{gethostname()}-{getpid()}"
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All of it."""
 
@@ -146,6 +175,7 @@ class Config:
     exchange: ExchangeConfig = field(default_factory=ExchangeConfig)
     payments: PaymentsConfig = field(default_factory=PaymentsConfig)
     reconcile: ReconcileConfig = field(default_factory=ReconcileConfig)
+    nodes: NodesConfig = field(default_factory=NodesConfig)
 
     def __post_init__(self) -> None:
         watch = self.providers
@@ -153,6 +183,8 @@ class Config:
             raise ConfigError(
                 "providers.telemetry_interval_ms, .withdraw_after_ms and .forget_after_ms: each must be below the next"
             )
+        if self.nodes.forget_ms < watch.forget_after_ms:
+            raise ConfigError("nodes.forget_ms: must not be below providers.forget_after_ms")
         if self.payments.gateway not in GATEWAYS:
             raise ConfigError(f"payments.gateway: must be one of {', '.join(GATEWAYS)}, not {self.payments.gateway!r}")
 

@@ -216,6 +216,12 @@ class OutcomeUnknown(WorldError):
     reason = "OUTCOME_UNKNOWN"
 
 
+class BookUnavailable(WorldError):
+    """The book that nodes share cannot be asked: repeat the same call."""
+
+    reason = "BOOK_UNAVAILABLE"
+
+
 class PaymentsUnavailable(WorldError):
     """The payment provider took nothing: repeat the same call."""
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "balance": ("gollem.cli.account:balance", "show an account's credits"),
     "transactions": ("gollem.cli.account:transactions", "show an account's statement"),
     "cases": ("gollem.cli.cases:cases", "see and decide what waits for an operator"),
+    "nodes": ("gollem.cli.nodes:nodes", "show the servers that share one book"),
     "reconcile": ("gollem.cli.payments_report:reconcile_", "compare the books with Stripe's"),
     "ledger": ("gollem.cli.audit:ledger", "make a ledger, prove that its books balance"),
 }

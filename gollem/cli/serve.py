@@ -8,7 +8,7 @@ import click
 from gollem.cli.failure import Failure
 from gollem.cli.settings import config_options
 from gollem.config import Config, ConfigError
-from gollem.errors import GollemError, InvariantBroken
+from gollem.errors import BookUnavailable, GollemError, InvariantBroken
 from gollem.market import CatalogueError
 
 
@@ -29,6 +29,8 @@ def _failure(error: Exception, config: Config) -> Failure:
     """What keeps the exchange from starting, in one line, and what to do."""
     if isinstance(error, InvariantBroken):  # it says itself what has to be mended
         return Failure(error.message)
+    if isinstance(error, BookUnavailable):
+        return Failure(error.message, "Is Redis there? Name another with --book; memory is for a server alone.")
     if isinstance(error, GollemError):
         return Failure(error.message, "Name another folder with --data, or another ledger with --ledger.")
     if isinstance(error, CatalogueError):

@@ -5,9 +5,11 @@ from gollem.exchange.asks import Answer, Asks, Status
 from gollem.exchange.cases import Cases
 from gollem.exchange.commits import Commits
 from gollem.exchange.floor import Floor
+from gollem.exchange.leases import Leases
 from gollem.exchange.links import AgentLinks
 from gollem.exchange.orders import Orders
 from gollem.exchange.recovery import restore_claims
+from gollem.exchange.replica import Replica
 from gollem.exchange.reports import Measurement, Reports
 from gollem.exchange.settlement import Settlement
 from gollem.exchange.types import (
@@ -33,11 +35,13 @@ __all__ = [
     "ClientOutcome",
     "Commits",
     "Floor",
+    "Leases",
     "Matched",
     "Measurement",
     "Orders",
     "Outcome",
     "Receipt",
+    "Replica",
     "Reports",
     "Settlement",
     "Status",

@@ -82,7 +82,8 @@ class Asks:
         """Take in a report and answer it. What became of orders counts even if the report is not the newest."""
         key = f"{provider_id}/{ask_id}"
         for order_id in status.started:
-            self._started(provider_id, order_id)
+            if self._floor.began(key, order_id):
+                self._links.order_started(order_id)
         for order_id in status.refused:
             self._links.stopped(key, order_id)
             await self._settlement.refused_by_provider(provider_id, order_id)
@@ -124,12 +125,6 @@ class Asks:
             raise TooManyAsks(f"a provider may have {limit} asks: deregister one first", limit=limit)
         if len(self._floor) >= self._config.max_asks:
             raise TooManyAsks("the book is full", limit=self._config.max_asks)
-
-    def _started(self, provider_id: str, order_id: str) -> None:
-        claim = self._floor.claim(order_id)
-        if claim is not None and claim.provider_id == provider_id:
-            claim.started = True
-            self._links.order_started(order_id)
 
     def _reprice(self, ask: Ask, status: Status) -> None:
         price = ask.price_ticks if status.price_ticks is None else status.price_ticks

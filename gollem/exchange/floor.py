@@ -1,7 +1,8 @@
 """The trading floor: the book and the registry of sellers kept in step, and the claims of orders under way.
 
 Every change of a seller's health or figures reaches the book through here. Reports are collected and applied in one
-call of the core before the book is next read.
+call of the core before the book is next read. What concerns other nodes is announced to them; what they announced is
+taken in by `take_in`, the same way but in silence.
 """
 
 from collections import Counter, OrderedDict
@@ -11,30 +12,63 @@ from itertools import islice
 
 from gollem.clock import Clock
 from gollem.market import Ask, Bid, Block, Depth, Match, OrderBook, Quote, Rejection, Report
-from gollem.providers import Change, Gauge, Promise, Registry, What
+from gollem.nodes import (
+    Began,
+    Change,
+    Ended,
+    Ending,
+    FailureReported,
+    FailureRetracted,
+    Heard,
+    Lease,
+    Placed,
+    Removed,
+    Sampled,
+    Sent,
+)
+from gollem.providers import Change as Verdict
+from gollem.providers import Gauge, Promise, Registry, What
 
 _FAILURES_REMEMBERED = 100_000
+_EARLY_REMEMBERED = 10_000
+
+
+def _nobody(change: Change) -> None:
+    pass
 
 
 @dataclass(slots=True)
 class Claim:
-    """Capacity that an order under way takes from an ask."""
+    """Capacity that an order under way takes from an ask. `fence` is of its lease; 0 if another node has that."""
 
     order_id: str
-    user: str
-    provider_id: str
     ask_key: str
+    model: str
     tokens: int
+    fence: int = 0
     started: bool = False
+
+    @property
+    def provider_id(self) -> str:
+        return _provider(self.ask_key)
+
+    @property
+    def lease(self) -> Lease:
+        return Lease(self.order_id, self.ask_key, self.model, self.tokens, self.fence)
 
 
 class Floor:
     """Synchronous throughout: what one call decides, no other call interleaves with."""
 
-    def __init__(self, book: OrderBook, registry: Registry, clock: Clock) -> None:
+    def __init__(
+        self, book: OrderBook, registry: Registry, clock: Clock, announce: Callable[[Change], None] = _nobody
+    ) -> None:
+        """`announce` tells the other nodes."""
         self._book = book
         self._registry = registry
         self._clock = clock
+        self._announce = announce
+        self._own: dict[str, int] = {}  # asks whose agents report here, by when the others last heard of their terms
         self._dirty: dict[str, None] = {}
         self._claims: dict[str, Claim] = {}
         self._claims_of: dict[str, dict[str, Claim]] = {}
@@ -43,6 +77,7 @@ class Floor:
         self._asks_of: dict[str, set[str]] = {}
         self._models: Counter[str] = Counter()
         self._failed: OrderedDict[str, int] = OrderedDict()
+        self._early: OrderedDict[str, str] = OrderedDict()  # orders that began before they were heard of, by whom
 
     def on_room(self, callback: Callable[[str], None]) -> None:
         """`callback(model)` whenever an ask of the model may have become matchable."""
@@ -64,8 +99,30 @@ class Floor:
     def ask(self, key: str) -> Ask | None:
         return self._book.ask(key)
 
+    def is_own(self, key: str) -> bool:
+        """Whether the ask's agent reports to this node, as far as is known."""
+        return key in self._own
+
+    def foreign(self) -> list[Ask]:
+        """Asks whose agents report to other nodes."""
+        asks = (self._book.ask(key) for keys in self._asks_of.values() for key in keys - self._own.keys())
+        return [ask for ask in asks if ask is not None]
+
+    def promise(self, key: str) -> Promise | None:
+        """What the ask's provider says of it now."""
+        seller = self._registry.seller(key)
+        return seller.promise if seller else None
+
     def place(self, ask: Ask, per_minute: int | None) -> None:
-        """Add or change an ask. One that is new takes over the claims of orders that run there, or are about to."""
+        """Add or change an ask."""
+        old = self._book.ask(ask.key)
+        self._place(ask, per_minute)
+        if old is not None and old.model != ask.model:
+            self._announce(Removed(ask.key, old.model))
+        self._claim_as_own(ask, per_minute)
+
+    def _place(self, ask: Ask, per_minute: int | None, age_ms: int = 0) -> None:
+        """One that is new takes over the claims of orders that run there, or are about to."""
         old = self._book.ask(ask.key)
         self._book.place(ask)
         self._asks_of.setdefault(ask.provider_id, set()).add(ask.key)
@@ -80,7 +137,7 @@ class Floor:
         promise = Promise(ask.latency_us, ask.tpot_ns, ask.capacity_tokens, ask.capacity_slots)
         offering = f"{ask.model}/{ask.gpu_type}"
         changes = self._registry.register(
-            ask.key, ask.provider_id, offering, promise, per_minute, self._clock.monotonic_ms()
+            ask.key, ask.provider_id, offering, promise, per_minute, self._clock.monotonic_ms(), age_ms
         )
         self._dirty[ask.key] = None
         self.apply(changes)
@@ -91,14 +148,33 @@ class Floor:
         self._book.place(ask)
         self._dirty[ask.key] = None
         self._on_room(ask.model)
+        self._claim_as_own(ask, self._registry.per_minute(ask.key))
 
     def remove(self, key: str) -> bool:
+        ask = self._book.ask(key)
+        if ask is None:
+            return False
+        self.drop(key)
+        self._announce(Removed(key, ask.model))
+        return True
+
+    def drop(self, key: str) -> None:
+        """Take the ask out here, and tell nobody."""
         self._registry.remove(key)
-        return self._take_out(key)
+        self._take_out(key)
 
     def heard(self, key: str, sequence: int, promise: Promise, gauge: Gauge) -> bool:
         """A report of the ask's agent. False if it is not newer than the last."""
-        changes = self._registry.heard(key, sequence, promise, gauge, self._clock.monotonic_ms())
+        if not self._heard(key, sequence, promise, gauge):
+            return False
+        if ask := self._book.ask(key):
+            if self._is_to_be_placed_again(key):
+                self._claim_as_own(ask, self._registry.per_minute(key))
+            self._announce(Heard(key, ask.model, sequence, promise, gauge))
+        return True
+
+    def _heard(self, key: str, sequence: int, promise: Promise, gauge: Gauge, age_ms: int = 0) -> bool:
+        changes = self._registry.heard(key, sequence, promise, gauge, self._clock.monotonic_ms(), age_ms)
         if changes is None:
             return False
         self._dirty[key] = None
@@ -111,7 +187,7 @@ class Floor:
         """Let time take effect: silence, circuits, rate limits, ageing samples."""
         self.apply(self._registry.tick(self._clock.monotonic_ms()))
 
-    def apply(self, changes: Iterable[Change]) -> None:
+    def apply(self, changes: Iterable[Verdict]) -> None:
         """Carry out what the registry decided."""
         for change in changes:
             match change.what:
@@ -124,12 +200,19 @@ class Floor:
                 case What.REMEASURED:
                     self._dirty[change.key] = None
                 case What.FORGOTTEN:
-                    self._take_out(change.key)
+                    self._forget(change.key)
 
-    def order_succeeded(self, provider_id: str) -> None:
-        self.apply(self._registry.order_succeeded(provider_id, self._clock.monotonic_ms()))
+    def failed(self, ask_key: str, model: str, order_id: str) -> None:
+        """The order's client says that it failed."""
+        self._failed_once(_provider(ask_key), order_id)
+        self._announce(FailureReported(ask_key, model, order_id))
 
-    def order_failed(self, provider_id: str, order_id: str) -> None:
+    def failure_retracted(self, ask_key: str, model: str, order_id: str) -> None:
+        """The order turned out not to have failed, or not by its provider's fault."""
+        self._retract(_provider(ask_key), order_id)
+        self._announce(FailureRetracted(ask_key, model, order_id))
+
+    def _failed_once(self, provider_id: str, order_id: str) -> None:
         """Counts once an order, whoever tells: its provider, its client, or both."""
         if order_id in self._failed:
             return
@@ -139,14 +222,17 @@ class Floor:
             self._failed.popitem(last=False)
         self.apply(self._registry.order_failed(provider_id, now_ms))
 
-    def retract_failure(self, provider_id: str, order_id: str) -> None:
-        """The order turned out not to have failed, or not by its provider's fault."""
+    def _retract(self, provider_id: str, order_id: str) -> None:
         at_ms = self._failed.get(order_id)
         if at_ms is not None:
             self.apply(self._registry.failure_retracted(provider_id, at_ms, self._clock.monotonic_ms()))
 
-    def sampled(self, key: str, latency_us: int, tpot_ns: int | None) -> None:
+    def sampled(self, key: str, model: str, latency_us: int, tpot_ns: int | None) -> None:
         """What a client measured of an order of this ask."""
+        self._sampled(key, latency_us, tpot_ns)
+        self._announce(Sampled(key, model, latency_us, tpot_ns))
+
+    def _sampled(self, key: str, latency_us: int, tpot_ns: int | None) -> None:
         self.apply(self._registry.sampled(key, latency_us, tpot_ns, self._clock.monotonic_ms()))
 
     def blocks(self, key: str) -> frozenset[Block]:
@@ -167,6 +253,7 @@ class Floor:
         """A match is committed, or may be: its order's claim stays until `release`, and replaces an earlier one."""
         self._decide(claim.ask_key, claim.tokens)
         self._keep(claim)
+        self._announce(Sent(claim.ask_key, claim.model, claim.order_id, claim.tokens))
 
     def undo(self, match: Match) -> None:
         """The order was not committed: give everything back."""
@@ -174,6 +261,31 @@ class Floor:
         self._decide(key, match.claimed_tokens)
         self.apply(self._registry.order_withdrawn(key, self._clock.monotonic_ms()))
         self._give_back(key, match.claimed_tokens)
+
+    def began(self, key: str, order_id: str) -> bool:
+        """The ask's agent serves the order. False if it is not known here, or another provider's."""
+        if ask := self._book.ask(key):
+            self._announce(Began(key, ask.model, order_id))
+        return self._began(key, order_id)
+
+    def _began(self, key: str, order_id: str) -> bool:
+        claim = self._claims.get(order_id)
+        if claim is None:
+            self._early[order_id] = _provider(key)
+            if len(self._early) > _EARLY_REMEMBERED:
+                self._early.popitem(last=False)
+            return False
+        claim.started = claim.started or claim.provider_id == _provider(key)
+        return claim.provider_id == _provider(key)
+
+    def lower(self, key: str, free_tokens: int, free_slots: int) -> None:
+        """Other nodes have taken more of the ask than is known here: it has this much left, until more is heard."""
+        tokens, slots = self._claimed(key)
+        if (seller := self._registry.seller(key)) is not None:
+            latency_us, tpot_ns, measured = seller.figures
+            self._dirty.pop(key, None)
+            left = Report(key, latency_us, tpot_ns, measured, tokens + free_tokens, slots + free_slots)
+            self._book.update([left])
 
     def restore(self, claim: Claim) -> None:
         """An order that is open, and not by a match of this process as far as it knows."""
@@ -204,6 +316,24 @@ class Floor:
             del self._claims_of[claim.ask_key]
         self._give_back(claim.ask_key, claim.tokens)
 
+    def ended(self, ended: Ended) -> None:
+        """The order is closed in the ledger. Idempotent."""
+        self._ended(ended)
+        self._announce(ended)
+
+    def _ended(self, ended: Ended) -> None:
+        self.release(ended.order_id)
+        provider_id = _provider(ended.ask_key)
+        match ended.ending:
+            case Ending.SUCCEEDED:
+                self.apply(self._registry.order_succeeded(provider_id, self._clock.monotonic_ms()))
+            case Ending.FAILED:
+                self._failed_once(provider_id, ended.order_id)
+            case Ending.WITHDRAWN:
+                self.apply(self._registry.order_withdrawn(ended.ask_key, self._clock.monotonic_ms()))
+            case Ending.CLOSED:
+                pass
+
     def quote(self, bid: Bid) -> Quote:
         self._flush()
         return self._book.quote(bid)
@@ -212,7 +342,63 @@ class Floor:
         self._flush()
         return self._book.depth(model)
 
+    # --- what other nodes announce ----------------------------------------------------------------------------------
+
+    def take_in(self, change: Change) -> None:
+        """The same, said by another node. Raises InvalidField, UnknownModel for an ask that has no place here."""
+        match change:
+            case Placed(ask, per_minute, age_ms):
+                self._own.pop(ask.key, None)
+                self._place(ask, per_minute, age_ms)
+            case Heard(key, _, sequence, promise, gauge, age_ms):
+                if self._registry.seller(key) is not None:
+                    self._heard(key, sequence, promise, gauge, age_ms)
+            case Removed(key, model):
+                if (known := self._book.ask(key)) is not None and known.model == model:
+                    self.drop(key)
+            case Sampled(key, _, latency_us, tpot_ns):
+                self._sampled(key, latency_us, tpot_ns)
+            case Sent(key, model, order_id, tokens):
+                self._sent(Claim(order_id, key, model, tokens))
+            case Began(key, _, order_id):
+                self._began(key, order_id)
+            case Ended():
+                self._ended(change)
+                self._dirty[change.ask_key] = None  # what was said to be left of it is past
+            case FailureReported(key, _, order_id):
+                self._failed_once(_provider(key), order_id)
+            case FailureRetracted(key, _, order_id):
+                self._retract(_provider(key), order_id)
+
+    def _sent(self, claim: Claim) -> None:
+        if claim.order_id not in self._claims:
+            self.restore(claim)
+            self.apply(self._registry.order_sent(claim.ask_key, self._clock.monotonic_ms()))
+            self._dirty[claim.ask_key] = None
+
     # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _claim_as_own(self, ask: Ask, per_minute: int | None) -> None:
+        self._own[ask.key] = self._clock.monotonic_ms()
+        self._announce(Placed(ask, per_minute))
+
+    def _is_to_be_placed_again(self, key: str) -> bool:
+        """If its agent has come over from another node; and now and then, for nodes that were cut off for so long that
+        they have forgotten it."""
+        placed_ms = self._own.get(key)
+        return placed_ms is None or self._clock.monotonic_ms() - placed_ms > self._registry.forget_after_ms // 2
+
+    def _forget(self, key: str) -> None:
+        """Its agent has been silent for too long; whose agent that is, tells."""
+        ask, was_own = self._book.ask(key), key in self._own
+        self._take_out(key)
+        if ask is not None and was_own:
+            self._announce(Removed(key, ask.model))
+
+    def _claimed(self, key: str) -> tuple[int, int]:
+        """Tokens and slots that orders take of this ask, as far as is known here."""
+        tokens = [claim.tokens for claim in self._claims_of.get(key, {}).values()] + self._undecided.get(key, [])
+        return sum(tokens), len(tokens)
 
     def _decide(self, key: str, tokens: int) -> None:
         undecided = self._undecided[key]
@@ -222,6 +408,8 @@ class Floor:
 
     def _keep(self, claim: Claim) -> None:
         self.release(claim.order_id)
+        if self._early.pop(claim.order_id, None) == claim.provider_id:
+            claim.started = True
         self._claims[claim.order_id] = claim
         self._claims_of.setdefault(claim.ask_key, {})[claim.order_id] = claim
 
@@ -232,6 +420,7 @@ class Floor:
 
     def _take_out(self, key: str) -> bool:
         self._dirty.pop(key, None)
+        self._own.pop(key, None)
         ask = self._book.ask(key)
         if ask is not None:
             keys = self._asks_of[ask.provider_id]
@@ -262,6 +451,10 @@ class Floor:
         self._book.update(reports)
 
 
-def _reason(change: Change) -> str:
+def _provider(ask_key: str) -> str:
+    return ask_key.partition("/")[0]
+
+
+def _reason(change: Verdict) -> str:
     assert change.reason is not None, change
     return change.reason.value

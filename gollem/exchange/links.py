@@ -1,13 +1,19 @@
 """The exchange's word to agents: which orders their consumers have cancelled. Delivered on the telemetry stream."""
 
 import asyncio
+from collections.abc import Callable
 from itertools import islice
 
 from gollem.clock import Clock
+from gollem.nodes import CancelAsked
 from gollem.providers import Registry
 
 _TOLD_AT_ONCE = 256
 _TO_STOP_KEPT = 1_000
+
+
+def _nobody(change: CancelAsked) -> None:
+    pass
 
 
 class AgentLinks:
@@ -16,7 +22,9 @@ class AgentLinks:
     Bounded by the open orders: a cancellation leaves when its order closes or its provider answers.
     """
 
-    def __init__(self, registry: Registry, clock: Clock) -> None:
+    def __init__(self, registry: Registry, clock: Clock, announce: Callable[[CancelAsked], None] = _nobody) -> None:
+        """`announce` tells the other nodes: the agent may report to one of them."""
+        self._announce = announce
         self._registry = registry
         self._clock = clock
         self._cancelled: dict[str, dict[str, asyncio.Event]] = {}
@@ -42,9 +50,14 @@ class AgentLinks:
             return True
         return now_ms - self._leaving.get(provider_id, self._began_ms) < self._registry.withdraw_after_ms
 
-    def ask_to_cancel(self, ask_key: str, order_id: str) -> asyncio.Event:
+    def ask_to_cancel(self, ask_key: str, model: str, order_id: str) -> asyncio.Event:
         """Tell the agent at its next report, or at once if it holds a stream. The event is set when the order closes
         or turns out to have started."""
+        self._announce(CancelAsked(ask_key, model, order_id))
+        return self.asked_to_cancel(ask_key, order_id)
+
+    def asked_to_cancel(self, ask_key: str, order_id: str) -> asyncio.Event:
+        """The same, after it was asked at any node."""
         orders = self._cancelled.setdefault(ask_key, {})
         answered = orders.setdefault(order_id, asyncio.Event())
         self._ask_of[order_id] = ask_key

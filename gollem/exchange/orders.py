@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from gollem.clock import Clock
 from gollem.config import ExchangeConfig, MarketConfig
 from gollem.errors import (
+    BookUnavailable,
+    GollemError,
     HoldClosed,
     InsufficientCredits,
     InvariantBroken,
@@ -19,13 +21,15 @@ from gollem.errors import (
 )
 from gollem.exchange.commits import Commits
 from gollem.exchange.floor import Claim, Floor
+from gollem.exchange.leases import Leases, claim_of
 from gollem.exchange.links import AgentLinks
-from gollem.exchange.refusals import refusal
+from gollem.exchange.refusals import refusal, taken
 from gollem.exchange.settlement import Settlement
 from gollem.exchange.types import Cancelled, CancelState, Matched, Terms, bid_fingerprint
 from gollem.exchange.waiting import WaitingRoom
 from gollem.ledger import Hold, HoldState, Ledger, rules
 from gollem.market import Bid, Catalogue, Match, Quote, Rejection
+from gollem.nodes import Granted
 from gollem.units import format_fixed
 
 
@@ -50,6 +54,7 @@ class Orders:
         catalogue: Catalogue,
         settlement: Settlement,
         links: AgentLinks,
+        leases: Leases,
         waiting: WaitingRoom,
         commits: Commits,
         clock: Clock,
@@ -63,6 +68,7 @@ class Orders:
         self._catalogue = catalogue
         self._settlement = settlement
         self._links = links
+        self._leases = leases
         self._waiting = waiting
         self._clock = clock
         self._fee_bps = market.fee_bps
@@ -109,16 +115,46 @@ class Orders:
     async def _match(
         self, user: str, order_id: str, bid: Bid, fingerprint: str, good_for_ms: int, alternates: int
     ) -> Matched:
-        result = self._floor.match(bid, alternates)
-        if isinstance(result, Rejection):
-            if replay := await self._replay(user, order_id, fingerprint):
-                return replay
-            if not good_for_ms:
-                raise refusal(result)
-            await self._check_can_pay(user)
-            result = await self._waiting.wait(user, order_id, bid, good_for_ms, alternates)
-        self._flights[order_id].committing = True
-        return await self._commit(user, order_id, bid, result)
+        """What cannot be had may have been had before: then that is the answer."""
+        refused: GollemError = taken()
+        try:
+            if matched := await self._attempt(user, order_id, bid, fingerprint, good_for_ms, alternates):
+                return matched
+        except BookUnavailable as error:
+            refused = error
+        if replay := await self._replay(user, order_id, fingerprint):
+            return replay
+        raise refused
+
+    async def _attempt(
+        self, user: str, order_id: str, bid: Bid, fingerprint: str, good_for_ms: int, alternates: int
+    ) -> Matched | None:
+        """Pick here, then ask for the room: other nodes may have taken what this one does not know of yet. None if they
+        had, time and again, or if nobody waits for the answer any more."""
+        until_ms, flight = self._clock.monotonic_ms() + good_for_ms, self._flights[order_id]
+        tries = self._leases.tries
+        while tries and (tries == self._leases.tries or flight.callers):
+            tries -= 1
+            flight.committing = False
+            result = self._floor.match(bid, alternates)
+            if isinstance(result, Rejection):
+                if replay := await self._replay(user, order_id, fingerprint):
+                    return replay
+                result = await self._rest(user, order_id, bid, result, until_ms, alternates)
+                tries = self._leases.tries - 1  # its time, not its luck, says when it has waited enough
+            flight.committing = True
+            if granted := await self._leases.claim(order_id, result):
+                return await self._commit(user, order_id, bid, result, granted)
+        return None
+
+    async def _rest(
+        self, user: str, order_id: str, bid: Bid, rejection: Rejection, until_ms: int, alternates: int
+    ) -> Match:
+        good_for_ms = until_ms - self._clock.monotonic_ms()
+        if good_for_ms <= 0:
+            raise refusal(rejection)
+        await self._check_can_pay(user)
+        return await self._waiting.wait(user, order_id, bid, good_for_ms, alternates)
 
     async def _check_can_pay(self, user: str) -> None:
         """A bid that could never be paid for must not take another's place."""
@@ -126,30 +162,33 @@ class Orders:
             nothing = format_fixed(0)
             raise InsufficientCredits("a bid may rest once the account has credits", needed=nothing, available=nothing)
 
-    async def _commit(self, user: str, order_id: str, bid: Bid, match: Match) -> Matched:
-        hold, ask = self._hold(user, order_id, bid, match), match.offer.ask
-        claim = Claim(order_id, user, ask.provider_id, ask.key, match.claimed_tokens)
+    async def _commit(self, user: str, order_id: str, bid: Bid, match: Match, granted: Granted) -> Matched:
+        hold, ask = self._hold(user, order_id, bid, match, granted.fence), match.offer.ask
+        claim = Claim(order_id, ask.key, ask.model, match.claimed_tokens, granted.fence)
         fingerprint = bid_fingerprint(user, bid)
         try:
             posted = await self._ledger.post(rules.hold(hold, fingerprint, self._clock.now_ms()))
         except KeyReused as error:
-            self._floor.undo(match)
+            self._give_up(match, claim)
             raise _mismatch(order_id) from error
         except OutcomeUnknown:
             # The hold may be there. `Settlement.release_ended` looks, and gives the room back if it is not.
-            self._floor.confirm(claim)
+            self._keep(claim, hold)
             raise
-        except BaseException:
+        except Exception:
+            self._give_up(match, claim)
+            raise
+        except BaseException:  # this process ends: the lease runs out by itself
             self._floor.undo(match)
             raise
         if not posted.applied:
-            self._floor.undo(match)
+            self._give_up(match, claim)
             replay = await self._replay(user, order_id, fingerprint)
             if replay is None:
                 raise InvariantBroken(f"hold:{order_id} is in the journal but its hold is not there")
             return replay
         self._debited(user)
-        self._floor.confirm(claim)
+        self._keep(claim, hold)
         terms = Terms.from_text(hold.terms)
         return Matched(
             order_id,
@@ -159,9 +198,19 @@ class Orders:
             hold.expires_at_ms,
             match.alternates,
             replayed=False,
+            fence=hold.fence,
+            degraded=granted.degraded,
         )
 
-    def _hold(self, user: str, order_id: str, bid: Bid, match: Match) -> Hold:
+    def _keep(self, claim: Claim, hold: Hold) -> None:
+        self._floor.confirm(claim)
+        self._leases.keep(claim.lease, hold.expires_at_ms)
+
+    def _give_up(self, match: Match, claim: Claim) -> None:
+        self._floor.undo(match)
+        self._leases.give_up(claim.lease)
+
+    def _hold(self, user: str, order_id: str, bid: Bid, match: Match, fence: int) -> Hold:
         offer, ask, now_ms = match.offer, match.offer.ask, self._clock.now_ms()
         terms = Terms(
             provider_id=ask.provider_id,
@@ -191,6 +240,7 @@ class Orders:
             opened_at_ms=now_ms,
             expires_at_ms=now_ms + self._lifetime_ms(terms),
             terms=terms.to_text(),
+            fence=fence,
         )
 
     def _lifetime_ms(self, terms: Terms) -> int:
@@ -210,7 +260,9 @@ class Orders:
         terms = Terms.from_text(hold.terms)
         if hold.state is HoldState.OPEN and self._floor.claim(order_id) is None:
             # Its hold was written after this process had given up on it, or through another node.
-            self._floor.restore(Claim(order_id, user, hold.provider, terms.ask_key, terms.tokens))
+            claim = claim_of(hold)
+            self._floor.restore(claim)
+            self._leases.keep(claim.lease, hold.expires_at_ms)
         return Matched(
             order_id,
             terms,
@@ -219,6 +271,7 @@ class Orders:
             hold.expires_at_ms,
             alternates=(),
             replayed=True,
+            fence=hold.fence,
         )
 
     async def _available_atoms(self, user: str) -> int:
@@ -243,12 +296,12 @@ class Orders:
         hold = await self._own_hold(user, order_id)
         if hold.state is not HoldState.OPEN:
             return await self._closed(hold)
-        ask_key = Terms.from_text(hold.terms).ask_key
+        terms = Terms.from_text(hold.terms)
         claim = self._floor.claim(order_id)
         started = claim is not None and claim.started
         if not started and not self._links.reachable(hold.provider):
-            return await self._void(hold, ask_key)
-        answered = self._links.ask_to_cancel(ask_key, order_id)
+            return await self._void(hold, terms.ask_key)
+        answered = self._links.ask_to_cancel(terms.ask_key, terms.model, order_id)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(answered.wait(), self._config.cancel_wait_ms / 1_000)
         return await self._closed(await self._own_hold(user, order_id))

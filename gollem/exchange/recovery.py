@@ -1,7 +1,7 @@
 """What a start does first: the orders that were open when the last process ended claim their capacity again."""
 
-from gollem.exchange.floor import Claim, Floor
-from gollem.exchange.types import Terms
+from gollem.exchange.floor import Floor
+from gollem.exchange.leases import claim_of
 from gollem.ledger import Ledger
 
 _PAGE = 1_000
@@ -12,8 +12,7 @@ async def restore_claims(ledger: Ledger, floor: Floor) -> int:
     restored, after = 0, ""
     while page := await ledger.open_holds(after, _PAGE):
         for hold in page:
-            terms = Terms.from_text(hold.terms)
-            floor.restore(Claim(hold.order_id, hold.user, hold.provider, terms.ask_key, terms.tokens))
+            floor.restore(claim_of(hold))
         restored += len(page)
         after = page[-1].order_id
     return restored

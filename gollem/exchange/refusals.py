@@ -30,3 +30,12 @@ def refusal(rejection: Rejection) -> NoFeasibleAsk | CapacityExhausted:
         retryable="false" if not _PASSING & set(rejection.excluded_by) else "true",
         **figures,
     )
+
+
+def taken() -> CapacityExhausted:
+    """Whatever fitted was taken by other nodes first, time and again."""
+    return CapacityExhausted(
+        "asks met every limit, but each was taken a moment before: try again soon",
+        retryable="true",
+        retry_after_ms=1_000,
+    )

@@ -107,9 +107,10 @@ class Reports:
 
     def _blame(self, hold: Hold) -> None:
         """Count the failure, and let the agent hear that its client does not want the order any more."""
-        self._floor.order_failed(hold.provider, hold.order_id)
+        terms = Terms.from_text(hold.terms)
+        self._floor.failed(terms.ask_key, terms.model, hold.order_id)
         if hold.state is HoldState.OPEN:
-            self._links.ask_to_cancel(Terms.from_text(hold.terms).ask_key, hold.order_id)
+            self._links.ask_to_cancel(terms.ask_key, terms.model, hold.order_id)
 
     async def _conclude(self, hold: Hold, report: _Report) -> bool:
         """Let the report count as far as its order bears it out. False: it is too early to tell, or cannot be read."""
@@ -122,13 +123,14 @@ class Reports:
         return True
 
     async def _count(self, hold: Hold, report: _Report) -> None:
+        terms = Terms.from_text(hold.terms)
         if report.outcome is ClientOutcome.COMPLETED:
             receipt = await self._settlement.receipt(hold)
             latency_us = report.measurement.latency_us
             if receipt is not None and receipt.usage.completion_tokens and latency_us is not None:
-                self._floor.sampled(Terms.from_text(hold.terms).ask_key, latency_us, report.measurement.tpot_ns)
+                self._floor.sampled(terms.ask_key, terms.model, latency_us, report.measurement.tpot_ns)
         elif await self._is_contested(hold) and not self._may_count(hold):
-            self._floor.retract_failure(hold.provider, hold.order_id)
+            self._floor.failure_retracted(terms.ask_key, terms.model, hold.order_id)
 
     async def _is_contested(self, hold: Hold) -> bool:
         """Whether the provider was there at the order's end, and tells another story than its consumer."""

@@ -7,22 +7,28 @@ from gollem.clock import Clock
 from gollem.errors import Forbidden, GollemError, HoldClosed, KeyReused, UnknownOrder
 from gollem.exchange.commits import Commits
 from gollem.exchange.floor import Floor
+from gollem.exchange.leases import Leases, claim_of
 from gollem.exchange.links import AgentLinks
 from gollem.exchange.types import Outcome, Receipt, Terms, Usage
 from gollem.ledger import Entry, Hold, HoldState, Ledger, Transaction, rules
 from gollem.market import share
+from gollem.nodes import Ended, Ending
 
 _log = logging.getLogger(__name__)
 
 # The detail of a void's entry: the provider is there, and says that it never began.
 REFUSED_BY_PROVIDER = "never started by its provider"
+_ENDINGS = {Outcome.COMPLETED: Ending.SUCCEEDED, Outcome.FAILED: Ending.FAILED, Outcome.CANCELLED: Ending.CLOSED}
 
 
 class Settlement:
     """The ledger decides which of settle, void and expiry wins; the floor follows."""
 
-    def __init__(self, floor: Floor, ledger: Ledger, links: AgentLinks, commits: Commits, clock: Clock) -> None:
+    def __init__(
+        self, floor: Floor, ledger: Ledger, links: AgentLinks, leases: Leases, commits: Commits, clock: Clock
+    ) -> None:
         self._floor = floor
+        self._leases = leases
         self._commits = commits
         self._ledger = ledger
         self._links = links
@@ -58,7 +64,7 @@ class Settlement:
             raise
         # A claim that is left here is of an order whose first answer was lost, or was given by another node.
         if posted.applied or self._floor.claim(order_id) is not None:
-            self._ended(hold, outcome)
+            self._ended(hold, _ENDINGS[outcome])
         return _receipt(hold, posted.entry, replayed=not posted.applied)
 
     async def void(self, hold: Hold, why: str) -> None:
@@ -71,7 +77,7 @@ class Settlement:
         except HoldClosed:
             await self._release_if_closed(hold.order_id)
             raise
-        self._release(hold.order_id)
+        self._ended(hold, Ending.CLOSED)
 
     async def refused_by_provider(self, provider_id: str, order_id: str) -> None:
         """The provider will never serve this order. Orders that are not its own or are closed are passed over."""
@@ -94,7 +100,7 @@ class Settlement:
                 _log.exception("expiry of %s failed; the next sweep tries again", hold.order_id)
                 continue
             expired += posted.applied
-            self._release(hold.order_id)
+            self._ended(hold, Ending.CLOSED)
         return expired
 
     async def release_ended(self, limit: int = 64) -> int:
@@ -110,6 +116,8 @@ class Settlement:
                 continue  # claimed again while this was read: the hold may have come since
             if hold is None or hold.state is not HoldState.OPEN:
                 self._release(order_id)
+                if claim is not None and claim.fence:
+                    self._leases.end(claim.lease)
                 ended += 1
         return ended
 
@@ -134,12 +142,15 @@ class Settlement:
         self._floor.release(order_id)
         self._links.order_closed(order_id)
 
-    def _ended(self, hold: Hold, outcome: Outcome) -> None:
-        self._release(hold.order_id)
-        if outcome is Outcome.FAILED:
-            self._floor.order_failed(hold.provider, hold.order_id)
-        elif outcome is Outcome.COMPLETED:
-            self._floor.order_succeeded(hold.provider)
+    def _ended(self, hold: Hold, ending: Ending) -> None:
+        """The same, and all nodes hear of it."""
+        claim = self._floor.claim(hold.order_id)
+        if claim is None or claim.fence != hold.fence:
+            claim = claim_of(hold)
+        lease = claim.lease
+        self._floor.ended(Ended(lease.ask_key, lease.model, lease.order_id, ending))
+        self._links.order_closed(hold.order_id)
+        self._leases.end(lease)
 
 
 def _chargeable(usage: Usage, outcome: Outcome, terms: Terms) -> Usage:

@@ -64,7 +64,8 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """A committed order. `alternates` are empty when the answer is a replay."""
+    """A committed order. `alternates` are empty when the answer is a replay. `degraded`: its room was claimed without
+    asking the other nodes, which may have sold it, too."""
 
     order_id: str
     terms: Terms
@@ -73,6 +74,8 @@ class Matched:
     hold_expires_at_ms: int
     alternates: tuple[Offer, ...]
     replayed: bool
+    fence: int = 0
+    degraded: bool = False
 
 
 class Outcome(Enum):

@@ -29,6 +29,10 @@ class SlidingWindow:
         self._newest = 0
         self._sum = 0
 
+    @property
+    def limit(self) -> int:
+        return self._limit
+
     def allows(self, now_ms: int) -> bool:
         self._advance(now_ms)
         return self._sum < self._limit

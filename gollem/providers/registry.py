@@ -102,6 +102,11 @@ class Registry:
         """Silence after which a provider counts as gone."""
         return self._config.withdraw_after_ms
 
+    @property
+    def forget_after_ms(self) -> int:
+        """Silence after which an ask is forgotten."""
+        return self._config.forget_after_ms
+
     def seller(self, key: str) -> Seller | None:
         return self._sellers.get(key)
 
@@ -110,9 +115,16 @@ class Registry:
         return [self._sellers[key] for key in sorted(self._by_provider.get(provider_id, ()))]
 
     def register(
-        self, key: str, provider_id: str, offering: str, promise: Promise, per_minute: int | None, now_ms: int
+        self,
+        key: str,
+        provider_id: str,
+        offering: str,
+        promise: Promise,
+        per_minute: int | None,
+        now_ms: int,
+        age_ms: int = 0,
     ) -> list[Change]:
-        """A new ask, or new terms of one that is known, whose history stays.
+        """A new ask, or new terms of one that is known, whose history stays. It was said `age_ms` ago.
 
         A new ask inherits what was measured of the same offering, so that nobody sheds a bad record by a new name.
         """
@@ -121,8 +133,9 @@ class Registry:
             self.remove(key)
             seller = None
         if seller is None:
-            seller = self._admit(key, provider_id, offering, promise, now_ms)
-        seller.promise, seller.heard_at_ms, seller.sequence = promise, now_ms, -1
+            seller = self._admit(key, provider_id, offering, promise, now_ms - age_ms)
+        seller.promise, seller.sequence = promise, -1
+        seller.heard_at_ms = max(seller.heard_at_ms, now_ms - age_ms)
         seller.window = _window(seller.window, per_minute)
         return self._review(seller, now_ms)
 
@@ -141,10 +154,13 @@ class Registry:
                 self._left.popitem(last=False)
         return True
 
-    def heard(self, key: str, sequence: int, promise: Promise, gauge: Gauge, now_ms: int) -> list[Change] | None:
-        """A report of the agent. None if it is not newer than the last one: nothing is taken from it."""
+    def heard(
+        self, key: str, sequence: int, promise: Promise, gauge: Gauge, now_ms: int, age_ms: int = 0
+    ) -> list[Change] | None:
+        """A report that the agent made `age_ms` ago. None if it is not newer than the last one: nothing is taken from
+        it."""
         seller = self._sellers[key]
-        seller.heard_at_ms = now_ms
+        seller.heard_at_ms = max(seller.heard_at_ms, now_ms - age_ms)
         if sequence <= seller.sequence:
             return None
         seller.sequence, seller.promise, seller.gauge = sequence, promise, gauge
@@ -154,6 +170,11 @@ class Registry:
         """Whether no ask of this provider has been heard of within the time after which asks are withdrawn."""
         heard = max((seller.heard_at_ms for seller in self.sellers_of(provider_id)), default=None)
         return heard is None or now_ms - heard >= self._config.withdraw_after_ms
+
+    def per_minute(self, key: str) -> int | None:
+        """The ask's own rate limit."""
+        seller = self._sellers.get(key)
+        return seller.window.limit if seller and seller.window else None
 
     def order_sent(self, key: str, now_ms: int) -> list[Change]:
         """An order was matched to this ask."""

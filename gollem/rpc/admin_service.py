@@ -1,11 +1,13 @@
 """AdminService: what operators call."""
 
+from dataclasses import asdict
 from typing import Any
 
 from gollem import units
 from gollem.errors import InvalidField
 from gollem.exchange import Accounts
 from gollem.identity import KeyStore, Role
+from gollem.nodes import SharedBook
 from gollem.rpc import context, fields
 from gollem.rpc.case_calls import CaseCalls
 from gollem.rpc.pb import admin_pb2
@@ -19,7 +21,8 @@ _ROLES = {role.value: role for role in Role}
 class AdminService(AdminServiceBase):
     """Decodes, calls the use case, encodes. Every call needs a key of role operator."""
 
-    def __init__(self, accounts: Accounts, cases: CaseCalls, keys: KeyStore) -> None:
+    def __init__(self, accounts: Accounts, cases: CaseCalls, keys: KeyStore, shared: SharedBook) -> None:
+        self._shared = shared
         self._accounts = accounts
         self._cases = cases
         self._keys = keys
@@ -75,6 +78,9 @@ class AdminService(AdminServiceBase):
     async def PaymentsReport(self, stream: Any) -> None:
         await answer(stream, self._cases.report)
 
+    async def ListNodes(self, stream: Any) -> None:
+        await answer(stream, self._list_nodes)
+
     async def _create_key(self, request: admin_pb2.CreateKeyRequest) -> admin_pb2.CreateKeyResponse:
         context.operator()
         account = fields.account(request.account, "account")
@@ -114,6 +120,11 @@ class AdminService(AdminServiceBase):
         return admin_pb2.GrantCreditsResponse(
             available=units.format_fixed(standing.balance.available_atoms), replayed=not applied
         )
+
+    async def _list_nodes(self, request: admin_pb2.ListNodesRequest) -> admin_pb2.ListNodesResponse:
+        context.operator()
+        nodes = await self._shared.nodes()
+        return admin_pb2.ListNodesResponse(nodes=[admin_pb2.NodeInfo(**asdict(node)) for node in nodes])
 
     async def _audit(self, request: admin_pb2.AuditRequest) -> admin_pb2.AuditResponse:
         context.operator()

@@ -70,6 +70,7 @@ def matched(value: Matched, grant: str, catalogue: Catalogue) -> market_pb2.Matc
         grant_expires_at_ms=terms.grant_expires_at_ms,
         hold_expires_at_ms=value.hold_expires_at_ms,
         replayed=value.replayed,
+        degraded=value.degraded,
     )
 
 

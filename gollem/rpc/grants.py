@@ -55,6 +55,7 @@ class GrantSigner:
             expires_at_ms=terms.grant_expires_at_ms,
             hold_expires_at_ms=matched.hold_expires_at_ms,
             held_atoms=matched.held_atoms,
+            fence=matched.fence,
         ).SerializeToString(deterministic=True)
         return f"{_base64url(claims)}.{_base64url(self._key.sign(claims))}"
 

@@ -8,6 +8,7 @@ from gollem.errors import ShuttingDown
 from gollem.exchange import Accounts, AgentLinks, Asks, Cases, Floor, Orders, Reports, Settlement, WaitingRoom
 from gollem.identity import Authenticator, KeyStore, RateLimiter
 from gollem.market import Catalogue
+from gollem.nodes import SharedBook
 from gollem.payments import Payments
 from gollem.rpc.admin_service import AdminService
 from gollem.rpc.case_calls import CaseCalls
@@ -40,6 +41,7 @@ class Edge:
         cases: Cases,
         payments: Payments | None,
         keys: KeyStore,
+        shared: SharedBook,
         signing_key: Path,
     ) -> None:
         settings = config.server
@@ -64,7 +66,7 @@ class Edge:
             ),
             CreditService(accounts, payments),
             PayoutService(payments),
-            AdminService(accounts, CaseCalls(cases, payments), keys),
+            AdminService(accounts, CaseCalls(cases, payments), keys, shared),
         ]
         limits = Limits(
             max_message_bytes=settings.max_message_bytes,

@@ -26,7 +26,7 @@ _sym_db = _symbol_database.Default()
 from . import common_pb2 as gollem_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19gollem/v1/inference.proto\x12\tgollem.v1\x1a\x16gollem/v1/common.proto\"\x83\x01\n\x0fGenerateRequest\x12\r\n\x05grant\x18\x01 \x01(\t\x12(\n\x08messages\x18\x02 \x03(\x0b\x32\x16.gollem.v1.ChatMessage\x12*\n\x08sampling\x18\x03 \x01(\x0b\x32\x13.gollem.v1.SamplingH\x00\x88\x01\x01\x42\x0b\n\t_sampling\"3\n\x10GenerateResponse\x12\x1f\n\x05\x63hunk\x18\x01 \x01(\x0b\x32\x10.gollem.v1.Chunk\"\x9f\x02\n\x0bGrantClaims\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0bprovider_id\x18\x02 \x01(\t\x12\x0e\n\x06\x61sk_id\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x19\n\x11max_prompt_tokens\x18\x05 \x01(\x05\x12\x1d\n\x15max_completion_tokens\x18\x06 \x01(\x05\x12\x13\n\x0bprice_ticks\x18\x07 \x01(\x03\x12\x1e\n\x16\x63ompletion_price_ticks\x18\x08 \x01(\x03\x12\x14\n\x0cissued_at_ms\x18\t \x01(\x03\x12\x15\n\rexpires_at_ms\x18\n \x01(\x03\x12\x1a\n\x12hold_expires_at_ms\x18\x0b \x01(\x03\x12\x12\n\nheld_atoms\x18\x0c \x01(\x03\x32Y\n\x10InferenceService\x12\x45\n\x08Generate\x12\x1a.gollem.v1.GenerateRequest\x1a\x1b.gollem.v1.GenerateResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19gollem/v1/inference.proto\x12\tgollem.v1\x1a\x16gollem/v1/common.proto\"\x83\x01\n\x0fGenerateRequest\x12\r\n\x05grant\x18\x01 \x01(\t\x12(\n\x08messages\x18\x02 \x03(\x0b\x32\x16.gollem.v1.ChatMessage\x12*\n\x08sampling\x18\x03 \x01(\x0b\x32\x13.gollem.v1.SamplingH\x00\x88\x01\x01\x42\x0b\n\t_sampling\"3\n\x10GenerateResponse\x12\x1f\n\x05\x63hunk\x18\x01 \x01(\x0b\x32\x10.gollem.v1.Chunk\"\xae\x02\n\x0bGrantClaims\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0bprovider_id\x18\x02 \x01(\t\x12\x0e\n\x06\x61sk_id\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x19\n\x11max_prompt_tokens\x18\x05 \x01(\x05\x12\x1d\n\x15max_completion_tokens\x18\x06 \x01(\x05\x12\x13\n\x0bprice_ticks\x18\x07 \x01(\x03\x12\x1e\n\x16\x63ompletion_price_ticks\x18\x08 \x01(\x03\x12\x14\n\x0cissued_at_ms\x18\t \x01(\x03\x12\x15\n\rexpires_at_ms\x18\n \x01(\x03\x12\x1a\n\x12hold_expires_at_ms\x18\x0b \x01(\x03\x12\x12\n\nheld_atoms\x18\x0c \x01(\x03\x12\r\n\x05\x66\x65nce\x18\r \x01(\x03\x32Y\n\x10InferenceService\x12\x45\n\x08Generate\x12\x1a.gollem.v1.GenerateRequest\x1a\x1b.gollem.v1.GenerateResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,7 +38,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GENERATERESPONSE']._serialized_start=198
   _globals['_GENERATERESPONSE']._serialized_end=249
   _globals['_GRANTCLAIMS']._serialized_start=252
-  _globals['_GRANTCLAIMS']._serialized_end=539
-  _globals['_INFERENCESERVICE']._serialized_start=541
-  _globals['_INFERENCESERVICE']._serialized_end=630
+  _globals['_GRANTCLAIMS']._serialized_end=554
+  _globals['_INFERENCESERVICE']._serialized_start=556
+  _globals['_INFERENCESERVICE']._serialized_end=645
 # @@protoc_insertion_point(module_scope)

@@ -25,7 +25,7 @@ class GenerateResponse(_message.Message):
     def __init__(self, chunk: _Optional[_Union[_common_pb2.Chunk, _Mapping]] = ...) -> None: ...
 
 class GrantClaims(_message.Message):
-    __slots__ = ("order_id", "provider_id", "ask_id", "model", "max_prompt_tokens", "max_completion_tokens", "price_ticks", "completion_price_ticks", "issued_at_ms", "expires_at_ms", "hold_expires_at_ms", "held_atoms")
+    __slots__ = ("order_id", "provider_id", "ask_id", "model", "max_prompt_tokens", "max_completion_tokens", "price_ticks", "completion_price_ticks", "issued_at_ms", "expires_at_ms", "hold_expires_at_ms", "held_atoms", "fence")
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_ID_FIELD_NUMBER: _ClassVar[int]
     ASK_ID_FIELD_NUMBER: _ClassVar[int]
@@ -38,6 +38,7 @@ class GrantClaims(_message.Message):
     EXPIRES_AT_MS_FIELD_NUMBER: _ClassVar[int]
     HOLD_EXPIRES_AT_MS_FIELD_NUMBER: _ClassVar[int]
     HELD_ATOMS_FIELD_NUMBER: _ClassVar[int]
+    FENCE_FIELD_NUMBER: _ClassVar[int]
     order_id: str
     provider_id: str
     ask_id: str
@@ -50,4 +51,5 @@ class GrantClaims(_message.Message):
     expires_at_ms: int
     hold_expires_at_ms: int
     held_atoms: int
-    def __init__(self, order_id: _Optional[str] = ..., provider_id: _Optional[str] = ..., ask_id: _Optional[str] = ..., model: _Optional[str] = ..., max_prompt_tokens: _Optional[int] = ..., max_completion_tokens: _Optional[int] = ..., price_ticks: _Optional[int] = ..., completion_price_ticks: _Optional[int] = ..., issued_at_ms: _Optional[int] = ..., expires_at_ms: _Optional[int] = ..., hold_expires_at_ms: _Optional[int] = ..., held_atoms: _Optional[int] = ...) -> None: ...
+    fence: int
+    def __init__(self, order_id: _Optional[str] = ..., provider_id: _Optional[str] = ..., ask_id: _Optional[str] = ..., model: _Optional[str] = ..., max_prompt_tokens: _Optional[int] = ..., max_completion_tokens: _Optional[int] = ..., price_ticks: _Optional[int] = ..., completion_price_ticks: _Optional[int] = ..., issued_at_ms: _Optional[int] = ..., expires_at_ms: _Optional[int] = ..., hold_expires_at_ms: _Optional[int] = ..., held_atoms: _Optional[int] = ..., fence: _Optional[int] = ...) -> None: ...

@@ -4,15 +4,30 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from gollem.config import ExchangeConfig, MarketConfig, ProvidersConfig
-from gollem.exchange import Accounts, AgentLinks, Asks, Commits, Floor, Orders, Reports, Settlement, WaitingRoom
+from gollem.clock import Clock
+from gollem.config import ExchangeConfig, MarketConfig, NodesConfig, ProvidersConfig
+from gollem.exchange import (
+    Accounts,
+    AgentLinks,
+    Asks,
+    Commits,
+    Floor,
+    Leases,
+    Orders,
+    Replica,
+    Reports,
+    Settlement,
+    WaitingRoom,
+)
 from gollem.exchange.asks import Status
 from gollem.ledger import Ledger, LowBalanceWatch, open_ledger
 from gollem.market import Ask, Bid, Catalogue, MemoryBook
+from gollem.nodes import SharedBook, open_shared_book
 from gollem.providers import Registry
 from tests.fakes.clock import FakeClock
 
 PROVIDERS = ProvidersConfig(samples_needed=3)
+ALONE = NodesConfig()
 EXCHANGE = ExchangeConfig(cancel_wait_ms=200)
 
 
@@ -30,6 +45,10 @@ class Bench:
     asks: Asks
     reports: Reports
     accounts: Accounts
+    leases: Leases
+    commits: Commits
+    replica: Replica
+    shared: SharedBook
 
     def sell(self, provider: str = "p1", per_minute: int | None = None, **changes: object) -> Ask:
         """Register an ask for gpt-4 on an H100 at the base price."""
@@ -70,28 +89,36 @@ BID = Bid("gpt-4", prompt_tokens=100, max_tokens=100)
 HELD = 200 * 10**8
 
 
-@pytest.fixture
-async def bench() -> Bench:
-    clock = FakeClock()
+def build(ledger: Ledger, clock: Clock, nodes: NodesConfig = ALONE) -> Bench:
+    """One node. It hears the others once `bench.shared` is started with `bench.replica`."""
+    shared = open_shared_book(nodes, "test", clock)
     catalogue = Catalogue.load()
-    ledger = await open_ledger("memory:")
     registry = Registry(PROVIDERS)
-    floor = Floor(MemoryBook(catalogue), registry, clock)
-    links = AgentLinks(registry, clock)
+    floor = Floor(MemoryBook(catalogue), registry, clock, shared.announce)
+    links = AgentLinks(registry, clock, shared.announce)
     waiting = WaitingRoom(floor, limit=8, limit_per_user=6)
     commits = Commits()
-    settlement = Settlement(floor, ledger, links, commits, clock)
+    leases = Leases(shared, floor, ledger, commits, clock, nodes)
+    settlement = Settlement(floor, ledger, links, leases, commits, clock)
+    market = MarketConfig(fee_bps=500)
     return Bench(
-        clock=clock,
+        clock=clock,  # type: ignore[arg-type]
         ledger=ledger,
         floor=floor,
         links=links,
+        leases=leases,
         waiting=waiting,
         settlement=settlement,
-        orders=Orders(
-            floor, ledger, catalogue, settlement, links, waiting, commits, clock, MarketConfig(fee_bps=500), EXCHANGE
-        ),
+        orders=Orders(floor, ledger, catalogue, settlement, links, leases, waiting, commits, clock, market, EXCHANGE),
         asks=Asks(floor, registry, links, settlement, PROVIDERS),
         reports=Reports(floor, ledger, settlement, links, clock, PROVIDERS),
         accounts=Accounts(ledger, LowBalanceWatch(ledger, clock), clock),
+        commits=commits,
+        replica=Replica(floor, links, leases, shared),
+        shared=shared,
     )
+
+
+@pytest.fixture
+async def bench() -> Bench:
+    return build(await open_ledger("memory:"), FakeClock())

@@ -67,6 +67,7 @@ GOOD: dict[str, Message] = {
     "RevokeKey": admin_pb2.RevokeKeyRequest(key_id="0123456789abcdef"),
     "GrantCredits": GRANT,
     "Audit": admin_pb2.AuditRequest(),
+    "ListNodes": admin_pb2.ListNodesRequest(),
     **bad_payments.GOOD,
 }
 
@@ -74,7 +75,7 @@ GOOD: dict[str, Message] = {
 CALLERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("Match", "Cancel", "MatchStream", "Generate", "Report"), ("alice",)),
     **dict.fromkeys(("Register", "Deregister", "Telemetry", "PostStatus", "Settle"), ("p1",)),
-    **dict.fromkeys(("CreateKey", "ListKeys", "RevokeKey", "GrantCredits", "Audit"), ("ops",)),
+    **dict.fromkeys(("CreateKey", "ListKeys", "RevokeKey", "GrantCredits", "Audit", "ListNodes"), ("ops",)),
     **dict.fromkeys(("Quote", "GetOrderBook", "WatchOrderBook"), ("alice", "p1", "ops")),
     **dict.fromkeys(("GetCircuit", "GetRateLimit", "GetLatency"), ("p1", "alice", "ops")),
     **dict.fromkeys(("Balance", "ListTransactions"), ("alice", "p1", "ops")),
@@ -89,7 +90,9 @@ EMPTY: dict[str, str] = {
     "Report": "outcome",
     **dict.fromkeys(("Register", "Deregister", "Telemetry", "PostStatus", "Settle"), "provider_id"),
     **dict.fromkeys(("GetCircuit", "GetRateLimit", "GetLatency"), "provider_id"),
-    **dict.fromkeys(("GetOrderBook", "WatchOrderBook", "Balance", "ListTransactions", "ListKeys", "Audit"), ""),
+    **dict.fromkeys(
+        ("GetOrderBook", "WatchOrderBook", "Balance", "ListTransactions", "ListKeys", "Audit", "ListNodes"), ""
+    ),
     "CreateKey": "account",
     "RevokeKey": "key_id",
     "GrantCredits": "grant_id",
@@ -307,5 +310,6 @@ ROWS: dict[str, list[Row]] = {
     "GrantCredits": list(grants()),
     # Without fields.
     "Audit": [],
+    "ListNodes": [],
     **bad_payments.ROWS,
 }

@@ -60,6 +60,14 @@ async def test_an_order_from_match_to_receipt(site: Site) -> None:
     assert (await site.admin.Audit(admin_pb2.AuditRequest(), metadata=site.ops)).ok
 
 
+async def test_a_server_alone_is_the_only_node(site: Site) -> None:
+    await site.sell()
+    (node,) = (await site.admin.ListNodes(admin_pb2.ListNodesRequest(), metadata=site.ops)).nodes
+    assert (node.asks, node.degraded, node.epoch) == (1, False, 0)
+    assert node.name
+    assert await refused(site.admin.ListNodes(admin_pb2.ListNodesRequest(), metadata=site.alice))
+
+
 async def test_a_replayed_match_carries_the_same_grant(site: Site) -> None:
     await site.sell()
     await site.fund()

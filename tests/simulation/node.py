@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gollem.config import ExchangeConfig, MarketConfig, ProvidersConfig
+from gollem.config import ExchangeConfig, MarketConfig, NodesConfig, ProvidersConfig
 from gollem.errors import GollemError
 from gollem.exchange import (
     Accounts,
@@ -13,6 +13,7 @@ from gollem.exchange import (
     Asks,
     Commits,
     Floor,
+    Leases,
     Orders,
     Reports,
     Settlement,
@@ -21,6 +22,7 @@ from gollem.exchange import (
 )
 from gollem.ledger import LowBalanceWatch
 from gollem.market import Catalogue, MemoryBook
+from gollem.nodes import MemoryNodes
 from gollem.providers import Registry
 from tests.simulation.loop import Process
 from tests.simulation.store import SharedStore
@@ -140,14 +142,15 @@ class Node:
         links = AgentLinks(registry, clock)
         waiting = WaitingRoom(floor, limit=16, limit_per_user=4)
         commits = Commits()
-        settlement = Settlement(floor, ledger, links, commits, clock)
+        leases = Leases(MemoryNodes(self.name, "test", clock), floor, ledger, commits, clock, NodesConfig())
+        settlement = Settlement(floor, ledger, links, leases, commits, clock)
         market = MarketConfig(fee_bps=FEE_BPS)
         return Exchange(
             floor,
             links,
             waiting,
             settlement,
-            Orders(floor, ledger, CATALOGUE, settlement, links, waiting, commits, clock, market, EXCHANGE),
+            Orders(floor, ledger, CATALOGUE, settlement, links, leases, waiting, commits, clock, market, EXCHANGE),
             Asks(floor, registry, links, settlement, PROVIDERS),
             Reports(floor, ledger, settlement, links, clock, PROVIDERS),
             Accounts(ledger, LowBalanceWatch(ledger, clock), clock),

@@ -351,6 +351,12 @@ class MatchResponse(betterproto.Message):
     True when this order had been matched before and this is the first answer again.
     """
 
+    degraded: bool = betterproto.bool_field(11)
+    """
+    True when the servers could not ask each other: another may have sold the same room, and then the provider refuses
+     the grant. Take an alternate.
+    """
+
 
 @dataclass(eq=False, repr=False)
 class QuoteRequest(betterproto.Message):
@@ -1256,6 +1262,44 @@ class Case(betterproto.Message):
 
 
 @dataclass(eq=False, repr=False)
+class ListNodesRequest(betterproto.Message):
+    pass
+
+
+@dataclass(eq=False, repr=False)
+class ListNodesResponse(betterproto.Message):
+    nodes: List["NodeInfo"] = betterproto.message_field(1)
+    """Those that were there lately, by name."""
+
+
+@dataclass(eq=False, repr=False)
+class NodeInfo(betterproto.Message):
+    name: str = betterproto.string_field(1)
+    version: str = betterproto.string_field(2)
+    heartbeat_age_ms: int = betterproto.int64_field(3)
+    """Milliseconds since it last said that it is there."""
+
+    asks: int = betterproto.int64_field(4)
+    """Asks whose agents report to it."""
+
+    lag_ms: int = betterproto.int64_field(5)
+    """How late the last changes of others reached it, in milliseconds."""
+
+    epoch: int = betterproto.int64_field(6)
+    """
+    When the youngest part of the shared book began, in microseconds since 1970; it moves when that was emptied.
+    """
+
+    refused: int = betterproto.int64_field(7)
+    """Claims refused since its start: another node had sold the room."""
+
+    degraded: bool = betterproto.bool_field(8)
+    """
+    It is cut off from the shared book, and sells what it alone knows of.
+    """
+
+
+@dataclass(eq=False, repr=False)
 class CaseResponse(betterproto.Message):
     replayed: bool = betterproto.bool_field(1)
     """An earlier call of the same id is known to have done it."""
@@ -1417,6 +1461,11 @@ class GrantClaims(betterproto.Message):
 
     held_atoms: int = betterproto.int64_field(12)
     """Atoms (10^-8 credits) held for the order."""
+
+    fence: int = betterproto.int64_field(13)
+    """
+    Of two claims on one ask, the later has the higher; 0 where one server sells alone.
+    """
 
 
 class MarketServiceStub(betterproto.ServiceStub):
@@ -2220,6 +2269,23 @@ class AdminServiceStub(betterproto.ServiceStub):
             metadata=metadata,
         )
 
+    async def list_nodes(
+        self,
+        list_nodes_request: "ListNodesRequest",
+        *,
+        timeout: Optional[float] = None,
+        deadline: Optional["Deadline"] = None,
+        metadata: Optional["MetadataLike"] = None
+    ) -> "ListNodesResponse":
+        return await self._unary_unary(
+            "/gollem.v1.AdminService/ListNodes",
+            list_nodes_request,
+            ListNodesResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
 
 class InferenceServiceStub(betterproto.ServiceStub):
     async def generate(
@@ -2873,6 +2939,11 @@ class AdminServiceBase(ServiceBase):
     ) -> "PaymentsReportResponse":
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
+    async def list_nodes(
+        self, list_nodes_request: "ListNodesRequest"
+    ) -> "ListNodesResponse":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
     async def __rpc_create_key(
         self, stream: "grpclib.server.Stream[CreateKeyRequest, CreateKeyResponse]"
     ) -> None:
@@ -2993,6 +3064,13 @@ class AdminServiceBase(ServiceBase):
         response = await self.payments_report(request)
         await stream.send_message(response)
 
+    async def __rpc_list_nodes(
+        self, stream: "grpclib.server.Stream[ListNodesRequest, ListNodesResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.list_nodes(request)
+        await stream.send_message(response)
+
     def __mapping__(self) -> Dict[str, grpclib.const.Handler]:
         return {
             "/gollem.v1.AdminService/CreateKey": grpclib.const.Handler(
@@ -3096,6 +3174,12 @@ class AdminServiceBase(ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 PaymentsReportRequest,
                 PaymentsReportResponse,
+            ),
+            "/gollem.v1.AdminService/ListNodes": grpclib.const.Handler(
+                self.__rpc_list_nodes,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ListNodesRequest,
+                ListNodesResponse,
             ),
         }
 

@@ -83,6 +83,10 @@ class AdminServiceBase(abc.ABC):
     async def PaymentsReport(self, stream: 'grpclib.server.Stream[admin_pb2.PaymentsReportRequest, admin_pb2.PaymentsReportResponse]') -> None:
         pass
 
+    @abc.abstractmethod
+    async def ListNodes(self, stream: 'grpclib.server.Stream[admin_pb2.ListNodesRequest, admin_pb2.ListNodesResponse]') -> None:
+        pass
+
     def __mapping__(self) -> typing.Dict[str, grpclib.const.Handler]:
         return {
             '/gollem.v1.AdminService/CreateKey': grpclib.const.Handler(
@@ -186,6 +190,12 @@ class AdminServiceBase(abc.ABC):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 admin_pb2.PaymentsReportRequest,
                 admin_pb2.PaymentsReportResponse,
+            ),
+            '/gollem.v1.AdminService/ListNodes': grpclib.const.Handler(
+                self.ListNodes,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                admin_pb2.ListNodesRequest,
+                admin_pb2.ListNodesResponse,
             ),
         }
 
@@ -294,4 +304,10 @@ class AdminServiceStub:
             '/gollem.v1.AdminService/PaymentsReport',
             admin_pb2.PaymentsReportRequest,
             admin_pb2.PaymentsReportResponse,
+        )
+        self.ListNodes = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/gollem.v1.AdminService/ListNodes',
+            admin_pb2.ListNodesRequest,
+            admin_pb2.ListNodesResponse,
         )

@@ -27,7 +27,7 @@ from . import common_pb2 as gollem_dot_v1_dot_common__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16gollem/v1/market.proto\x12\tgollem.v1\x1a\x16gollem/v1/common.proto\x1a\x1cgoogle/api/annotations.proto\"=\n\x07Weights\x12\r\n\x05price\x18\x01 \x01(\x05\x12\x0f\n\x07latency\x18\x02 \x01(\x05\x12\x12\n\nthroughput\x18\x03 \x01(\x05\"\xeb\x02\n\x03\x42id\x12\r\n\x05model\x18\x01 \x01(\t\x12\x15\n\rprompt_tokens\x18\x02 \x01(\x05\x12\x12\n\nmax_tokens\x18\x03 \x01(\x05\x12\x11\n\tmax_price\x18\x04 \x01(\t\x12\x10\n\x08max_cost\x18\x05 \x01(\t\x12\x1b\n\x0emax_latency_ms\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12\x1f\n\x12min_throughput_tps\x18\x07 \x01(\x01H\x01\x88\x01\x01\x12\x11\n\tgpu_types\x18\x08 \x03(\t\x12\x16\n\x0eonly_providers\x18\t \x03(\t\x12\x19\n\x11\x65xclude_providers\x18\n \x03(\t\x12!\n\x06policy\x18\x0b \x01(\x0e\x32\x11.gollem.v1.Policy\x12(\n\x07weights\x18\x0c \x01(\x0b\x32\x12.gollem.v1.WeightsH\x02\x88\x01\x01\x42\x11\n\x0f_max_latency_msB\x15\n\x13_min_throughput_tpsB\n\n\x08_weights\"z\n\x0cMatchRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x1b\n\x03\x62id\x18\x02 \x01(\x0b\x32\x0e.gollem.v1.Bid\x12\x13\n\x0bgood_for_ms\x18\x03 \x01(\x05\x12\x17\n\nalternates\x18\x04 \x01(\x05H\x00\x88\x01\x01\x42\r\n\x0b_alternates\"\x96\x02\n\x05Offer\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61sk_id\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x10\n\x08gpu_type\x18\x04 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x05 \x01(\t\x12\r\n\x05price\x18\x06 \x01(\t\x12\x18\n\x10\x63ompletion_price\x18\x07 \x01(\t\x12\x1b\n\x13prompt_usd_per_mtok\x18\x08 \x01(\t\x12\x1f\n\x17\x63ompletion_usd_per_mtok\x18\t \x01(\t\x12\x10\n\x08max_cost\x18\n \x01(\t\x12\x12\n\nlatency_ms\x18\x0b \x01(\x01\x12\x16\n\x0ethroughput_tps\x18\x0c \x01(\x01\x12\x10\n\x08measured\x18\r \x01(\x08\"\xf7\x01\n\rMatchResponse\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x1f\n\x05offer\x18\x02 \x01(\x0b\x32\x10.gollem.v1.Offer\x12\x0c\n\x04held\x18\x03 \x01(\t\x12\x11\n\tavailable\x18\x04 \x01(\t\x12$\n\nalternates\x18\x05 \x03(\x0b\x32\x10.gollem.v1.Offer\x12\x12\n\nfront_size\x18\x06 \x01(\x05\x12\r\n\x05grant\x18\x07 \x01(\t\x12\x1b\n\x13grant_expires_at_ms\x18\x08 \x01(\x03\x12\x1a\n\x12hold_expires_at_ms\x18\t \x01(\x03\x12\x10\n\x08replayed\x18\n \x01(\x08\"+\n\x0cQuoteRequest\x12\x1b\n\x03\x62id\x18\x01 \x01(\x0b\x32\x0e.gollem.v1.Bid\"\xfb\x01\n\rQuoteResponse\x12\x1f\n\x05\x66ront\x18\x01 \x03(\x0b\x32\x10.gollem.v1.Offer\x12\x12\n\nfront_size\x18\x02 \x01(\x05\x12\x10\n\x08\x66\x65\x61sible\x18\x03 \x01(\x05\x12=\n\x0b\x65xcluded_by\x18\x04 \x03(\x0b\x32(.gollem.v1.QuoteResponse.ExcludedByEntry\x12\x15\n\rwinner_ask_id\x18\x05 \x01(\t\x12\x1a\n\x12winner_provider_id\x18\x06 \x01(\t\x1a\x31\n\x0f\x45xcludedByEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"!\n\rCancelRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\"\x9b\x01\n\x0e\x43\x61ncelResponse\x12.\n\x05state\x18\x01 \x01(\x0e\x32\x1f.gollem.v1.CancelResponse.State\x12\x10\n\x08refunded\x18\x02 \x01(\t\"G\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\r\n\tCANCELLED\x10\x01\x12\x0b\n\x07PENDING\x10\x02\x12\x0b\n\x07SETTLED\x10\x03\"\x84\x01\n\x13MatchStreamResponse\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12)\n\x05match\x18\x02 \x01(\x0b\x32\x18.gollem.v1.MatchResponseH\x00\x12%\n\x07refusal\x18\x03 \x01(\x0b\x32\x12.gollem.v1.RefusalH\x00\x42\t\n\x07outcome\"\x9a\x01\n\x07Refusal\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x30\n\x07\x66igures\x18\x04 \x03(\x0b\x32\x1f.gollem.v1.Refusal.FiguresEntry\x1a.\n\x0c\x46iguresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa9\x01\n\x15MarketGenerateRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x1b\n\x03\x62id\x18\x02 \x01(\x0b\x32\x0e.gollem.v1.Bid\x12(\n\x08messages\x18\x03 \x03(\x0b\x32\x16.gollem.v1.ChatMessage\x12*\n\x08sampling\x18\x04 \x01(\x0b\x32\x13.gollem.v1.SamplingH\x00\x88\x01\x01\x42\x0b\n\t_sampling\"\x96\x01\n\x16MarketGenerateResponse\x12)\n\x05match\x18\x01 \x01(\x0b\x32\x18.gollem.v1.MatchResponseH\x00\x12!\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x10.gollem.v1.ChunkH\x00\x12%\n\x07receipt\x18\x03 \x01(\x0b\x32\x12.gollem.v1.ReceiptH\x00\x42\x07\n\x05\x65vent\"\x92\x01\n\x07Receipt\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0c\n\x04held\x18\x02 \x01(\t\x12\x0f\n\x07\x63harged\x18\x03 \x01(\t\x12\x10\n\x08refunded\x18\x04 \x01(\t\x12\x16\n\x0eprovider_share\x18\x05 \x01(\t\x12\x0b\n\x03\x66\x65\x65\x18\x06 \x01(\t\x12\x1f\n\x05usage\x18\x07 \x01(\x0b\x32\x10.gollem.v1.Usage\"\xc4\x02\n\rReportRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x31\n\x07outcome\x18\x02 \x01(\x0e\x32 .gollem.v1.ReportRequest.Outcome\x12\x14\n\x07ttft_ms\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x1e\n\x11\x63ompletion_tokens\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12\x1b\n\x0ethroughput_tps\x18\x05 \x01(\x01H\x02\x88\x01\x01\"f\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\r\n\tCOMPLETED\x10\x01\x12\x1d\n\x19\x46\x41ILED_BEFORE_FIRST_CHUNK\x10\x02\x12\x14\n\x10\x46\x41ILED_MIDSTREAM\x10\x03\x42\n\n\x08_ttft_msB\x14\n\x12_completion_tokensB\x11\n\x0f_throughput_tps\"F\n\x0eReportResponse\x12(\n\x07receipt\x18\x01 \x01(\x0b\x32\x12.gollem.v1.ReceiptH\x00\x88\x01\x01\x42\n\n\x08_receipt\"$\n\x13GetOrderBookRequest\x12\r\n\x05model\x18\x01 \x01(\t\"P\n\x15WatchOrderBookRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x18\n\x0binterval_ms\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\x0e\n\x0c_interval_ms\"@\n\tOrderBook\x12$\n\x06models\x18\x01 \x03(\x0b\x32\x14.gollem.v1.ModelBook\x12\r\n\x05\x61t_ms\x18\x02 \x01(\x03\"\xa4\x02\n\tModelBook\x12\r\n\x05model\x18\x01 \x01(\t\x12\x11\n\tlive_asks\x18\x02 \x01(\x05\x12\x14\n\x0c\x62locked_asks\x18\x03 \x01(\x05\x12\x14\n\x0cresting_bids\x18\x04 \x01(\x05\x12\x13\n\x0b\x66ree_tokens\x18\x05 \x01(\x03\x12\x12\n\nfree_slots\x18\x06 \x01(\x03\x12\x12\n\nbest_price\x18\x07 \x01(\t\x12\x17\n\x0freference_price\x18\x08 \x01(\t\x12\x1c\n\x14reference_latency_ms\x18\t \x01(\x01\x12 \n\x18reference_throughput_tps\x18\n \x01(\x01\x12\x1f\n\x05\x66ront\x18\x0b \x03(\x0b\x32\x10.gollem.v1.Offer\x12\x12\n\nfront_size\x18\x0c \x01(\x05*r\n\x06Policy\x12\x16\n\x12POLICY_UNSPECIFIED\x10\x00\x12\x13\n\x0fPOLICY_BALANCED\x10\x01\x12\x10\n\x0cPOLICY_PRICE\x10\x02\x12\x12\n\x0ePOLICY_LATENCY\x10\x03\x12\x15\n\x11POLICY_THROUGHPUT\x10\x04\x32\xcd\x05\n\rMarketService\x12Q\n\x05Match\x12\x17.gollem.v1.MatchRequest\x1a\x18.gollem.v1.MatchResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\"\n/api/match:\x01*\x12Q\n\x05Quote\x12\x17.gollem.v1.QuoteRequest\x1a\x18.gollem.v1.QuoteResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\"\n/api/quote:\x01*\x12U\n\x06\x43\x61ncel\x12\x18.gollem.v1.CancelRequest\x1a\x19.gollem.v1.CancelResponse\"\x16\x82\xd3\xe4\x93\x02\x10\"\x0b/api/cancel:\x01*\x12J\n\x0bMatchStream\x12\x17.gollem.v1.MatchRequest\x1a\x1e.gollem.v1.MatchStreamResponse(\x01\x30\x01\x12k\n\x08Generate\x12 .gollem.v1.MarketGenerateRequest\x1a!.gollem.v1.MarketGenerateResponse\"\x18\x82\xd3\xe4\x93\x02\x12\"\r/api/generate:\x01*0\x01\x12U\n\x06Report\x12\x18.gollem.v1.ReportRequest\x1a\x19.gollem.v1.ReportResponse\"\x16\x82\xd3\xe4\x93\x02\x10\"\x0b/api/report:\x01*\x12\x63\n\x0cGetOrderBook\x12\x1e.gollem.v1.GetOrderBookRequest\x1a\x14.gollem.v1.OrderBook\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/api/orderbook/status\x12J\n\x0eWatchOrderBook\x12 .gollem.v1.WatchOrderBookRequest\x1a\x14.gollem.v1.OrderBook0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16gollem/v1/market.proto\x12\tgollem.v1\x1a\x16gollem/v1/common.proto\x1a\x1cgoogle/api/annotations.proto\"=\n\x07Weights\x12\r\n\x05price\x18\x01 \x01(\x05\x12\x0f\n\x07latency\x18\x02 \x01(\x05\x12\x12\n\nthroughput\x18\x03 \x01(\x05\"\xeb\x02\n\x03\x42id\x12\r\n\x05model\x18\x01 \x01(\t\x12\x15\n\rprompt_tokens\x18\x02 \x01(\x05\x12\x12\n\nmax_tokens\x18\x03 \x01(\x05\x12\x11\n\tmax_price\x18\x04 \x01(\t\x12\x10\n\x08max_cost\x18\x05 \x01(\t\x12\x1b\n\x0emax_latency_ms\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12\x1f\n\x12min_throughput_tps\x18\x07 \x01(\x01H\x01\x88\x01\x01\x12\x11\n\tgpu_types\x18\x08 \x03(\t\x12\x16\n\x0eonly_providers\x18\t \x03(\t\x12\x19\n\x11\x65xclude_providers\x18\n \x03(\t\x12!\n\x06policy\x18\x0b \x01(\x0e\x32\x11.gollem.v1.Policy\x12(\n\x07weights\x18\x0c \x01(\x0b\x32\x12.gollem.v1.WeightsH\x02\x88\x01\x01\x42\x11\n\x0f_max_latency_msB\x15\n\x13_min_throughput_tpsB\n\n\x08_weights\"z\n\x0cMatchRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x1b\n\x03\x62id\x18\x02 \x01(\x0b\x32\x0e.gollem.v1.Bid\x12\x13\n\x0bgood_for_ms\x18\x03 \x01(\x05\x12\x17\n\nalternates\x18\x04 \x01(\x05H\x00\x88\x01\x01\x42\r\n\x0b_alternates\"\x96\x02\n\x05Offer\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61sk_id\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x10\n\x08gpu_type\x18\x04 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x05 \x01(\t\x12\r\n\x05price\x18\x06 \x01(\t\x12\x18\n\x10\x63ompletion_price\x18\x07 \x01(\t\x12\x1b\n\x13prompt_usd_per_mtok\x18\x08 \x01(\t\x12\x1f\n\x17\x63ompletion_usd_per_mtok\x18\t \x01(\t\x12\x10\n\x08max_cost\x18\n \x01(\t\x12\x12\n\nlatency_ms\x18\x0b \x01(\x01\x12\x16\n\x0ethroughput_tps\x18\x0c \x01(\x01\x12\x10\n\x08measured\x18\r \x01(\x08\"\x89\x02\n\rMatchResponse\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x1f\n\x05offer\x18\x02 \x01(\x0b\x32\x10.gollem.v1.Offer\x12\x0c\n\x04held\x18\x03 \x01(\t\x12\x11\n\tavailable\x18\x04 \x01(\t\x12$\n\nalternates\x18\x05 \x03(\x0b\x32\x10.gollem.v1.Offer\x12\x12\n\nfront_size\x18\x06 \x01(\x05\x12\r\n\x05grant\x18\x07 \x01(\t\x12\x1b\n\x13grant_expires_at_ms\x18\x08 \x01(\x03\x12\x1a\n\x12hold_expires_at_ms\x18\t \x01(\x03\x12\x10\n\x08replayed\x18\n \x01(\x08\x12\x10\n\x08\x64\x65graded\x18\x0b \x01(\x08\"+\n\x0cQuoteRequest\x12\x1b\n\x03\x62id\x18\x01 \x01(\x0b\x32\x0e.gollem.v1.Bid\"\xfb\x01\n\rQuoteResponse\x12\x1f\n\x05\x66ront\x18\x01 \x03(\x0b\x32\x10.gollem.v1.Offer\x12\x12\n\nfront_size\x18\x02 \x01(\x05\x12\x10\n\x08\x66\x65\x61sible\x18\x03 \x01(\x05\x12=\n\x0b\x65xcluded_by\x18\x04 \x03(\x0b\x32(.gollem.v1.QuoteResponse.ExcludedByEntry\x12\x15\n\rwinner_ask_id\x18\x05 \x01(\t\x12\x1a\n\x12winner_provider_id\x18\x06 \x01(\t\x1a\x31\n\x0f\x45xcludedByEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"!\n\rCancelRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\"\x9b\x01\n\x0e\x43\x61ncelResponse\x12.\n\x05state\x18\x01 \x01(\x0e\x32\x1f.gollem.v1.CancelResponse.State\x12\x10\n\x08refunded\x18\x02 \x01(\t\"G\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\r\n\tCANCELLED\x10\x01\x12\x0b\n\x07PENDING\x10\x02\x12\x0b\n\x07SETTLED\x10\x03\"\x84\x01\n\x13MatchStreamResponse\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12)\n\x05match\x18\x02 \x01(\x0b\x32\x18.gollem.v1.MatchResponseH\x00\x12%\n\x07refusal\x18\x03 \x01(\x0b\x32\x12.gollem.v1.RefusalH\x00\x42\t\n\x07outcome\"\x9a\x01\n\x07Refusal\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x30\n\x07\x66igures\x18\x04 \x03(\x0b\x32\x1f.gollem.v1.Refusal.FiguresEntry\x1a.\n\x0c\x46iguresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa9\x01\n\x15MarketGenerateRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x1b\n\x03\x62id\x18\x02 \x01(\x0b\x32\x0e.gollem.v1.Bid\x12(\n\x08messages\x18\x03 \x03(\x0b\x32\x16.gollem.v1.ChatMessage\x12*\n\x08sampling\x18\x04 \x01(\x0b\x32\x13.gollem.v1.SamplingH\x00\x88\x01\x01\x42\x0b\n\t_sampling\"\x96\x01\n\x16MarketGenerateResponse\x12)\n\x05match\x18\x01 \x01(\x0b\x32\x18.gollem.v1.MatchResponseH\x00\x12!\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x10.gollem.v1.ChunkH\x00\x12%\n\x07receipt\x18\x03 \x01(\x0b\x32\x12.gollem.v1.ReceiptH\x00\x42\x07\n\x05\x65vent\"\x92\x01\n\x07Receipt\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0c\n\x04held\x18\x02 \x01(\t\x12\x0f\n\x07\x63harged\x18\x03 \x01(\t\x12\x10\n\x08refunded\x18\x04 \x01(\t\x12\x16\n\x0eprovider_share\x18\x05 \x01(\t\x12\x0b\n\x03\x66\x65\x65\x18\x06 \x01(\t\x12\x1f\n\x05usage\x18\x07 \x01(\x0b\x32\x10.gollem.v1.Usage\"\xc4\x02\n\rReportRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x31\n\x07outcome\x18\x02 \x01(\x0e\x32 .gollem.v1.ReportRequest.Outcome\x12\x14\n\x07ttft_ms\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x1e\n\x11\x63ompletion_tokens\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12\x1b\n\x0ethroughput_tps\x18\x05 \x01(\x01H\x02\x88\x01\x01\"f\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\r\n\tCOMPLETED\x10\x01\x12\x1d\n\x19\x46\x41ILED_BEFORE_FIRST_CHUNK\x10\x02\x12\x14\n\x10\x46\x41ILED_MIDSTREAM\x10\x03\x42\n\n\x08_ttft_msB\x14\n\x12_completion_tokensB\x11\n\x0f_throughput_tps\"F\n\x0eReportResponse\x12(\n\x07receipt\x18\x01 \x01(\x0b\x32\x12.gollem.v1.ReceiptH\x00\x88\x01\x01\x42\n\n\x08_receipt\"$\n\x13GetOrderBookRequest\x12\r\n\x05model\x18\x01 \x01(\t\"P\n\x15WatchOrderBookRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x18\n\x0binterval_ms\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\x0e\n\x0c_interval_ms\"@\n\tOrderBook\x12$\n\x06models\x18\x01 \x03(\x0b\x32\x14.gollem.v1.ModelBook\x12\r\n\x05\x61t_ms\x18\x02 \x01(\x03\"\xa4\x02\n\tModelBook\x12\r\n\x05model\x18\x01 \x01(\t\x12\x11\n\tlive_asks\x18\x02 \x01(\x05\x12\x14\n\x0c\x62locked_asks\x18\x03 \x01(\x05\x12\x14\n\x0cresting_bids\x18\x04 \x01(\x05\x12\x13\n\x0b\x66ree_tokens\x18\x05 \x01(\x03\x12\x12\n\nfree_slots\x18\x06 \x01(\x03\x12\x12\n\nbest_price\x18\x07 \x01(\t\x12\x17\n\x0freference_price\x18\x08 \x01(\t\x12\x1c\n\x14reference_latency_ms\x18\t \x01(\x01\x12 \n\x18reference_throughput_tps\x18\n \x01(\x01\x12\x1f\n\x05\x66ront\x18\x0b \x03(\x0b\x32\x10.gollem.v1.Offer\x12\x12\n\nfront_size\x18\x0c \x01(\x05*r\n\x06Policy\x12\x16\n\x12POLICY_UNSPECIFIED\x10\x00\x12\x13\n\x0fPOLICY_BALANCED\x10\x01\x12\x10\n\x0cPOLICY_PRICE\x10\x02\x12\x12\n\x0ePOLICY_LATENCY\x10\x03\x12\x15\n\x11POLICY_THROUGHPUT\x10\x04\x32\xcd\x05\n\rMarketService\x12Q\n\x05Match\x12\x17.gollem.v1.MatchRequest\x1a\x18.gollem.v1.MatchResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\"\n/api/match:\x01*\x12Q\n\x05Quote\x12\x17.gollem.v1.QuoteRequest\x1a\x18.gollem.v1.QuoteResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\"\n/api/quote:\x01*\x12U\n\x06\x43\x61ncel\x12\x18.gollem.v1.CancelRequest\x1a\x19.gollem.v1.CancelResponse\"\x16\x82\xd3\xe4\x93\x02\x10\"\x0b/api/cancel:\x01*\x12J\n\x0bMatchStream\x12\x17.gollem.v1.MatchRequest\x1a\x1e.gollem.v1.MatchStreamResponse(\x01\x30\x01\x12k\n\x08Generate\x12 .gollem.v1.MarketGenerateRequest\x1a!.gollem.v1.MarketGenerateResponse\"\x18\x82\xd3\xe4\x93\x02\x12\"\r/api/generate:\x01*0\x01\x12U\n\x06Report\x12\x18.gollem.v1.ReportRequest\x1a\x19.gollem.v1.ReportResponse\"\x16\x82\xd3\xe4\x93\x02\x10\"\x0b/api/report:\x01*\x12\x63\n\x0cGetOrderBook\x12\x1e.gollem.v1.GetOrderBookRequest\x1a\x14.gollem.v1.OrderBook\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/api/orderbook/status\x12J\n\x0eWatchOrderBook\x12 .gollem.v1.WatchOrderBookRequest\x1a\x14.gollem.v1.OrderBook0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,8 +50,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MARKETSERVICE'].methods_by_name['Report']._serialized_options = b'\202\323\344\223\002\020\"\013/api/report:\001*'
   _globals['_MARKETSERVICE'].methods_by_name['GetOrderBook']._loaded_options = None
   _globals['_MARKETSERVICE'].methods_by_name['GetOrderBook']._serialized_options = b'\202\323\344\223\002\027\022\025/api/orderbook/status'
-  _globals['_POLICY']._serialized_start=3313
-  _globals['_POLICY']._serialized_end=3427
+  _globals['_POLICY']._serialized_start=3331
+  _globals['_POLICY']._serialized_end=3445
   _globals['_WEIGHTS']._serialized_start=91
   _globals['_WEIGHTS']._serialized_end=152
   _globals['_BID']._serialized_start=155
@@ -61,45 +61,45 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OFFER']._serialized_start=645
   _globals['_OFFER']._serialized_end=923
   _globals['_MATCHRESPONSE']._serialized_start=926
-  _globals['_MATCHRESPONSE']._serialized_end=1173
-  _globals['_QUOTEREQUEST']._serialized_start=1175
-  _globals['_QUOTEREQUEST']._serialized_end=1218
-  _globals['_QUOTERESPONSE']._serialized_start=1221
-  _globals['_QUOTERESPONSE']._serialized_end=1472
-  _globals['_QUOTERESPONSE_EXCLUDEDBYENTRY']._serialized_start=1423
-  _globals['_QUOTERESPONSE_EXCLUDEDBYENTRY']._serialized_end=1472
-  _globals['_CANCELREQUEST']._serialized_start=1474
-  _globals['_CANCELREQUEST']._serialized_end=1507
-  _globals['_CANCELRESPONSE']._serialized_start=1510
-  _globals['_CANCELRESPONSE']._serialized_end=1665
-  _globals['_CANCELRESPONSE_STATE']._serialized_start=1594
-  _globals['_CANCELRESPONSE_STATE']._serialized_end=1665
-  _globals['_MATCHSTREAMRESPONSE']._serialized_start=1668
-  _globals['_MATCHSTREAMRESPONSE']._serialized_end=1800
-  _globals['_REFUSAL']._serialized_start=1803
-  _globals['_REFUSAL']._serialized_end=1957
-  _globals['_REFUSAL_FIGURESENTRY']._serialized_start=1911
-  _globals['_REFUSAL_FIGURESENTRY']._serialized_end=1957
-  _globals['_MARKETGENERATEREQUEST']._serialized_start=1960
-  _globals['_MARKETGENERATEREQUEST']._serialized_end=2129
-  _globals['_MARKETGENERATERESPONSE']._serialized_start=2132
-  _globals['_MARKETGENERATERESPONSE']._serialized_end=2282
-  _globals['_RECEIPT']._serialized_start=2285
-  _globals['_RECEIPT']._serialized_end=2431
-  _globals['_REPORTREQUEST']._serialized_start=2434
-  _globals['_REPORTREQUEST']._serialized_end=2758
-  _globals['_REPORTREQUEST_OUTCOME']._serialized_start=2603
-  _globals['_REPORTREQUEST_OUTCOME']._serialized_end=2705
-  _globals['_REPORTRESPONSE']._serialized_start=2760
-  _globals['_REPORTRESPONSE']._serialized_end=2830
-  _globals['_GETORDERBOOKREQUEST']._serialized_start=2832
-  _globals['_GETORDERBOOKREQUEST']._serialized_end=2868
-  _globals['_WATCHORDERBOOKREQUEST']._serialized_start=2870
-  _globals['_WATCHORDERBOOKREQUEST']._serialized_end=2950
-  _globals['_ORDERBOOK']._serialized_start=2952
-  _globals['_ORDERBOOK']._serialized_end=3016
-  _globals['_MODELBOOK']._serialized_start=3019
-  _globals['_MODELBOOK']._serialized_end=3311
-  _globals['_MARKETSERVICE']._serialized_start=3430
-  _globals['_MARKETSERVICE']._serialized_end=4147
+  _globals['_MATCHRESPONSE']._serialized_end=1191
+  _globals['_QUOTEREQUEST']._serialized_start=1193
+  _globals['_QUOTEREQUEST']._serialized_end=1236
+  _globals['_QUOTERESPONSE']._serialized_start=1239
+  _globals['_QUOTERESPONSE']._serialized_end=1490
+  _globals['_QUOTERESPONSE_EXCLUDEDBYENTRY']._serialized_start=1441
+  _globals['_QUOTERESPONSE_EXCLUDEDBYENTRY']._serialized_end=1490
+  _globals['_CANCELREQUEST']._serialized_start=1492
+  _globals['_CANCELREQUEST']._serialized_end=1525
+  _globals['_CANCELRESPONSE']._serialized_start=1528
+  _globals['_CANCELRESPONSE']._serialized_end=1683
+  _globals['_CANCELRESPONSE_STATE']._serialized_start=1612
+  _globals['_CANCELRESPONSE_STATE']._serialized_end=1683
+  _globals['_MATCHSTREAMRESPONSE']._serialized_start=1686
+  _globals['_MATCHSTREAMRESPONSE']._serialized_end=1818
+  _globals['_REFUSAL']._serialized_start=1821
+  _globals['_REFUSAL']._serialized_end=1975
+  _globals['_REFUSAL_FIGURESENTRY']._serialized_start=1929
+  _globals['_REFUSAL_FIGURESENTRY']._serialized_end=1975
+  _globals['_MARKETGENERATEREQUEST']._serialized_start=1978
+  _globals['_MARKETGENERATEREQUEST']._serialized_end=2147
+  _globals['_MARKETGENERATERESPONSE']._serialized_start=2150
+  _globals['_MARKETGENERATERESPONSE']._serialized_end=2300
+  _globals['_RECEIPT']._serialized_start=2303
+  _globals['_RECEIPT']._serialized_end=2449
+  _globals['_REPORTREQUEST']._serialized_start=2452
+  _globals['_REPORTREQUEST']._serialized_end=2776
+  _globals['_REPORTREQUEST_OUTCOME']._serialized_start=2621
+  _globals['_REPORTREQUEST_OUTCOME']._serialized_end=2723
+  _globals['_REPORTRESPONSE']._serialized_start=2778
+  _globals['_REPORTRESPONSE']._serialized_end=2848
+  _globals['_GETORDERBOOKREQUEST']._serialized_start=2850
+  _globals['_GETORDERBOOKREQUEST']._serialized_end=2886
+  _globals['_WATCHORDERBOOKREQUEST']._serialized_start=2888
+  _globals['_WATCHORDERBOOKREQUEST']._serialized_end=2968
+  _globals['_ORDERBOOK']._serialized_start=2970
+  _globals['_ORDERBOOK']._serialized_end=3034
+  _globals['_MODELBOOK']._serialized_start=3037
+  _globals['_MODELBOOK']._serialized_end=3329
+  _globals['_MARKETSERVICE']._serialized_start=3448
+  _globals['_MARKETSERVICE']._serialized_end=4165
 # @@protoc_insertion_point(module_scope)

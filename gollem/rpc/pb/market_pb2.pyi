@@ -104,7 +104,7 @@ class Offer(_message.Message):
     def __init__(self, provider_id: _Optional[str] = ..., ask_id: _Optional[str] = ..., model: _Optional[str] = ..., gpu_type: _Optional[str] = ..., endpoint: _Optional[str] = ..., price: _Optional[str] = ..., completion_price: _Optional[str] = ..., prompt_usd_per_mtok: _Optional[str] = ..., completion_usd_per_mtok: _Optional[str] = ..., max_cost: _Optional[str] = ..., latency_ms: _Optional[float] = ..., throughput_tps: _Optional[float] = ..., measured: _Optional[bool] = ...) -> None: ...
 
 class MatchResponse(_message.Message):
-    __slots__ = ("order_id", "offer", "held", "available", "alternates", "front_size", "grant", "grant_expires_at_ms", "hold_expires_at_ms", "replayed")
+    __slots__ = ("order_id", "offer", "held", "available", "alternates", "front_size", "grant", "grant_expires_at_ms", "hold_expires_at_ms", "replayed", "degraded")
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     OFFER_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
@@ -115,6 +115,7 @@ class MatchResponse(_message.Message):
     GRANT_EXPIRES_AT_MS_FIELD_NUMBER: _ClassVar[int]
     HOLD_EXPIRES_AT_MS_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
+    DEGRADED_FIELD_NUMBER: _ClassVar[int]
     order_id: str
     offer: Offer
     held: str
@@ -125,7 +126,8 @@ class MatchResponse(_message.Message):
     grant_expires_at_ms: int
     hold_expires_at_ms: int
     replayed: bool
-    def __init__(self, order_id: _Optional[str] = ..., offer: _Optional[_Union[Offer, _Mapping]] = ..., held: _Optional[str] = ..., available: _Optional[str] = ..., alternates: _Optional[_Iterable[_Union[Offer, _Mapping]]] = ..., front_size: _Optional[int] = ..., grant: _Optional[str] = ..., grant_expires_at_ms: _Optional[int] = ..., hold_expires_at_ms: _Optional[int] = ..., replayed: _Optional[bool] = ...) -> None: ...
+    degraded: bool
+    def __init__(self, order_id: _Optional[str] = ..., offer: _Optional[_Union[Offer, _Mapping]] = ..., held: _Optional[str] = ..., available: _Optional[str] = ..., alternates: _Optional[_Iterable[_Union[Offer, _Mapping]]] = ..., front_size: _Optional[int] = ..., grant: _Optional[str] = ..., grant_expires_at_ms: _Optional[int] = ..., hold_expires_at_ms: _Optional[int] = ..., replayed: _Optional[bool] = ..., degraded: _Optional[bool] = ...) -> None: ...
 
 class QuoteRequest(_message.Message):
     __slots__ = ("bid",)

@@ -1,0 +1,163 @@
+"""Leases of orders on capacity that several nodes sell: asked for before a hold, kept with it, given back at its end.
+
+A process alone is granted everything at once. The hold in the ledger decides whether there is an order; a lease only
+keeps nodes from selling the same room twice. So what goes wrong with one is mended later, and never stands in the way.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+
+from gollem.clock import Clock
+from gollem.config import NodesConfig
+from gollem.errors import BookUnavailable, WorldError
+from gollem.exchange.commits import Commits
+from gollem.exchange.floor import Claim, Floor
+from gollem.exchange.types import Terms
+from gollem.ledger import Hold, Ledger
+from gollem.market import Match
+from gollem.nodes import ClaimRequest, Granted, Lease, Refused, SharedBook
+
+_log = logging.getLogger(__name__)
+_PAGE = 1_000
+_ALONE = Granted(fence=0)
+
+
+def claim_of(hold: Hold) -> Claim:
+    """What an order takes of its ask's capacity, by its hold alone: any node can tell."""
+    terms = Terms.from_text(hold.terms)
+    return Claim(hold.order_id, terms.ask_key, terms.model, terms.tokens, hold.fence)
+
+
+class Leases:
+    def __init__(
+        self, shared: SharedBook, floor: Floor, ledger: Ledger, commits: Commits, clock: Clock, config: NodesConfig
+    ) -> None:
+        self._shared = shared
+        self._floor = floor
+        self._ledger = ledger
+        self._commits = commits
+        self._clock = clock
+        self._config = config
+        self._is_alone = config.is_alone  # then the floor's own claim is all there is
+        self._to_renew: OrderedDict[str, tuple[Lease, int]] = OrderedDict()
+        self._to_restore: set[int] = set()
+        self._restoring = asyncio.Lock()  # partitions are lost together: one reading of the holds does for all
+
+    @property
+    def tries(self) -> int:
+        """Asks that are asked for before a bid is refused."""
+        return self._config.claim_tries
+
+    async def claim(self, order_id: str, match: Match) -> Granted | None:
+        """Room for a match of this node, also as the others see it. None: there is none, and it is undone.
+
+        Raises BookUnavailable, the match undone, once this node has been cut off for too long."""
+        if self._is_alone:
+            return _ALONE
+        request = self._request(order_id, match)
+        while True:
+            asked_ms = self._clock.monotonic_ms()
+            try:
+                answer = await self._shared.claim(request)
+            except BaseException:
+                self._floor.undo(match)
+                raise
+            if isinstance(answer, Refused):
+                self._refused(match, answer)
+                return None
+            if self._clock.monotonic_ms() - asked_ms < request.lease_ms:
+                return answer
+            # This process stood still meanwhile: the lease may be another's by now.
+
+    def keep(self, lease: Lease, until_ms: int) -> None:
+        """Its order is committed, or may be: hold the room to the deadline."""
+        if self._is_alone:
+            return
+        self._to_renew[lease.order_id] = lease, until_ms
+        self._commits.start(self._renew(lease.order_id))
+
+    def end(self, lease: Lease) -> None:
+        """Its order has ended."""
+        if self._is_alone:
+            return
+        self._to_renew.pop(lease.order_id, None)
+        self._commits.start(self._shared.release(lease))
+
+    def give_up(self, lease: Lease) -> None:
+        """This match came to nothing; but the same order may have been matched to the same lease by another node."""
+        if not self._is_alone:
+            self._commits.start(self._give_up(lease))
+
+    async def renew_waiting(self) -> None:
+        """What could not be kept when its order was committed."""
+        for order_id in list(self._to_renew):
+            await self._renew(order_id)
+            if order_id in self._to_renew:
+                return  # the shared book is away
+
+    def lost(self, partition: int) -> None:
+        """Leases of this partition may be gone. `restore_lost` brings back those of open orders."""
+        self._to_restore.add(partition)
+        self._commits.start(self.restore_lost())
+
+    async def restore_lost(self) -> None:
+        """From the open holds of the ledger: orders of nodes that are gone are among them."""
+        async with self._restoring:
+            partitions, self._to_restore = self._to_restore, set()
+            if not partitions:
+                return
+            try:
+                await self._restore(partitions)
+            except WorldError as error:
+                _log.warning("leases of open orders are not restored yet: %s", error)
+                self._to_restore |= partitions
+
+    async def _restore(self, partitions: set[int]) -> None:
+        restored, after = 0, ""
+        while page := await self._ledger.open_holds(after, _PAGE):
+            now_ms, after = self._clock.now_ms(), page[-1].order_id
+            leases = [
+                (claim_of(hold).lease, hold.expires_at_ms - now_ms) for hold in page if hold.expires_at_ms > now_ms
+            ]
+            lost = [each for each in leases if self._shared.partition_of(each[0].model) in partitions]
+            restored += await self._shared.restore(lost)
+        _log.info("%d leases of open orders were restored", restored)
+
+    async def _renew(self, order_id: str) -> None:
+        lease, until_ms = self._to_renew.get(order_id, (None, 0))
+        if lease is None:
+            return
+        left_ms = until_ms - self._clock.now_ms()
+        try:
+            if left_ms > 0:
+                await self._shared.renew(lease, left_ms)
+        except BookUnavailable:
+            return
+        self._to_renew.pop(order_id, None)
+        if self._floor.claim(order_id) is None:  # it has ended meanwhile, and its release may have been overtaken
+            await self._shared.release(lease)
+
+    async def _give_up(self, lease: Lease) -> None:
+        hold = await self._ledger.find_hold(lease.order_id)
+        if hold is None or claim_of(hold).lease != lease:
+            await self._shared.release(lease)
+
+    def _request(self, order_id: str, match: Match) -> ClaimRequest:
+        ask = match.offer.ask
+        promise = self._floor.promise(ask.key) or ask
+        return ClaimRequest(
+            order_id,
+            ask.key,
+            ask.model,
+            match.claimed_tokens,
+            self._config.lease_ms,
+            promise.capacity_tokens,
+            promise.capacity_slots,
+        )
+
+    def _refused(self, match: Match, answer: Refused) -> None:
+        self._floor.undo(match)
+        if answer.degraded:
+            raise BookUnavailable("this node has been cut off from the others for too long: repeat the call")
+        self._floor.lower(match.offer.ask.key, answer.free_tokens, answer.free_slots)

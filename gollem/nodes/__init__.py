@@ -1,0 +1,62 @@
+"""Several servers over one book: what each tells the others, and whose order gets the last slot."""
+
+from gollem.clock import Clock
+from gollem.config import NodesConfig
+from gollem.nodes.memory_nodes import MemoryNodes
+from gollem.nodes.shared_book import Listener, SharedBook
+from gollem.nodes.types import (
+    Began,
+    CancelAsked,
+    Change,
+    ClaimRequest,
+    Ended,
+    Ending,
+    FailureReported,
+    FailureRetracted,
+    Granted,
+    Heard,
+    Lease,
+    NodeInfo,
+    Placed,
+    Refused,
+    Removed,
+    Sampled,
+    Sent,
+    Status,
+)
+
+__all__ = [
+    "Began",
+    "CancelAsked",
+    "Change",
+    "ClaimRequest",
+    "Ended",
+    "Ending",
+    "FailureReported",
+    "FailureRetracted",
+    "Granted",
+    "Heard",
+    "Lease",
+    "Listener",
+    "MemoryNodes",
+    "NodeInfo",
+    "Placed",
+    "Refused",
+    "Removed",
+    "Sampled",
+    "Sent",
+    "SharedBook",
+    "Status",
+    "open_shared_book",
+]
+
+
+def open_shared_book(config: NodesConfig, version: str, clock: Clock) -> SharedBook:
+    """One process alone, or Redis, as the configuration's URL says. Nothing is connected before `start`.
+
+    Raises ConfigError if the URL is none."""
+    if config.is_alone:
+        return MemoryNodes(config.own_name(), version, clock)
+    from gollem.nodes.redis_nodes import RedisNodes
+
+    return RedisNodes(config, version, clock)

@@ -1,0 +1,55 @@
+"""The roll of nodes: each tells what it is and how it does, every second or so, and learns Redis's time in return."""
+
+import json
+from dataclasses import dataclass
+
+from gollem.nodes import keys
+from gollem.nodes.node import Node
+from gollem.nodes.types import NodeInfo, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Roll:
+    """`name` is this node's, `version` its release."""
+
+    node: Node
+    name: str
+    version: str
+
+    async def beat(self, status: Status) -> None:
+        """This node is there. Raises BookUnavailable."""
+        told = {
+            "version": self.version,
+            "asks": status.asks,
+            "lag_ms": status.lag_ms,
+            "epoch": status.epoch,
+            "refused": status.refused,
+            "degraded": status.degraded,
+        }
+        asked_ms = self.node.clock.monotonic_ms()
+        text, forget_ms = json.dumps(told, separators=(",", ":")), self.node.config.forget_ms
+        redis_us = await self.node.client.call("beat", [keys.NODES], [self.name, text, forget_ms])
+        self.node.time.told(int(redis_us), asked_ms)
+
+    async def leave(self) -> None:
+        """This node goes. Raises BookUnavailable."""
+        await self.node.client.remove(keys.NODES, self.name)
+
+    async def read(self) -> list[NodeInfo]:
+        """All that beat lately, by name. Raises BookUnavailable."""
+        found = await self.node.client.fields(keys.NODES)
+        return [self._info(name, text) for name, text in sorted(found.items())]
+
+    def _info(self, name: str, text: str) -> NodeInfo:
+        at_ms, _, told = text.partition(" ")
+        figures = json.loads(told)
+        return NodeInfo(
+            name=name,
+            version=str(figures.get("version", "")),
+            heartbeat_age_ms=self.node.time.age_ms(int(at_ms)),
+            asks=int(figures.get("asks", 0)),
+            lag_ms=int(figures.get("lag_ms", 0)),
+            epoch=int(figures.get("epoch", 0)),
+            refused=int(figures.get("refused", 0)),
+            degraded=bool(figures.get("degraded", False)),
+        )

@@ -1,0 +1,272 @@
+"""Two nodes over one Redis and one ledger: what one sells the other matches, and no room is sold twice."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, replace
+
+import pytest
+
+from gollem.clock import SystemClock
+from gollem.config import NodesConfig
+from gollem.errors import BookUnavailable, CapacityExhausted
+from gollem.exchange import CancelState, Outcome, Usage
+from gollem.ledger import open_ledger
+from gollem.market import Block, Match
+from gollem.nodes import Change, ClaimRequest, Granted, Heard, Placed, Removed
+from gollem.providers import Gauge, Promise
+from tests.exchange.conftest import BID, PROVIDERS, Bench, build
+from tests.servers.redis_server import RedisServer, redis_server
+from tests.until import until
+
+USAGE = Usage(100, 100)
+PROMISE = Promise(latency_us=100_000, tpot_ns=10_000_000, capacity_tokens=50_000, capacity_slots=2)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with redis_server() as running:
+        yield running
+
+
+class AheadClock(SystemClock):
+    """Goes on by itself, and may be put forward."""
+
+    ahead_ms = 0
+
+    def monotonic_ms(self) -> int:
+        return super().monotonic_ms() + self.ahead_ms
+
+
+@dataclass
+class Pair:
+    """Two nodes, and the Redis that they share."""
+
+    a: Bench
+    b: Bench
+    redis: RedisServer
+    b_clock: AheadClock
+
+    async def both_see(self, slots: int) -> None:
+        for bench in (self.a, self.b):
+            await until(lambda bench=bench: bench.floor.depth("gpt-4").free_slots == slots)
+
+    async def leased(self) -> int:
+        """Slots that orders hold in Redis, once all that was begun is done."""
+        await self.a.commits.finish()
+        await self.b.commits.finish()
+        return sum(int(self.redis.ask("zcard", key)) for key in self.redis.ask("keys", "*").split() if "due" in key)
+
+
+@pytest.fixture
+async def pair(server: RedisServer) -> AsyncIterator[Pair]:
+    server.ask("flushall")
+    ledger, clocks = await open_ledger("memory:"), (SystemClock(), AheadClock())
+    url = f"redis://127.0.0.1:{server.port}"
+    a, b = (
+        build(ledger, clock, NodesConfig(book=url, name=name, partitions=2, flush_ms=2, heartbeat_ms=50))
+        for name, clock in zip("ab", clocks, strict=True)
+    )
+    for bench in (a, b):
+        await bench.shared.start(bench.replica)
+    await a.fund(amount=10_000)
+    yield Pair(a, b, server, clocks[1])
+    for bench in (a, b):
+        await bench.commits.finish()
+        await bench.shared.close()
+
+
+async def test_an_ask_of_one_node_is_matched_at_the_other(pair: Pair) -> None:
+    pair.a.sell()
+    await pair.both_see(4)
+    assert not (await pair.b.orders.match("alice", "o1", BID)).replayed
+    await pair.both_see(3)
+    await pair.a.settlement.settle("p1", "o1", USAGE, Outcome.COMPLETED)
+    await pair.both_see(4)
+    assert await pair.leased() == 0
+
+
+async def test_no_more_is_sold_than_there_is_at_whatever_node(pair: Pair) -> None:
+    pair.a.sell()
+    await pair.both_see(4)
+    matches = [(pair.a if number % 2 else pair.b).orders.match("alice", f"o{number}", BID) for number in range(12)]
+    outcomes = await asyncio.gather(*matches, return_exceptions=True)
+    refused = [outcome for outcome in outcomes if isinstance(outcome, CapacityExhausted)]
+    assert (len(outcomes) - len(refused), len(refused)) == (4, 8), outcomes
+    await pair.both_see(0)
+    assert await pair.leased() == 4
+
+
+async def test_a_node_that_knows_too_little_is_refused_and_tries_the_next(pair: Pair) -> None:
+    pair.a.sell(capacity_slots=1)
+    pair.a.sell("p2", price_ticks=200_000)
+    await pair.both_see(5)
+    first, second = await asyncio.gather(
+        pair.a.orders.match("alice", "o1", BID), pair.b.orders.match("alice", "o2", BID)
+    )
+    assert {first.terms.provider_id, second.terms.provider_id} == {"p1", "p2"}
+    await pair.a.settlement.settle(first.terms.provider_id, "o1", USAGE, Outcome.COMPLETED)
+    await pair.b.settlement.settle(second.terms.provider_id, "o2", USAGE, Outcome.COMPLETED)
+    await pair.both_see(5)
+
+
+async def test_an_order_sent_to_both_nodes_is_one_order(pair: Pair) -> None:
+    pair.a.sell()
+    await pair.both_see(4)
+    answers = await asyncio.gather(*(bench.orders.match("alice", "o1", BID) for bench in (pair.a, pair.b)))
+    assert sorted(answer.replayed for answer in answers) == [False, True]
+    assert answers[0].fence == answers[1].fence
+    await pair.both_see(3)
+    assert await pair.leased() == 1
+
+
+async def test_a_cancellation_reaches_the_agent_at_the_other_node(pair: Pair) -> None:
+    pair.a.sell()
+    await pair.both_see(4)
+    await pair.b.orders.match("alice", "o1", BID)
+    cancelling = asyncio.create_task(pair.b.orders.cancel("alice", "o1"))
+    await until(lambda: pair.a.links.cancelled_orders("p1/a") == ["o1"])
+    await pair.a.hears(refused=["o1"])
+    assert (await cancelling).state is CancelState.CANCELLED
+    await pair.both_see(4)
+    assert await pair.leased() == 0
+
+
+async def test_what_has_begun_is_known_to_both(pair: Pair) -> None:
+    """So that no node voids it when its provider falls silent."""
+    pair.a.sell()
+    await pair.both_see(4)
+    await pair.b.orders.match("alice", "o1", BID)
+    await pair.a.hears(started=["o1"])  # sooner, maybe, than this node hears of the order
+    for bench in (pair.a, pair.b):
+        await until(lambda bench=bench: (claim := bench.floor.claim("o1")) and claim.started)
+
+
+async def test_an_agent_that_comes_over_belongs_to_its_new_node(pair: Pair) -> None:
+    pair.a.sell()
+    await pair.both_see(4)
+    await pair.b.hears(sequence=1, capacity_slots=2)
+    await pair.both_see(2)
+    assert (pair.a.floor.is_own("p1/a"), pair.b.floor.is_own("p1/a")) == (False, True)
+    assert (pair.a.shared.status().asks, pair.b.shared.status().asks) == (0, 1)
+    pair.b.asks.deregister("p1", None)
+    await until(lambda: pair.a.floor.ask("p1/a") is None)
+
+
+async def test_a_node_learns_by_the_replay_of_an_order_whose_node_died(pair: Pair) -> None:
+    pair.b.sell()
+    await pair.both_see(4)
+    await pair.a.orders.match("alice", "o1", BID)
+    await pair.both_see(3)
+    pair.b.floor.release("o1")
+    pair.redis.ask("flushall")  # nobody but the ledger knows of it
+    assert (await pair.b.orders.match("alice", "o1", BID)).replayed
+    assert pair.b.floor.depth("gpt-4").free_slots == 3
+    assert await pair.leased() == 1
+
+
+async def test_a_bid_rests_until_another_node_has_room_for_it(pair: Pair) -> None:
+    pair.a.sell(capacity_slots=1)
+    await pair.both_see(1)
+    await pair.a.orders.match("alice", "o1", BID)
+    await pair.both_see(0)
+    resting = asyncio.create_task(pair.b.orders.match("alice", "o2", BID, good_for_ms=5_000))
+    await until(lambda: pair.b.waiting.resting("gpt-4"))
+    await pair.a.settlement.settle("p1", "o1", USAGE, Outcome.COMPLETED)
+    assert (await resting).order_id == "o2"
+
+
+async def test_a_failure_told_at_one_node_counts_at_both(pair: Pair) -> None:
+    pair.a.sell()
+    await pair.both_see(4)
+    await pair.b.orders.match("alice", "o1", BID)
+    await pair.b.settlement.settle("p1", "o1", Usage(0, 0), Outcome.FAILED)
+    now_ms = pair.a.clock.monotonic_ms()
+    await until(lambda: pair.a.asks.circuit("p1", now_ms).failures == 1)
+    assert pair.b.asks.circuit("p1", now_ms).failures == 1
+
+
+async def test_without_redis_each_node_goes_on_for_a_while(pair: Pair) -> None:
+    pair.a.sell()
+    await pair.both_see(4)
+    pair.redis.kill()
+    try:
+        matched = await pair.b.orders.match("alice", "o1", BID)
+        assert matched.degraded
+        assert pair.b.shared.status().degraded
+        pair.b_clock.ahead_ms = 31_000
+        with pytest.raises(BookUnavailable):
+            await pair.b.orders.match("alice", "o2", BID)
+        assert (await pair.b.orders.match("alice", "o1", BID)).replayed
+        assert pair.b.floor.claims() == 1
+    finally:
+        pair.redis.start()
+    await until(lambda: not pair.b.shared.status().degraded, within_s=20)
+    await pair.b.leases.renew_waiting()
+    assert await pair.leased() == 1
+
+
+async def test_a_node_that_stood_still_asks_again(bench: Bench) -> None:
+    asked = []
+
+    class Slow:
+        async def claim(self, request: ClaimRequest) -> Granted:
+            asked.append(request)
+            if len(asked) == 1:
+                bench.clock.advance_ms(request.lease_ms)
+            return Granted(fence=len(asked))
+
+    shared = build(bench.ledger, bench.clock, NodesConfig(book="redis://127.0.0.1:1"))
+    shared.leases._shared = Slow()  # type: ignore[assignment]
+    shared.sell()
+    match = shared.floor.match(BID, 0)
+    assert isinstance(match, Match)
+    assert await shared.leases.claim("o1", match) == Granted(fence=2)
+
+
+async def test_what_is_no_longer_there_goes_and_what_has_no_place_is_passed_over(bench: Bench) -> None:
+    own = bench.sell()
+    theirs, strange = replace(own, provider_id="p2"), replace(own, provider_id="p3", model="unheard-of")
+    unknown = Heard("p4/a", "gpt-4", 1, PROMISE, Gauge())
+    bench.replica.apply([Placed(strange, None), unknown, Placed(theirs, 60)])
+    assert bench.floor.depth("gpt-4").live_asks == 2
+    bench.replica.retain(1, frozenset())
+    assert bench.floor.ask(theirs.key) == theirs
+    bench.replica.retain(0, frozenset())
+    assert bench.floor.ask(theirs.key) is None
+    assert bench.floor.ask(own.key) == own
+
+
+async def test_what_was_heard_long_ago_is_as_old_as_it_is(bench: Bench) -> None:
+    bench.sell("p2")
+    theirs = replace(bench.sell("p1"), provider_id="p3")
+    bench.replica.apply([Placed(theirs, None, age_ms=PROVIDERS.withdraw_after_ms)])
+    assert bench.floor.blocks(theirs.key) == {Block.SILENT}
+    bench.replica.apply([Heard(theirs.key, theirs.model, 1, PROMISE, Gauge(), age_ms=100)])
+    assert not bench.floor.blocks(theirs.key)
+    bench.replica.apply([Removed(theirs.key, "gpt-3")])
+    assert bench.floor.ask(theirs.key) is not None
+    bench.replica.apply([Removed(theirs.key, theirs.model)])
+    assert bench.floor.ask(theirs.key) is None
+
+
+async def test_asks_are_placed_again_now_and_then(bench: Bench) -> None:
+    told: list[Change] = []
+    bench.floor._announce = told.append
+    bench.sell()
+    await bench.hears(sequence=1)
+    assert [type(change) for change in told] == [Placed, Heard]
+    bench.clock.advance_ms(100_000)
+    await bench.hears(sequence=2)
+    assert [type(change) for change in told[2:]] == [Placed, Heard]
+
+
+async def test_a_flush_takes_neither_asks_nor_room(pair: Pair) -> None:
+    pair.a.sell()
+    await pair.both_see(4)
+    await pair.b.orders.match("alice", "o1", BID)
+    await pair.both_see(3)
+    assert await pair.leased() == 1
+    pair.redis.ask("flushall")
+    await until(lambda: pair.redis.ask("keys", "*due*"))
+    assert await pair.leased() == 1
+    await pair.both_see(3)
