@@ -10,9 +10,9 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from gollem.clock import Clock
-from gollem.errors import GollemError, KeyReused, WrongState
+from gollem.errors import KeyReused, WrongState
 from gollem.ledger import Desk, Kind, Ledger, Record, accounts, records, rules
-from gollem.payments.alerts import raise_alert
+from gollem.payments.alerts import raise_alert, words_of
 from gollem.payments.gateway import PaymentGateway
 from gollem.payments.purchases import Purchases
 from gollem.payments.types import CURRENCY, Dispute, DisputeStatus, Movement
@@ -155,8 +155,8 @@ class Disputes:
     async def _try(self, refresh: Callable[[str], Awaitable[None]], dispute_id: str) -> bool:
         try:
             await refresh(dispute_id)
-        except GollemError as error:
-            _log.warning("dispute %s is looked at again later: %s", dispute_id, error)
+        except Exception as error:  # one keeps none of the others waiting
+            _log.warning("dispute %s is looked at again later: %s", dispute_id, words_of(error))
             return False
         return True
 

@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 
 from gollem.clock import Clock
-from gollem.errors import GollemError, InvalidField, StaleRead, WrongState
+from gollem.errors import InvalidField, StaleRead, WrongState
 from gollem.ledger import Ledger, Record, accounts, records, rules
-from gollem.payments.alerts import raise_alert
+from gollem.payments.alerts import raise_alert, words_of
 from gollem.payments.gateway import PaymentGateway
 from gollem.payments.types import Event, Payment, PaymentStatus
 from gollem.payments.watermark import Watermark
@@ -127,7 +127,9 @@ class Inbox:
                 await handler(event)
         except Exception as error:  # one bad event keeps none of the others waiting
             self.counts["failed"] += 1
-            _log.warning("event %s (%s), try %d: %s", event.event_id, event.type, record.number("tries"), _words(error))
+            _log.warning(
+                "event %s (%s), try %d: %s", event.event_id, event.type, record.number("tries"), words_of(error)
+            )
             return False
         return True
 
@@ -189,8 +191,3 @@ def _fields(event: Event) -> dict[str, str | int]:
         "tries": 0,
         "due_ms": 0,
     }
-
-
-def _words(error: Exception) -> str:
-    """What may stand in a log: the text of our own errors, the type of others."""
-    return f"{type(error).__name__}: {error}" if isinstance(error, GollemError) else type(error).__name__

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from gollem.clock import Clock
 from gollem.config import PaymentsConfig
 from gollem.errors import (
-    GollemError,
     InvalidField,
     KeyReused,
     NotOnboarded,
@@ -21,6 +20,7 @@ from gollem.errors import (
     WrongState,
 )
 from gollem.ledger import Ledger, Record, records, rules
+from gollem.payments.alerts import words_of
 from gollem.payments.attempts import Attempts
 from gollem.payments.countries import agreement_of
 from gollem.payments.gateway import PaymentGateway
@@ -101,8 +101,8 @@ class Onboarding:
         for payee in [*await self._disabled.page(), *await self._enabled.page()]:
             try:
                 changed += await self.refresh(payee.text("connected_id"))
-            except GollemError as error:
-                _log.warning("account %s could not be refreshed: %s", payee.text("connected_id"), error)
+            except Exception as error:  # one keeps none of the others waiting
+                _log.warning("account %s could not be refreshed: %s", payee.text("connected_id"), words_of(error))
         return changed
 
     async def _open_account(self, provider: str, country: str, agreement: Agreement) -> Record:

@@ -12,7 +12,6 @@ from functools import partial
 from gollem.clock import Clock
 from gollem.config import PaymentsConfig
 from gollem.errors import (
-    GollemError,
     InvalidField,
     KeyReused,
     PaymentRefused,
@@ -22,6 +21,7 @@ from gollem.errors import (
     WrongState,
 )
 from gollem.ledger import Desk, Ledger, Record, accounts, records, rules
+from gollem.payments.alerts import words_of
 from gollem.payments.attempts import Attempts
 from gollem.payments.cards import Cards
 from gollem.payments.crediting import Crediting, cents_of
@@ -119,6 +119,15 @@ class Purchases:
         bought = await self._read(stored)
         return Created(bought, made.client_secret, made.pay_url) if is_ours else Created(bought)
 
+    async def call_off(self, stored: str, user: str, amount_cents: int, terms: Terms) -> Record:
+        """What `order` would make, or has begun, is not wanted any more: stored, so that nobody makes it, and cancelled
+        unless its payment was made. Returns the purchase as it is."""
+        await self._ledger.post(rules.purchase_created(stored, user, amount_cents, self._clock.now_ms(), terms))
+        bought = await self._read(stored)
+        if bought.state == "CREATED" and not bought.text("payment_id"):
+            await self.cancel(bought)
+        return await self._read(stored)
+
     async def find(self, user: str, purchase_id: str) -> PurchaseView:
         """The purchase as it is now; if it has just been paid, its credits are booked first. Raises UnknownPurchase."""
         bought = await self._ledger.find_record(records.PURCHASE, stored_id(user, purchase_id))
@@ -169,8 +178,8 @@ class Purchases:
             try:
                 await self._look_at(bought)
                 changed += (await self._read(bought.id)).state != "CREATED"
-            except GollemError as error:
-                _log.warning("purchase %s is looked at again later: %s", bought.id, error)
+            except Exception as error:  # one keeps none of the others waiting
+                _log.warning("purchase %s is looked at again later: %s", bought.id, words_of(error))
         return changed
 
     # --- making the payment -----------------------------------------------------------------------------------------

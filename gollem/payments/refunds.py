@@ -8,9 +8,9 @@ import logging
 from functools import partial
 
 from gollem.clock import Clock
-from gollem.errors import GollemError, InvalidField, PaymentRefused, WrongState
+from gollem.errors import InvalidField, PaymentRefused, WrongState
 from gollem.ledger import Desk, Ledger, Record, records, rules
-from gollem.payments.alerts import raise_alert
+from gollem.payments.alerts import raise_alert, words_of
 from gollem.payments.attempts import Attempts, LookUp
 from gollem.payments.gateway import PaymentGateway
 from gollem.payments.types import Refund, RefundStatus
@@ -60,8 +60,8 @@ class Refunds:
             try:
                 await self._drive(refund)
                 decided += (await self._read(refund.id)).state != "INITIATED"
-            except GollemError as error:
-                _log.warning("refund %s is looked at again later: %s", refund.id, error)
+            except Exception as error:  # one keeps none of the others waiting
+                _log.warning("refund %s is looked at again later: %s", refund.id, words_of(error))
         return decided
 
     async def _drive(self, refund: Record) -> None:
