@@ -8,6 +8,7 @@ from gollem.clock import Clock
 from gollem.config import PaymentsConfig
 from gollem.ledger import Desk, Ledger
 from gollem.payments.attempts import Attempts
+from gollem.payments.binding import bind
 from gollem.payments.books import Books
 from gollem.payments.disputes import Disputes
 from gollem.payments.gateway import PaymentGateway
@@ -81,6 +82,11 @@ async def open_payments(
     if config.gateway == "none":
         return None
     gateway = await _open_gateway(config, clock, folder)
+    try:
+        await bind(ledger, clock, config.gateway, gateway)
+    except BaseException:
+        await gateway.close()
+        raise
     attempts = Attempts(ledger, clock)
     purchases = Purchases(ledger, desk, gateway, attempts, clock, config)
     refunds = Refunds(ledger, desk, gateway, attempts, clock)
