@@ -28,6 +28,7 @@ ATTEMPT = "attempt"  # at doing something at the payment provider: under which n
 MOVEMENT = "movement"  # at the payment provider, that nothing explains: WAITING, UNMATCHED, DIFFERENT, or EXPLAINED
 WATERMARK = "watermark"  # up to when something at the payment provider has been read
 GATEWAY = "gateway"  # whose money this ledger has, for ever: OPENING until the first comparison, then BOUND
+BASKET = "basket"  # which purchases of a user may still be open
 CUSTOMER = "customer"  # a user at the payment provider, and the card that is kept
 TOP_UP = "top_up"  # when and by how much a user's credits are topped up by themselves: ON or OFF
 ONBOARDING = "onboarding"  # where a provider wants to be paid, before it has an account: BEGUN or REFUSED
