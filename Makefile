@@ -18,8 +18,8 @@ help: ## print this list
 demo: $(VENV)/.core $(VENV)/.demo ## exchange, three providers with a real model, one streamed answer; KEEP=1, LEDGER=url
 	@$(BIN)/python -m gollem demo $(if $(KEEP),--keep) $(if $(LEDGER),--ledger '$(LEDGER)')
 
-test: $(VENV)/.core $(VENV)/.demo $(VENV)/.dev ## the whole default suite; ARGS="-k book" for less
-	$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.core $(VENV)/.demo $(VENV)/.dev ## the whole default suite; ARGS="-k book" for less, JOBS=4 on more cores
+	$(BIN)/python -m pytest -n $(or $(JOBS),2) --dist worksteal $(ARGS)
 
 simulate: $(VENV)/.core $(VENV)/.dev ## one run of the simulated exchange, faults and all; SEED=7 STEPS=2000
 	@$(BIN)/python -m tests.simulation --seed $(or $(SEED),7) --steps $(or $(STEPS),2000)

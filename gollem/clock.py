@@ -25,6 +25,11 @@ class SystemClock:
         return time.monotonic_ns() // 1_000_000
 
 
+def utc_minute(at_ms: int) -> str:
+    """A moment for people, such as 2027-01-31 16:05 UTC."""
+    return datetime.fromtimestamp(at_ms // 1_000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
 def is_utc_day(text: str) -> bool:
     """Whether it is a day as `utc_day` writes them, from 1970 on."""
     if len(text) != 8 or not (text.isascii() and text.isdigit()):

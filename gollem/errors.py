@@ -73,6 +73,12 @@ class InsufficientCredits(CallerError):
     reason = "INSUFFICIENT_CREDITS"
 
 
+class NothingPayable(InsufficientCredits):
+    """Fewer credits are payable than are paid out; figures: needed, available (credits)."""
+
+    reason = "NOTHING_PAYABLE"
+
+
 class AccountFrozen(CallerError):
     """The account may not open holds; figures: account."""
 

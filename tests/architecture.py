@@ -4,6 +4,7 @@ import ast
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 # A room imports only rooms above its own line; `gollem` itself (its `__init__.py`) imports none.
@@ -87,6 +88,12 @@ class House:
     imports: tuple[Import, ...]
 
 
+@lru_cache(maxsize=1_024)
+def _parsed(text: str) -> ast.Module:
+    """Whoever plants a fault reads all the others again."""
+    return ast.parse(text)
+
+
 def read(root: Path) -> House:
     """Parse everything of ours under `root` that is not generated."""
     trees, doors = {}, set()
@@ -94,7 +101,7 @@ def read(root: Path) -> House:
         for file in sorted((root / folder).rglob("*.py")):
             parts = (package, *file.relative_to(root / folder).with_suffix("").parts)
             name = ".".join(parts).removesuffix(".__init__")
-            trees[name] = ast.parse(file.read_text(), str(file))
+            trees[name] = _parsed(file.read_text())
             if file.name == "__init__.py":
                 doors.add(name)
     checked = {name: tree for name, tree in trees.items() if not _within(name, GENERATED)}

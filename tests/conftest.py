@@ -1,5 +1,6 @@
 """What tests of several rooms share: real servers, started once a session by whoever first needs one."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,16 @@ import pytest
 
 from gollem.ledger.dynamodb import pace
 from tests.servers.dynamodb_local import CREDENTIALS, ENDPOINT, dynamodb_local, make_table
+
+
+@pytest.fixture(autouse=True)
+def log_levels() -> Iterator[None]:
+    """As they were: simulations and benchmarks silence what they run, for good."""
+    loggers = [logging.getLogger(name) for name in ("", "gollem", "stripe")]
+    levels = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,7 @@ def list_(server: Server, kind: str, as_json: bool) -> None:
     if not answer.cases:
         click.echo("nothing waits")
         return
-    shown = output.table("what", "id", "state", "about")
+    shown = output.table("what", "id", "state", "about", whole=("id",))
     for case in answer.cases:
         shown.add_row(case.kind, case.id, case.state, case.about)
     output.stdout().print(shown)

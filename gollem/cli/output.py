@@ -1,6 +1,7 @@
 """How things are shown: tables for people, JSON for programs, credits always with USD."""
 
 import json
+import os
 import sys
 from typing import Any
 
@@ -11,14 +12,16 @@ from rich.table import Table
 
 from gollem import units
 
+_PIPED_WIDTH = 240
 Message = betterproto.Message  # of the client; named here, so that no other file needs its library
 
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON for programs instead of tables")
 
 
 def stdout() -> Console:
-    """For what was asked for. Plain when it is not a terminal."""
-    return Console(file=sys.stdout, highlight=False)
+    """For what was asked for. Plain, and wide enough for any name, when it is not a terminal."""
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPED_WIDTH
+    return Console(file=sys.stdout, highlight=False, width=width)
 
 
 def stderr() -> Console:
@@ -36,11 +39,11 @@ def print_json(message: Message) -> None:
     click.echo(json.dumps(tree(message), ensure_ascii=False))
 
 
-def table(*columns: str, title: str | None = None, right: tuple[str, ...] = ()) -> Table:
-    """A light table whose columns named in `right` are figures."""
+def table(*columns: str, title: str | None = None, right: tuple[str, ...] = (), whole: tuple[str, ...] = ()) -> Table:
+    """A light table whose columns named in `right` are figures; those in `whole` are names, which are never cut."""
     made = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
     for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", no_wrap=column in right)
+        made.add_column(column, justify="right" if column in right else "left", no_wrap=column in right + whole)
     return made
 
 

@@ -17,12 +17,12 @@ def reconcile_() -> None:
 
 
 @reconcile_.command()
-@click.option("--day", metavar="YYYYMMDD", help="UTC  [default: yesterday]")
+@click.option("--day", default="yesterday", show_default=True, metavar="YYYYMMDD", help="UTC; or: today, yesterday")
 @output.json_option
 @server_options
-def stripe(server: Server, day: str | None, as_json: bool) -> None:
+def stripe(server: Server, day: str, as_json: bool) -> None:
     """Show a day's movements at Stripe beside the ledger's, to the cent. Exit status 1 where they differ."""
-    request = stubs.PaymentsReportRequest(day=day or _yesterday())
+    request = stubs.PaymentsReportRequest(day=_day(day))
     report = call(server, "AdminService/PaymentsReport", request, stubs.PaymentsReportResponse)
     if as_json:
         output.print_json(report)
@@ -46,5 +46,7 @@ def _show(report: stubs.PaymentsReportResponse, day: str) -> None:
     click.echo(verdict)
 
 
-def _yesterday() -> str:
-    return (datetime.now(UTC) - timedelta(days=1)).strftime("%Y%m%d")
+def _day(text: str) -> str:
+    """A day by its date, or by its word."""
+    back = {"today": 0, "yesterday": 1}.get(text)
+    return text if back is None else (datetime.now(UTC) - timedelta(days=back)).strftime("%Y%m%d")

@@ -84,7 +84,7 @@ def list_(server: Server, provider_id: str, limit: int, page_token: str, as_json
     if as_json:
         output.print_json(answer)
         return
-    shown = output.table("when (UTC)", "payout", "USD", "state", right=("USD",))
+    shown = output.table("when (UTC)", "payout", "USD", "state", right=("USD",), whole=("payout",))
     for one in answer.payouts:
         shown.add_row(_when(one.created_at_ms), one.payout_id, one.amount_usd, one.state)
     output.stdout().print(shown)
@@ -113,9 +113,9 @@ def show(server: Server, payout_id: str, day: str, page_token: str, as_json: boo
     days = output.table("earned on", "orders", "credits", "USD", right=("orders", "credits", "USD"))
     for one in trail.days:
         days.add_row(one.day, "many" if one.orders is None else f"{one.orders:,}", one.payable, output.usd(one.payable))
-    days.add_row("before, or taken since", "", trail.other, output.usd(trail.other))
+    days.add_row("left over, or taken since", "", trail.other, output.usd(trail.other))
     screen.print(days, "")
-    steps = output.table("when (UTC)", "step", "at Stripe", "ledger key")
+    steps = output.table("when (UTC)", "step", "at Stripe", "ledger key", whole=("at Stripe", "ledger key"))
     for step in trail.steps:
         steps.add_row(_when(step.at_ms), step.kind, step.stripe_id, step.key)
     screen.print(steps)

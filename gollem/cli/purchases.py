@@ -16,6 +16,7 @@ _GET = "CreditService/GetPurchase"
 _PAY = "/local/pay"  # where programs pay; `pay_url` is for people
 _POLL_S = 0.25
 _PAY_TIMEOUT_S = 30
+_REPEAT_WAIT_S = 10  # for a purchase that was begun before: nobody may be about to pay it
 
 
 @click.command()
@@ -39,8 +40,10 @@ def buy(
     )
     made = call(server, "CreditService/CreatePaymentIntent", request, stubs.CreatePaymentIntentResponse)
     _tell(made)
-    if pay:
+    if pay and made.client_secret:
         run(pay_at(made.pay_url, made.client_secret))
+    elif not made.client_secret:
+        wait_s = min(wait_s, _REPEAT_WAIT_S)
     bought = _await_credits(server, made.purchase_id, wait_s)
     if as_json:
         output.print_json(bought)
@@ -49,10 +52,10 @@ def buy(
         click.echo(f"{output.money(bought.credits)} bought for ${bought.amount_usd}")
         click.echo(f"receipt: {bought.receipt_url}" if bought.receipt_url else f"purchase {bought.purchase_id}")
         return
-    raise Failure(
-        f"purchase {bought.purchase_id} is {bought.state}",
-        f"`gollem credits receipt {bought.purchase_id}` tells what became of it.",
-    )
+    advice = f"`gollem credits receipt {bought.purchase_id}` tells what becomes of it."
+    if not made.client_secret:
+        advice = f"{advice} If nobody can pay it any more, buy again with another --purchase-id."
+    raise Failure(f"purchase {bought.purchase_id} is {bought.state}", advice)
 
 
 @click.command()
@@ -84,6 +87,8 @@ def receipt(server: Server, purchase_id: str, as_json: bool) -> None:
 @server_options
 def top_up(server: Server, threshold: str | None, amount_usd: str, cap_usd: str, off: bool, as_json: bool) -> None:
     """Show, set or switch off purchases that happen by themselves, with a card that `buy --keep-card` kept."""
+    if ((amount_usd or cap_usd) and not threshold) or (threshold and not (off or (amount_usd and cap_usd))):
+        raise click.UsageError("--below, --amount and --monthly-cap go together")
     if off or threshold:
         request = stubs.SetTopUpRequest(
             enabled=not off, threshold=threshold or "", amount_usd=amount_usd, monthly_cap_usd=cap_usd
@@ -133,7 +138,7 @@ def _tell(made: stubs.CreatePaymentIntentResponse) -> None:
     elif made.client_secret:
         click.echo(f"purchase {made.purchase_id}; client secret for your payment form: {made.client_secret}", err=True)
     else:
-        click.echo(f"purchase {made.purchase_id} was begun before; its client secret was shown then", err=True)
+        click.echo(f"purchase {made.purchase_id} was begun before; its client secret is told once only", err=True)
 
 
 def _await_credits(server: Server, purchase_id: str, wait_s: int) -> stubs.Purchase:

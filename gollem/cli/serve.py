@@ -33,6 +33,8 @@ def _failure(error: Exception, config: Config) -> Failure:
         return Failure(error.message, "Name another folder with --data, or another ledger with --ledger.")
     if isinstance(error, CatalogueError):
         return Failure(f"catalogue: {error}", "Mend that file, or name another with --set market.catalogue=FILE.")
+    if isinstance(error, ConfigError):
+        return Failure(str(error), "`gollem config` lists all settings.")
     if isinstance(error, OSError) and error.filename:
         return Failure(f"{error.filename}: {error.strerror}", "Name another folder with --data.")
     place = f"{config.server.host}:{config.server.port}"

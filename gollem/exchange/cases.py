@@ -28,7 +28,8 @@ class Cases:
         self._clock = clock
 
     async def waiting(self, kind: str = "") -> list[Record]:
-        """At most MAX_CASES, of one kind, or of all but purchases, which wait for their payers. Raises InvalidField."""
+        """At most MAX_CASES, of one kind, or of all but purchases, which wait for their payers, and first of all that
+        payouts are halted, if they are. Raises InvalidField."""
         if kind and kind not in _WAITING:
             raise InvalidField("kind", f"must be one of {', '.join(_WAITING)}")
         found: list[Record] = []
@@ -36,6 +37,9 @@ class Cases:
             record_kind, states = _WAITING[name]
             for state in states:
                 found += await self._ledger.records(record_kind, state, limit=MAX_CASES)
+        breaker = await self._ledger.find_record(records.BREAKER, records.PAYOUTS)
+        if not kind and breaker and breaker.state == "HALTED":
+            found.insert(0, breaker)
         return found[:MAX_CASES]
 
     async def set_frozen(self, case_id: str, account: str, frozen: bool, reason: str) -> bool:

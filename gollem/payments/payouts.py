@@ -12,8 +12,8 @@ from gollem.clock import Clock
 from gollem.config import PaymentsConfig
 from gollem.errors import (
     GollemError,
-    InsufficientCredits,
     InvalidField,
+    NothingPayable,
     NotOnboarded,
     UnknownPayout,
     WrongState,
@@ -102,7 +102,7 @@ class Payouts:
         """Pay out all whole cents that are payable, now. The same `payout_id` again answers with the same payout.
 
         While another payout is under way this is refused and the id stays unused, so that it means one payout for ever:
-        its figures name the one under way. Raises WrongState (also while payouts are halted), InsufficientCredits
+        its figures name the one under way. Raises WrongState (also while payouts are halted), NothingPayable
         (fewer than the least that is paid out), NotOnboarded, InvalidField."""
         if not accounts.is_name(payout_id):
             raise InvalidField("payout_id", "must be 1 to 64 letters, digits, dots, hyphens or underscores")
@@ -196,7 +196,7 @@ class Payouts:
         available_atoms = max(balance.payable_atoms - balance.debt_atoms, 0)
         needed, available = format_fixed(self._least_atoms), format_fixed(available_atoms)
         message = f"{needed} credits are the least that is paid out, {available} are payable"
-        raise InsufficientCredits(message, needed=needed, available=available)
+        raise NothingPayable(message, needed=needed, available=available)
 
     async def _find(self, payout_id: str) -> Record | None:
         return await self._ledger.find_record(records.PAYOUT, payout_id) if accounts.is_name(payout_id) else None

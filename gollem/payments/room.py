@@ -1,11 +1,12 @@
 """The payments room as one thing to build, start and stop."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from gollem.clock import Clock
-from gollem.config import PaymentsConfig
+from gollem.config import ConfigError, PaymentsConfig
 from gollem.ledger import Desk, Ledger
 from gollem.payments.attempts import Attempts
 from gollem.payments.binding import bind
@@ -22,6 +23,7 @@ from gollem.payments.statement import Statements
 from gollem.payments.top_ups import TopUps
 from gollem.payments.webhook_bridge import WebhookBridge
 
+_log = logging.getLogger(__name__)
 Work = Callable[[], Awaitable[object]]
 
 
@@ -44,8 +46,18 @@ class Payments:
     is_real: bool
 
     async def start(self) -> None:
-        """Listen for webhooks. Raises OSError."""
-        await self.bridge.start()
+        """Listen for webhooks. Raises ConfigError if that cannot be."""
+        place = f"{self.config.webhook_host}:{self.config.webhook_port}"
+        try:
+            await self.bridge.start()
+        except OSError as error:
+            raise ConfigError(
+                f"payments.webhook_port: cannot listen on {place} ({error.strerror or error}): name another with "
+                "--set payments.webhook_port=N, and payments.webhook_host"
+            ) from error
+        _log.info("webhooks on http://%s:%d/webhooks/stripe", self.config.webhook_host, self.bridge.port)
+        if not self.is_real:
+            _log.info("the exchange plays the payment provider itself: no money moves")
         tell = getattr(self.gateway, "tell", None)  # the local gateway delivers its own webhooks
         if tell:
             tell(f"http://127.0.0.1:{self.bridge.port}")

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable
 
 from gollem import units
+from gollem.clock import utc_minute
 from gollem.errors import PaymentsOff
 from gollem.exchange import Cases
 from gollem.ledger import Record
@@ -80,7 +81,9 @@ class CaseCalls:
 
     async def report(self, request: admin_pb2.PaymentsReportRequest) -> admin_pb2.PaymentsReportResponse:
         context.operator()
-        report = await self._payments.books.report(fields.day(request.day, "day"))
+        day, books = fields.day(request.day, "day"), self._payments.books
+        await books.match_movements()  # what came a moment ago is booked first
+        report = await books.report(day)
         return admin_pb2.PaymentsReportResponse(
             ok=not report.findings,
             rows=[
@@ -109,11 +112,14 @@ async def _done(applied: Awaitable[bool]) -> admin_pb2.CaseResponse:
 
 
 def _case(record: Record) -> admin_pb2.Case:
-    about = ", ".join(
-        f"{name.removesuffix('_atoms')} {units.format_usd(value)} USD"
-        if name.endswith("_atoms") and isinstance(value, int)
-        else f"{name} {value}"
-        for name, value in sorted(record.fields.items())
-        if name not in _HIDDEN and value != ""
-    )
-    return admin_pb2.Case(kind=record.kind, id=record.id, state=record.state, about=about)
+    told = (_told(name, value) for name, value in sorted(record.fields.items()) if name not in _HIDDEN and value != "")
+    return admin_pb2.Case(kind=record.kind, id=record.id, state=record.state, about=", ".join(told))
+
+
+def _told(name: str, value: str | int) -> str:
+    """A field for people: amounts in USD, times as such."""
+    if isinstance(value, int) and name.endswith("_atoms"):
+        return f"{name.removesuffix('_atoms')} {units.format_usd(value)} USD"
+    if isinstance(value, int) and name.endswith("_ms") and value:
+        return f"{name.removesuffix('_ms')} {utc_minute(value)}"
+    return f"{name} {value}"

@@ -20,6 +20,7 @@ _STATUSES: dict[type[errors.GollemError], Status] = {
     errors.UnknownProvider: Status.NOT_FOUND,
     errors.NoFeasibleAsk: Status.NOT_FOUND,
     errors.InsufficientCredits: Status.FAILED_PRECONDITION,
+    errors.NothingPayable: Status.FAILED_PRECONDITION,
     errors.AccountFrozen: Status.FAILED_PRECONDITION,
     errors.HoldClosed: Status.FAILED_PRECONDITION,
     errors.WrongState: Status.FAILED_PRECONDITION,

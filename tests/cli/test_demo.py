@@ -55,7 +55,7 @@ def test_what_is_kept_runs_on_and_every_command_that_is_printed_works(tmp_path: 
     pids = [int(pid) for pid in re.findall(r" (\d+)\b", end.partition("&&")[0])]
     try:
         assert len(pids) == 5
-        assert len(commands) == 7
+        assert len(commands) == 10
         for command in commands:
             tried = shell(f"{export} && {command}", tmp_path)
             assert tried.returncode == 0, f"{command}\n{tried.stderr}"

@@ -181,7 +181,7 @@ def one_page_is_small(params: dict[str, object], **_: object) -> None:
 async def test_audit_of_a_moving_ledger_raises_no_false_alarm(ledger: DynamoDBLedger) -> None:
     await ledger.post(rules.grant("g-2", "bob", CREDIT, NOW_MS))
     trading = Trading(ledger, [ledger], ["alice", "bob"])
-    found = await audits(ledger, 10)
+    found = await audits(ledger, 6)
 
     assert found == []
     assert trading.done >= 60
@@ -193,7 +193,7 @@ async def test_machine_that_is_an_hour_behind_raises_no_false_alarm(dynamodb_tab
     behind = await open_dynamodb(dynamodb_table, clock=FakeClock(NOW_MS - 3_600_000))
     await (behind if alone else right).post(rules.grant("g", "alice", CREDIT, NOW_MS))
     Trading(right, [behind] if alone else [behind, right], ["alice"])
-    found = await audits(right, 6)
+    found = await audits(right, 4)
     await right.close()
     await behind.close()
 

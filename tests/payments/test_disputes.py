@@ -9,7 +9,7 @@ import pytest
 from gollem.errors import InvalidField, WrongState
 from gollem.ledger import Hold, Kind, Posted, Transaction, records, rules
 from gollem.payments.types import Dispute, DisputeStatus, Movement, MovementKind
-from tests.fakes.crashes import CrashError, Fuse
+from tests.fakes.crashes import CrashError, Fuse, stride
 from tests.payments.shop import MINUTE_MS, USD, Shop
 
 FEE = 15 * USD
@@ -183,7 +183,7 @@ async def test_a_dispute_that_comes_while_an_inquiry_closes_keeps_its_user_froze
 @pytest.mark.parametrize("after", [False, True], ids=["before it took effect", "after it took effect"])
 async def test_a_crash_at_every_await_of_a_dispute(shop: Shop, after: bool, part: int) -> None:
     """From an inquiry to the money that comes back; whoever comes next finishes."""
-    for number in count(part, PARTS):
+    for number in count(part, PARTS * stride(shop.ledger)):
         user = f"user-{number}"
         created = await shop.buy(500, user=user)
         fuse = Fuse(number, after=after)

@@ -3,7 +3,7 @@
 import pytest
 
 from gollem.payments.watermark import OVERLAP_MS
-from tests.fakes.crashes import CrashError, Fuse
+from tests.fakes.crashes import CrashError, Fuse, stride
 from tests.payments.shop import DAY_MS, USD, Shop
 
 FEWEST_AWAITS = 30  # of the whole way; a guard against a test that crashes nowhere
@@ -16,7 +16,7 @@ async def test_faults_16_46_47_a_crash_at_every_await_of_a_purchase(shop: Shop, 
     """From the call that creates it to the event that is done; the client repeats its call."""
     number = part
     while await _crashes_at(shop, number, after):
-        number += PARTS
+        number += PARTS * stride(shop.ledger)
     assert number >= FEWEST_AWAITS
 
 

@@ -18,7 +18,7 @@ from gollem.errors import (
 )
 from gollem.ledger import records
 from gollem.payments.types import Refund
-from tests.fakes.crashes import CrashError, Fuse
+from tests.fakes.crashes import CrashError, Fuse, stride
 from tests.fakes.stripe import Fault
 from tests.payments.shop import MINUTE_MS, ON_ONE_LEDGER, USD, Shop
 
@@ -137,7 +137,7 @@ async def test_refused_by_stripe_gives_the_credits_back(shop: Shop) -> None:
 @pytest.mark.parametrize("after", [False, True], ids=["before it took effect", "after it took effect"])
 async def test_a_crash_at_every_await_of_a_refund_that_is_refused(shop: Shop, after: bool) -> None:
     """Whoever comes next gives the credits back, once."""
-    for number in count():
+    for number in count(0, stride(shop.ledger)):
         user, refund_id = f"user-{number}", f"rf-{number}"
         created = await shop.buy(500, user=user)
         shop.stripe.refund_by_hand(created.purchase.text("payment_id"), 500)

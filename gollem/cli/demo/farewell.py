@@ -10,8 +10,9 @@ from gollem.cli.demo.model_server import MODEL
 from gollem.cli.demo.stage import CONSUMER, OPERATOR, Stage
 
 
-def say(stage: Stage, pids: Sequence[int], screen: Console) -> None:
-    """Print commands to paste. Keys stay in their files: the line exports one without showing it."""
+def say(stage: Stage, seller: str, pids: Sequence[int], screen: Console) -> None:
+    """Print commands to paste; `seller` is who has just been paid. Keys stay in their files: the line exports one
+    without showing it."""
     gollem = ".venv/bin/gollem" if Path(".venv/bin/gollem").exists() else "gollem"
     lines = (
         f'export GOLLEM_SERVER={stage.address} GOLLEM_API_KEY="$(cat {stage.key_file(CONSUMER)})"',
@@ -20,6 +21,9 @@ def say(stage: Stage, pids: Sequence[int], screen: Console) -> None:
         f'{gollem} generate "What is a Pareto front?" --model {MODEL} --max-price 0.002 --max-latency 3000',
         f"{gollem} balance",
         f"{gollem} transactions",
+        f"{gollem} credits buy 2.00 --pay",
+        f"{gollem} payouts earnings --key-file {stage.key_file(seller)}",
+        f"{gollem} reconcile stripe --day today --key-file {stage.key_file(OPERATOR)}",
         f"{gollem} credits grant --account {CONSUMER} --amount 500 --key-file {stage.key_file(OPERATOR)}",
         f"{gollem} ledger audit {f'--ledger {stage.ledger!r}' if stage.ledger else f'--data {stage.data}'}",
     )

@@ -4,6 +4,7 @@ The exchange plays the payment provider itself here, webhooks included: see `--p
 """
 
 import asyncio
+import uuid
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -26,12 +27,13 @@ _COUNTRY = "US"
 
 async def buy(consumer: Server, amount_usd: str) -> stubs.Purchase:
     """Buy credits: the card is charged, a signed webhook tells the exchange, which fetches the payment and credits."""
-    request = stubs.CreatePaymentIntentRequest(purchase_id="demo", amount_usd=amount_usd)
+    purchase_id = f"demo-{uuid.uuid4().hex}"
+    request = stubs.CreatePaymentIntentRequest(purchase_id=purchase_id, amount_usd=amount_usd)
     made = await ask(consumer, "CreditService/CreatePaymentIntent", request, stubs.CreatePaymentIntentResponse)
     await pay_at(made.pay_url, made.client_secret)
 
     async def bought() -> stubs.Purchase | None:
-        found = await ask(consumer, "CreditService/GetPurchase", stubs.GetPurchaseRequest("demo"), stubs.Purchase)
+        found = await ask(consumer, "CreditService/GetPurchase", stubs.GetPurchaseRequest(purchase_id), stubs.Purchase)
         return found if found.state == "credited" else None
 
     return await _until("the purchase", bought)
@@ -49,7 +51,7 @@ async def pay_out(provider: Server) -> stubs.Payout | None:
     earned = await _until("the earnings", payable)
     if output.atoms(earned.payable) < ATOMS_PER_CENT:
         return None
-    wanted = stubs.RequestPayoutRequest(payout_id="demo")
+    wanted = stubs.RequestPayoutRequest(payout_id=f"demo-{uuid.uuid4().hex}")
     asked = await ask(provider, "PayoutService/RequestPayout", wanted, stubs.Payout)
 
     async def paid() -> stubs.Payout | None:

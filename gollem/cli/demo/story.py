@@ -51,7 +51,7 @@ async def tell(folder: Path, prompt: str, keep: bool, ledger: str = "") -> Outco
             stage, outcome = await _play(processes, folder, screen, prompt, ledger)
             if keep:
                 processes.keep()
-                farewell.say(stage, processes.pids(), screen)
+                farewell.say(stage, outcome.figures["provider_id"], processes.pids(), screen)
     except asyncio.CancelledError:
         farewell.clear(folder)
         screen.print("\nstopped: everything has been ended, and nothing is left", style="bold")
