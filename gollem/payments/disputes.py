@@ -49,8 +49,8 @@ class Disputes:
         if dispute.status is DisputeStatus.LOST:
             await self._close_lost(dispute_id)
 
-    async def write_off(self, dispute_id: str, approver: str) -> Record:
-        """The dispute was lost: what is still owed of it is the platform's loss. Returns the dispute.
+    async def write_off(self, dispute_id: str, approver: str) -> bool:
+        """The dispute was lost: what is still owed of it is the platform's loss. Returns whether this call decided it.
 
         Raises WrongState while it may still be won, InvalidField (approver)."""
         dispute = await self._gateway.dispute(dispute_id)
@@ -58,10 +58,7 @@ class Disputes:
             state = dispute.status if dispute else "ABSENT"
             raise WrongState(f"dispute {dispute_id} is {state}", kind=records.DISPUTE, id=dispute_id, state=state)
         await self.refresh(dispute_id)
-        await self._desk.write_off(dispute_id, approver)
-        known = await self._find(dispute_id)
-        assert known is not None, "it was just written off"
-        return known
+        return (await self._desk.write_off(dispute_id, approver)).applied
 
     async def sweep(self) -> int:
         """Look at disputes and inquiries that are open, a page of each a time. Returns how many were looked at."""

@@ -141,13 +141,14 @@ class Inbox:
         if await self._change(record, "DEAD", {}):
             self.counts["dead"] += 1
 
-    async def revive(self, event_name: str) -> None:
-        """Try a DEAD event again, from the first try: somebody has mended what it died of. Raises WrongState."""
+    async def revive(self, event_name: str, operator: str) -> bool:
+        """Try a DEAD event again, from the first try: somebody has mended what it died of. Whether this call did it.
+        Raises WrongState."""
         record = await self._ledger.find_record(records.EVENT, event_name)
         if record is None or record.state != "DEAD":
             state = record.state if record else "ABSENT"
             raise WrongState(f"event {event_name} is {state}", kind=records.EVENT, id=event_name, state=state)
-        await self._change(record, "NEW", {"tries": 0, "due_ms": 0})
+        return await self._change(record, "NEW", {"tries": 0, "due_ms": 0, "revived_by": operator}) is not None
 
     async def _change(self, record: Record, state: str, fields: dict[str, str | int]) -> Record | None:
         """The record as it is now; None if somebody else has changed it."""

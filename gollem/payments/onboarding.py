@@ -5,12 +5,11 @@ A country that the payment provider refused may be given another time; one that 
 """
 
 import logging
-import re
 from contextlib import suppress
 from dataclasses import dataclass
 
 from gollem.clock import Clock
-from gollem.config import PaymentsConfig
+from gollem.config import RETURN_URL, PaymentsConfig
 from gollem.errors import (
     InvalidField,
     KeyReused,
@@ -33,7 +32,6 @@ DISABLED_A_SWEEP = 64
 ENABLED_A_SWEEP = 16
 ENABLED_PAUSE_MS = 6 * 3_600_000
 SKEW_MS = 10 * 60_000  # between the payment provider's clock and ours
-_RETURN_URL = re.compile(r"(?:https://|http://(?:localhost|127\.0\.0\.1)[:/])[!-~]{1,2000}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +69,7 @@ class Onboarding:
         `country` is ISO 3166-1 alpha-2, and stays. Raises InvalidField (country, return_url), PaymentRefused,
         PaymentsUnavailable, OutcomeUnknown."""
         return_url = return_url or self._return_url
-        if not _RETURN_URL.fullmatch(return_url):
+        if not RETURN_URL.fullmatch(return_url):
             raise InvalidField(
                 "return_url", "must be an https:// address, or http://localhost, of at most 2000 letters"
             )

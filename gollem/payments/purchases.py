@@ -103,6 +103,7 @@ class Purchases:
             raise InvalidField("purchase_id", "must be 1 to 64 letters, digits, dots, hyphens or underscores")
         terms: Terms = {"keep_card": 1} if keep_card else {}
         stored = stored_id(user, purchase_id)
+        rules.purchase_created(stored, user, amount_cents, self._clock.now_ms(), terms)  # what is refused takes no room
         await self._open.admit(user, stored)
         return await self.order(stored, user, amount_cents, terms)
 

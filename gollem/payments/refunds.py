@@ -31,18 +31,18 @@ class Refunds:
         self._clock = clock
         self._swept_to = ""
 
-    async def create(self, refund_id: str, purchase_id: str, amount_cents: int) -> Record:
+    async def create(self, refund_id: str, purchase_id: str, amount_cents: int, operator: str = "") -> bool:
         """Give back so much of a purchase (its stored id), all or part, out of credits that are not spent. The same
-        call again goes on where the last one broke off. Returns the refund as it is: banks take days.
+        call again goes on where the last one broke off. Returns whether this call decided it: banks take days.
 
         Raises InvalidField, InsufficientCredits, AccountFrozen, KeyReused, WrongState (no such purchase, or unpaid);
         PaymentRefused, and the credits are back unless another try made it; PaymentsUnavailable or OutcomeUnknown:
         repeat it, or leave it to the sweep."""
         if type(amount_cents) is not int or amount_cents <= 0:
             raise InvalidField("amount_usd", "must be whole cents, above 0")
-        await self._desk.refund(refund_id, purchase_id, amount_cents * ATOMS_PER_CENT)
+        decided = await self._desk.refund(refund_id, purchase_id, amount_cents * ATOMS_PER_CENT, operator)
         await self._drive(await self._read(refund_id))
-        return await self._read(refund_id)
+        return decided.applied
 
     async def refresh(self, stripe_id: str) -> None:
         """Fetch the refund and book what it has come to."""
