@@ -149,6 +149,29 @@ def resolve(server: Server, txn_id: str, ledger_account: str) -> None:
     _decide(server, "ResolveMovement", request, f"{txn_id} is booked to {ledger_account}")
 
 
+@cases.command("halt-payouts")
+@click.option("--reason", required=True)
+@server_options
+def halt_payouts(server: Server, reason: str) -> None:
+    """Let no payout be initiated or transferred; what was transferred goes on to its bank."""
+    _decide(server, "HaltPayouts", stubs.HaltPayoutsRequest(reason=reason), "payouts are halted")
+
+
+@cases.command("resume-payouts")
+@server_options
+def resume_payouts(server: Server) -> None:
+    """Let payouts go on after they were halted."""
+    _decide(server, "ResumePayouts", stubs.ResumePayoutsRequest(), "payouts go on")
+
+
+@cases.command("take-back")
+@click.argument("payout_id")
+@server_options
+def take_back(server: Server, payout_id: str) -> None:
+    """Make the money of a payout payable again that was initiated and not transferred."""
+    _decide(server, "TakeBackPayout", stubs.TakeBackPayoutRequest(payout_id=payout_id), f"{payout_id} is taken back")
+
+
 @cases.command()
 @click.argument("alert_id")
 @server_options

@@ -91,6 +91,21 @@ class Cases:
             )
         ).applied
 
+    async def halt_payouts(self, reason: str, operator: str) -> bool:
+        """No payout is initiated or transferred from now on. Whether this call did it: they may be halted already."""
+        breaker = await self._ledger.find_record(records.BREAKER, records.PAYOUTS)
+        if breaker is not None and breaker.state == "HALTED":
+            return False
+        halted = rules.payouts_halted(breaker, reason, operator, self._clock.now_ms())
+        return (await self._ledger.post(halted)).applied
+
+    async def resume_payouts(self, operator: str) -> bool:
+        """Somebody has looked: payouts go on. Whether this call did it: they may not be halted."""
+        breaker = await self._ledger.find_record(records.BREAKER, records.PAYOUTS)
+        if breaker is None or breaker.state != "HALTED":
+            return False
+        return (await self._ledger.post(rules.payouts_resumed(breaker, operator, self._clock.now_ms()))).applied
+
     async def close_alert(self, alert_id: str, operator: str) -> bool:
         """Somebody has looked. Raises WrongState if there is none."""
         alert = await self._ledger.find_record(records.ALERT, alert_id)

@@ -47,6 +47,7 @@ class Kind(StrEnum):
     USER_FROZEN = "user_frozen"
     USER_UNFROZEN = "user_unfrozen"
     RECONCILIATION = "reconciliation"
+    PAYOUTS_HALTED = "payouts_halted"
     PAYOUTS_RESUMED = "payouts_resumed"
     ALERT_RULE = "alert_rule"
     ALERT = "alert"

@@ -1,4 +1,5 @@
-"""Our journal beside the payment provider's books: R5, R6, R8. What does not agree halts payouts; spending goes on."""
+"""Our journal beside the payment provider's books: R5, R6, R8. What does not agree halts payouts, those of one
+provider where it is about that provider alone (R8); spending goes on."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -94,6 +94,9 @@ class PaymentGateway(Protocol):
 
     async def bank_payout(self, connected_id: str, bank_payout_id: str) -> BankPayout | None: ...
 
+    async def bank_payouts_since(self, connected_id: str, since_ms: int, page: str = "") -> Page[BankPayout]:
+        """Those made at or after `since_ms`, by whomever, newest first."""
+
     async def bank_payouts_under_way(self, connected_id: str) -> list[BankPayout]:
         """Those that have left the connected balance and have not arrived."""
 

@@ -173,6 +173,10 @@ class LocalGateway:
     async def bank_payout(self, connected_id: str, bank_payout_id: str) -> BankPayout | None:
         return _first(self._bank_payouts(connected_id), lambda one: one.bank_payout_id == bank_payout_id)
 
+    async def bank_payouts_since(self, connected_id: str, since_ms: int, page: str = "") -> Page[BankPayout]:
+        """All there ever were, on one page."""
+        return Page(list(reversed(self._bank_payouts(connected_id))), "")
+
     async def bank_payouts_under_way(self, connected_id: str) -> list[BankPayout]:
         return [one for one in self._bank_payouts(connected_id) if one.status is BankPayoutStatus.UNDER_WAY]
 

@@ -135,7 +135,9 @@ class LocalWorld:
         reversal_id = _new("trr")
         self._moved(MovementKind.TRANSFER_REVERSED, transfer.cents, reversal_id, {"payout_id": transfer.payout_id})
         self._happened("transfer.reversed", transfer_id, {"payout_id": transfer.payout_id})
-        return self._store.change(replace(transfer, reversed_cents=transfer.cents, reversal_id=reversal_id))
+        cents = transfer.cents
+        back = replace(transfer, reversed_cents=cents, reversal_id=reversal_id, reversal_cents=cents)
+        return self._store.change(back)
 
     def paid_out(self, connected_id: str, payout_id: str, attempt: int, cents: int) -> BankPayout:
         required(self._store.find(ConnectedAccount, connected_id))

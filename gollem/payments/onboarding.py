@@ -1,7 +1,9 @@
-"""Who may be paid: a provider's account at the payment provider, one for ever, and whether its bank takes money.
+"""Who may be paid: a provider's account at the payment provider, one for as long as it is there, and whether
+its bank takes money.
 
 Where the provider wants to be paid is stored first, then the account is made, then the provider is registered with it.
-A country that the payment provider refused may be given another time; one that an account was made in stays.
+A country that the payment provider refused may be given another time; one that an account was made in stays. Once the
+account is gone, with nothing of the provider's in it, another may take its place, in any country.
 """
 
 import logging
@@ -18,12 +20,12 @@ from gollem.errors import (
     StaleRead,
     WrongState,
 )
-from gollem.ledger import Ledger, Record, records, rules
+from gollem.ledger import Ledger, Record, accounts, records, rules
 from gollem.payments.alerts import words_of
 from gollem.payments.attempts import Attempts
 from gollem.payments.countries import agreement_of
 from gollem.payments.gateway import PaymentGateway
-from gollem.payments.payees import find_payee, note_account, reason
+from gollem.payments.payees import find_payee, is_gone, note_account, note_gone, reason
 from gollem.payments.rounds import Round
 from gollem.payments.types import Agreement, ConnectedAccount
 
@@ -42,10 +44,12 @@ class _Wish:
     number: int
     country: str
     since_ms: int
+    gone_id: str  # the account that it takes the place of
 
     @classmethod
     def of(cls, record: Record) -> "_Wish":
-        return cls(record.id, record.number("number"), record.text("country"), record.number("since_ms"))
+        number, since_ms = record.number("number"), record.number("since_ms")
+        return cls(record.id, number, record.text("country"), since_ms, record.text("gone_id"))
 
 
 class Onboarding:
@@ -67,7 +71,7 @@ class Onboarding:
         each time. Afterwards it comes back to `return_url` (the configured one if empty).
 
         `country` is ISO 3166-1 alpha-2, and stays. Raises InvalidField (country, return_url), PaymentRefused,
-        PaymentsUnavailable, OutcomeUnknown."""
+        PaymentsUnavailable, OutcomeUnknown; WrongState if its account is gone with money in it."""
         return_url = return_url or self._return_url
         if not RETURN_URL.fullmatch(return_url):
             raise InvalidField(
@@ -77,6 +81,8 @@ class Onboarding:
         payee = await find_payee(self._ledger, provider)
         if payee is None:
             payee = await self._open_account(provider, country, agreement)
+        elif await self._is_lost(payee):
+            payee = await self._open_account(provider, country, agreement, payee.text("connected_id"))
         _require_same(payee.text("country"), country)
         return await self._gateway.onboarding_url(payee.text("connected_id"), return_url)
 
@@ -98,17 +104,38 @@ class Onboarding:
         changed = 0
         for payee in [*await self._disabled.page(), *await self._enabled.page()]:
             try:
-                changed += await self.refresh(payee.text("connected_id"))
+                changed += await self._refresh_payee(payee)
             except Exception as error:  # one keeps none of the others waiting
                 _log.warning("account %s could not be refreshed: %s", payee.text("connected_id"), words_of(error))
         return changed
 
-    async def _open_account(self, provider: str, country: str, agreement: Agreement) -> Record:
-        wish = await self._wish(provider, country)
+    async def _refresh_payee(self, payee: Record) -> bool:
+        account = await self._gateway.account(payee.text("connected_id"))
+        if account is None:
+            return await note_gone(self._ledger, self._clock, payee)
+        return await note_account(self._ledger, self._clock, account)
+
+    async def _is_lost(self, payee: Record) -> bool:
+        """Whether its account is gone for certain, so that it may have another one. Raises WrongState while the books
+        have money of the provider's there, or on its way there."""
+        await self._refresh_payee(payee)
+        there_atoms = await self._ledger.account_atoms(accounts.connected_account(payee.id))
+        now = await find_payee(self._ledger, payee.id)
+        if now is None or now.text("connected_id") != payee.text("connected_id") or not is_gone(now):
+            return False  # it is back, or somebody else was faster
+        if there_atoms or now.text("open_payout"):
+            message = f"the account of {payee.id} is gone with money in it or on its way to it: ask the operator"
+            raise WrongState(message, kind=records.PROVIDER, id=payee.id, state=payee.state)
+        return True
+
+    async def _open_account(self, provider: str, country: str, agreement: Agreement, gone_id: str = "") -> Record:
+        """The first, or one instead of `gone_id`."""
+        wish = await self._wish(provider, country, gone_id)
         _require_same(wish.country, country)
 
         async def look_up() -> ConnectedAccount | None:
-            return await self._gateway.find_account(provider, wish.since_ms - SKEW_MS)
+            found = await self._gateway.find_account(provider, wish.since_ms - SKEW_MS)
+            return found if found and found.connected_id != gone_id else None
 
         async def act(key: str) -> ConnectedAccount:
             return await self._gateway.create_account(provider, country, agreement, key)
@@ -118,15 +145,16 @@ class Onboarding:
         except PaymentRefused:
             await self._refuse(wish)
             raise
-        return await self._register(provider, wish.country, agreement, account)
+        return await self._register(provider, wish, agreement, account)
 
-    async def _wish(self, provider: str, country: str) -> _Wish:
+    async def _wish(self, provider: str, country: str, gone_id: str) -> _Wish:
         """What the provider wants; if others were faster, what they wrote."""
         known = await self._ledger.find_record(records.ONBOARDING, provider)
-        if known is not None and known.state == "BEGUN":
+        if known is not None and known.state == "BEGUN" and known.text("gone_id") == gone_id:
             return _Wish.of(known)
         number = known.number("number") + 1 if known else 0
-        return _Wish.of(await self._write(known, _Wish(provider, number, country, self._clock.now_ms()), "BEGUN"))
+        wish = _Wish(provider, number, country, self._clock.now_ms(), gone_id)
+        return _Wish.of(await self._write(known, wish, "BEGUN"))
 
     async def _refuse(self, wish: _Wish) -> None:
         known = await self._ledger.find_record(records.ONBOARDING, wish.provider)
@@ -138,6 +166,7 @@ class Onboarding:
             "number": wish.number,
             "country": wish.country,
             "since_ms": wish.since_ms,
+            "gone_id": wish.gone_id,
         }
         new = Record(records.ONBOARDING, wish.provider, state, fields)
         with suppress(StaleRead, WrongState):  # somebody else was faster
@@ -146,17 +175,17 @@ class Onboarding:
         assert written is not None, "records are never removed"
         return written
 
-    async def _register(self, provider: str, country: str, agreement: Agreement, account: ConnectedAccount) -> Record:
-        registered = rules.provider_registered(
-            provider,
-            account.connected_id,
-            account.can_be_paid,
-            self._clock.now_ms(),
-            country=country,
-            agreement=agreement.value,
-            blocked_by=reason(account),
-        )
-        with suppress(KeyReused, WrongState):  # somebody else was faster
+    async def _register(self, provider: str, wish: _Wish, agreement: Agreement, account: ConnectedAccount) -> Record:
+        said = (account.connected_id, account.can_be_paid, self._clock.now_ms())
+        about = (wish.country, agreement.value, reason(account))
+        known = await find_payee(self._ledger, provider)
+        if known is None:
+            registered = rules.provider_registered(provider, *said, *about)
+        elif known.text("connected_id") == wish.gone_id:
+            registered = rules.provider_moved(known, *said, *about)
+        else:
+            return known
+        with suppress(KeyReused, StaleRead, WrongState):  # somebody else was faster, or will be asked again
             await self._ledger.post(registered)
         payee = await find_payee(self._ledger, provider)
         assert payee is not None, "whoever was faster has registered it"

@@ -52,10 +52,9 @@ class PayoutBooking:
             )
         return await self._post(payout, lambda known: self._banked(known, bank))
 
-    async def cancelled(self, payout: Record) -> bool:
+    async def cancelled(self, payout: Record, why: str) -> bool:
         """It is certain that there is no transfer, nor will be."""
-        told = f"cancelled: {payout.text('connected_id')} cannot be paid any more; the money is payable again"
-        await self.alert(payout, "cancelled", told)
+        await self.alert(payout, "cancelled", f"cancelled: {why}; the money is payable again")
         return await self._post(payout, lambda known: rules.payout_cancelled(known, self._clock.now_ms()))
 
     async def alert(self, payout: Record, what: str, message: str) -> bool:
@@ -69,8 +68,8 @@ class PayoutBooking:
             return False
         told = f"{transfer.reversed_cents} of {transfer.cents} cents of {transfer.transfer_id} were reversed"
         await self.alert(payout, f"reversed:{transfer.reversed_cents}", f"{told} while it is {payout.state}")
-        if transfer.reversed_cents < transfer.cents or payout.state == "PAID":
-            return False  # nothing that a program could decide
+        if transfer.reversal_cents < transfer.cents or payout.state == "PAID":
+            return False  # nothing that a program could decide: each part may have been resolved by a person
         return await self._post(
             payout, lambda known: rules.payout_reversed(known, transfer.reversal_id, self._clock.now_ms())
         )

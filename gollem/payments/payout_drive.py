@@ -6,6 +6,8 @@ only once it is certain that no transfer exists or can still come: first the att
 which from then on forbids everybody to begin one and is refused while one may be on its way; then it is looked up. In
 between the money stays set aside, where it cannot be paid twice.
 
+While payouts are halted nothing is transferred; what was goes on to the bank, for it is the provider's.
+
 A payout waits, and says so once, while the platform's balance is too small or the payment provider refuses it.
 """
 
@@ -18,9 +20,11 @@ from gollem.errors import GollemError, PaymentRefused, WrongState
 from gollem.ledger import Ledger, Record, records, rules
 from gollem.payments.attempts import Attempts
 from gollem.payments.gateway import PaymentGateway
+from gollem.payments.halts import are_payouts_halted
 from gollem.payments.months import DAY_MS
-from gollem.payments.payees import find_payee, note_account
+from gollem.payments.payees import find_payee, note_account, note_gone
 from gollem.payments.payout_booking import PayoutBooking, cents_of
+from gollem.payments.payout_recheck import PayoutRecheck
 from gollem.payments.rounds import Round
 from gollem.payments.types import BankPayout, Transfer
 
@@ -28,11 +32,8 @@ _log = logging.getLogger(__name__)
 BANK_REST_MS = DAY_MS  # after a bank sent money back
 REFUSAL_REST_MS = 10 * 60_000
 LATE_MS = 10 * DAY_MS
-PAID_FOR_SURE_MS = 60 * DAY_MS  # after this long, no bank sends money back
-RECHECK_PAUSE_MS = 6 * 3_600_000
 PAGE = 256  # payouts of a state that one look moves
 AT_ONCE = 8
-_RECHECKED = 8  # last payouts of a provider
 _OPEN = ("INITIATED", "TRANSFERRED", "FAILED")
 
 
@@ -40,7 +41,13 @@ class PayoutDrive:
     """`oldest_open_ms`: the age of the oldest payout under way, at the last look; 0 if there was none."""
 
     def __init__(
-        self, ledger: Ledger, booking: PayoutBooking, gateway: PaymentGateway, attempts: Attempts, clock: Clock
+        self,
+        ledger: Ledger,
+        booking: PayoutBooking,
+        recheck: PayoutRecheck,
+        gateway: PaymentGateway,
+        attempts: Attempts,
+        clock: Clock,
     ) -> None:
         self.oldest_open_ms = 0
         self._ledger = ledger
@@ -49,9 +56,7 @@ class PayoutDrive:
         self._attempts = attempts
         self._clock = clock
         self._open = [Round(ledger, clock, records.PAYOUT, state, PAGE) for state in _OPEN]
-        self._payees = [
-            Round(ledger, clock, records.PROVIDER, state, PAGE, RECHECK_PAUSE_MS) for state in ("ENABLED", "DISABLED")
-        ]
+        self._recheck = recheck
 
     async def look(self) -> int:
         """Take every open payout a step further, and look again at those that a bank may still send back; a bounded
@@ -59,7 +64,7 @@ class PayoutDrive:
         under_way = [payout for one in self._open for payout in await one.page()]
         self.oldest_open_ms = max((self._age_ms(payout) for payout in under_way), default=0)
         moved = await self._each(under_way, self._move)
-        return moved + await self._each([payee for one in self._payees for payee in await one.page()], self._recheck)
+        return moved + await self._each(await self._recheck.due(), self._recheck.look_at)
 
     async def _move(self, payout: Record) -> bool:
         if self._age_ms(payout) > LATE_MS:
@@ -70,10 +75,10 @@ class PayoutDrive:
         found = await self._gateway.find_transfer(payout.id)
         if found is not None:
             return await self._booking.transfer(payout, found)
-        payee = await find_payee(self._ledger, payout.text("provider"))
-        is_same = payee is not None and payee.text("connected_id") == payout.text("connected_id")
-        if not is_same or not await self._can_be_paid(payout):
-            return await self._take_back(payout)
+        if not await self._can_be_paid(payout):
+            return await self.take_back(payout, f"{payout.text('connected_id')} cannot be paid any more")
+        if await are_payouts_halted(self._ledger):
+            return False
         intent = f"transfer.{payout.id}"
         if await self._attempts.is_refused(intent, REFUSAL_REST_MS) or not await self._has_funds(payout):
             return False
@@ -84,17 +89,23 @@ class PayoutDrive:
         try:
             made = await self._attempts.carry_out(intent, lambda: self._gateway.find_transfer(payout.id), act)
         except WrongState:
-            return await self._take_back(payout)  # called off, by a server that did not come to cancel it
+            return await self.take_back(payout, "it was called off")  # by a server that did not come to cancel it
         except PaymentRefused as error:
             return await self._booking.alert(payout, f"refused:{error.code}", f"its transfer was refused: {error}")
         return await self._booking.transfer(payout, made)
 
     async def _can_be_paid(self, payout: Record) -> bool:
-        """Whether its account can, as the payment provider says at this moment."""
+        """Whether its account can, as the payment provider says at this moment, and is not held for what our books
+        say."""
         account = await self._gateway.account(payout.text("connected_id"))
-        if account is not None:
-            await note_account(self._ledger, self._clock, account)
-        return account is not None and account.can_be_paid
+        payee = await find_payee(self._ledger, payout.text("provider"))
+        if payee is None or payee.text("connected_id") != payout.text("connected_id"):
+            return False
+        if account is None:
+            await note_gone(self._ledger, self._clock, payee)
+            return False
+        await note_account(self._ledger, self._clock, account)
+        return account.can_be_paid and not payee.text("held_by")
 
     async def _has_funds(self, payout: Record) -> bool:
         """Asked first, because a refusal costs a number of the attempt."""
@@ -105,13 +116,13 @@ class PayoutDrive:
         await self._booking.alert(payout, "refused:balance_insufficient", message)
         return False
 
-    async def _take_back(self, payout: Record) -> bool:
+    async def take_back(self, payout: Record, why: str) -> bool:
         """The money is payable again, if it is certain that it never left."""
         is_certain = await self._attempts.call_off(f"transfer.{payout.id}")
         found = await self._gateway.find_transfer(payout.id)
         if found is not None:
             return await self._booking.transfer(payout, found)
-        return is_certain and await self._booking.cancelled(payout)
+        return is_certain and await self._booking.cancelled(payout, why)
 
     async def _bank(self, payout: Record) -> bool:
         connected_id, number = payout.text("connected_id"), payout.number("attempt")
@@ -154,21 +165,6 @@ class PayoutDrive:
         version = payee.number("version") if payee else 0
         changed = await self._ledger.find_entry(f"provider:{payout.text('provider')}:{version}")
         return changed is not None and changed.at_ms > failed.at_ms
-
-    async def _recheck(self, payee: Record) -> bool:
-        """Look again at what was paid not long ago: a bank may send it back, and telling that may have been missed."""
-        changed = False
-        payout_id = payee.text("last_payout")
-        for _ in range(_RECHECKED):
-            payout = await self._ledger.find_record(records.PAYOUT, payout_id) if payout_id else None
-            if payout is None or self._age_ms(payout) > PAID_FOR_SURE_MS:
-                break
-            if payout.state == "PAID":
-                bank_payout_id = payout.text(rules.bank_field(payout.number("attempt")))
-                bank = await self._gateway.bank_payout(payout.text("connected_id"), bank_payout_id)
-                changed |= bank is not None and await self._booking.bank(payout, bank)
-            payout_id = payout.text("before")
-        return changed
 
     async def _each(self, items: Sequence[Record], work: Callable[[Record], Awaitable[bool]]) -> int:
         """A few at once. What goes wrong with one is logged, and left for the next look."""

@@ -15,6 +15,7 @@ from gollem.config import PaymentsConfig
 from gollem.errors import GollemError
 from gollem.ledger import Desk, Ledger, Record, accounts, records, rules
 from gollem.payments.alerts import raise_alert
+from gollem.payments.halts import are_payouts_halted
 from gollem.payments.months import DAY_MS, month_of, month_range_ms
 from gollem.payments.rounds import Round
 from gollem.units import ATOMS_PER_CENT, format_usd
@@ -43,8 +44,7 @@ class PayoutDue:
 
     async def look(self) -> int:
         """Initiate what is due. Returns how many payouts were."""
-        breaker = await self._ledger.find_record(records.BREAKER, records.PAYOUTS)
-        is_halted = breaker is not None and breaker.state == "HALTED"
+        is_halted = await are_payouts_halted(self._ledger)
         initiated = 0
         for payee in [payee for one in self._payees for payee in await one.page()]:
             try:

@@ -4,21 +4,19 @@ What is payable is one sum, so that a payout covers what matured between the pay
 its amount was left by the payout before, or taken since: dust, debt repaid, clawbacks, cancelled payouts.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gollem.clock import utc_day
 from gollem.errors import UnknownPayout
 from gollem.ledger import Entry, Kind, Ledger, Record, StatementFilter, StatementLine, accounts, records, rules
+from gollem.payments.matured import entries, matured_entries
 from gollem.payments.months import DAY_MS, begins_at_ms
 
 MAX_DAYS = 400  # that are looked at before a first payout
 LATE_DAYS = 62  # how much later than due a day is looked for that matured late
-MAX_PARTS = 8  # of a day that matured in parts
 MAX_COUNTED = 100_000  # orders that one trail counts
 MAX_PAGE = 500
-_AT_ONCE = 16
 _ORDERS = frozenset({Kind.SETTLE})
 
 
@@ -85,7 +83,7 @@ class PayoutTrail:
         for attempt in range(max(0, last - rules.KEPT_ATTEMPTS + 1), last + 1):
             bank = payout.text(rules.bank_field(attempt))
             keys |= {f"po_paid:{bank}:{attempt}": bank, f"po_fail:{bank}:{attempt}": bank}
-        found = [entry for entry in await self._entries(list(keys)) if entry]
+        found = [entry for entry in await entries(self._ledger, list(keys)) if entry]
         found.sort(key=lambda entry: entry.sequence)
         return [Step(entry.kind, entry.at_ms, entry.key, keys[entry.key]) for entry in found]
 
@@ -99,31 +97,13 @@ class PayoutTrail:
         if before is not None:
             number = min((this.at_ms - before.at_ms) // DAY_MS + LATE_DAYS, MAX_DAYS)
         names = [utc_day(newest_ms - back * DAY_MS) for back in range(-1, number)]
-        matured = await self._matured(payout.text("provider"), names)
+        matured = await matured_entries(self._ledger, payout.text("provider"), names)
         after = before.sequence if before else -1
         return [
             _earned(payout.text("provider"), day, entry)
             for day, entry in matured
             if after < entry.sequence < this.sequence
         ]
-
-    async def _matured(self, provider: str, days: Sequence[str]) -> list[tuple[str, Entry]]:
-        """The entries with which the days matured, in their order. A second part of a day is rare."""
-        found = list[tuple[str, Entry]]()
-        firsts = await self._entries([f"mature:{provider}:{day}" for day in days])
-        for day, first in zip(days, firsts, strict=True):
-            entry, part = first, 0
-            while entry is not None and part < MAX_PARTS:
-                found.append((day, entry))
-                part += 1
-                entry = await self._ledger.find_entry(f"mature:{provider}:{day}:{part}")
-        return found
-
-    async def _entries(self, keys: Sequence[str]) -> list[Entry | None]:
-        found = list[Entry | None]()
-        for start in range(0, len(keys), _AT_ONCE):
-            found += await asyncio.gather(*map(self._ledger.find_entry, keys[start : start + _AT_ONCE]))
-        return found
 
     async def _counted(self, payout: Record, days: list[EarnedDay]) -> list[EarnedDay]:
         """With the number of their orders: one walk through the statement, from the newest day to the oldest."""

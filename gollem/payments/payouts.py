@@ -1,7 +1,7 @@
 """Earnings to the bank: what a provider has, asks for and was paid.
 
 `payout_due` says when a payout is made, `payout_drive` moves it, `payout_booking` writes down what became of it,
-`payout_trail` tells where its money came from.
+`payout_recheck` looks at it again, `payout_trail` tells where its money came from.
 """
 
 import logging
@@ -25,6 +25,7 @@ from gollem.payments.payees import find_payee
 from gollem.payments.payout_booking import PayoutBooking, cents_of
 from gollem.payments.payout_drive import PayoutDrive
 from gollem.payments.payout_due import PayoutDue, payout_id_of
+from gollem.payments.payout_recheck import PayoutRecheck
 from gollem.payments.payout_trail import PayoutTrail, Trail
 from gollem.payments.types import Page
 from gollem.units import ATOMS_PER_CENT, format_fixed
@@ -90,7 +91,8 @@ class Payouts:
         self._least_atoms = config.least_payout_cents * ATOMS_PER_CENT
         self._due = PayoutDue(ledger, desk, clock, config)
         self._booking = PayoutBooking(ledger, desk, clock)
-        self._drive = PayoutDrive(ledger, self._booking, gateway, attempts, clock)
+        self._recheck = PayoutRecheck(ledger, self._booking, gateway, clock)
+        self._drive = PayoutDrive(ledger, self._booking, self._recheck, gateway, attempts, clock)
         self._trail = PayoutTrail(ledger, config.delay_days)
 
     @property
@@ -135,6 +137,22 @@ class Payouts:
             next_id = payout.text("before")
         return Page(views, views[-1].payout_id if views and next_id else "")
 
+    async def take_back(self, payout_id: str, operator: str) -> bool:
+        """An operator wants the money of a payout payable again, which is not transferred yet. Returns whether this
+        call did it. Raises UnknownPayout, WrongState (also while its transfer may be on its way: ask again later)."""
+        payout = await self._find(payout_id)
+        if payout is None:
+            raise UnknownPayout(f"there is no payout {payout_id}", payout_id=payout_id)
+        if payout.state == "CANCELLED":
+            return False
+        if payout.state == "INITIATED" and await self._drive.take_back(payout, f"{operator} took it back"):
+            payout = await self._find(payout_id) or payout
+        if payout.state == "CANCELLED":
+            return True
+        message = f"payout {payout_id} cannot be taken back"
+        message += ": its transfer may be on its way, ask again later" if payout.state == "INITIATED" else ""
+        raise WrongState(message, kind=records.PAYOUT, id=payout_id, state=payout.state)
+
     async def trail(self, payout_id: str) -> Trail:
         """From match to bank. Raises UnknownPayout."""
         return await self._trail.trail(payout_id)
@@ -167,6 +185,11 @@ class Payouts:
             _log.info("bank payout %s of %s is none of ours", bank_payout_id, connected_id)
             return False
         return await self._booking.bank(payout, bank)
+
+    async def refresh_bank_payouts(self, payee: Record) -> bool:
+        """Write down what became of all that its account sent to a bank not long ago; a bounded number, and the next
+        call goes on. Returns whether that was news."""
+        return await self._recheck.look_at(payee)
 
     async def refresh_transfer(self, transfer_id: str) -> bool:
         """Fetch a transfer and write down what became of it: made, or reversed. Returns whether that was news."""

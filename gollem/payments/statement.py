@@ -4,13 +4,13 @@ What is owned is what was earned and not paid out, less debt. The closing balanc
 there is no other store of balances that could say something else than the journal.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from gollem.clock import Clock, utc_day
 from gollem.errors import InvalidField, InvariantBroken, LedgerUnavailable
-from gollem.ledger import Entry, Kind, Ledger, StatementLine
+from gollem.ledger import Kind, Ledger, StatementLine
+from gollem.payments.matured import entries, matured_entries
 from gollem.payments.months import DAY_MS, month_range_ms
 
 MAX_LINES = 1_000_000  # that are read for one statement
@@ -19,7 +19,6 @@ MATURES_WITHIN_DAYS = 120  # how long before the month a day may lie that mature
 _EARNED = frozenset({Kind.SETTLE, Kind.PARTIAL_SETTLE})
 _LOOKS = 32
 _PAGE = 500
-_AT_ONCE = 16
 
 
 @dataclass(slots=True)
@@ -149,8 +148,8 @@ class Statements:
             return
         for day in sums.days.values():
             day.fee_atoms = 0
-        entries = await self._entries([line.key for line in sums.settled])
-        for line, entry in zip(sums.settled, entries, strict=True):
+        found = await entries(self._ledger, [line.key for line in sums.settled])
+        for line, entry in zip(sums.settled, found, strict=True):
             if entry is None:
                 raise InvariantBroken(f"{line.key} has a line and no entry")
             fee_atoms = sum(leg.amount_atoms for leg in entry.legs if leg.account.startswith("R:fee"))
@@ -160,13 +159,7 @@ class Statements:
     async def _add_matured(self, provider: str, start_ms: int, end_ms: int, sums: _Sums) -> None:
         """Maturing moves nothing that is the provider's, so that no line tells of it."""
         starts_ms = range(start_ms - MATURES_WITHIN_DAYS * DAY_MS, end_ms, DAY_MS)
-        for entry in await self._entries([f"mature:{provider}:{utc_day(at_ms)}" for at_ms in starts_ms]):
-            if entry and start_ms <= entry.at_ms < end_ms:
+        for _, entry in await matured_entries(self._ledger, provider, [utc_day(at_ms) for at_ms in starts_ms]):
+            if start_ms <= entry.at_ms < end_ms:
                 matured_atoms = -sum(leg.amount_atoms for leg in entry.legs if leg.amount_atoms < 0)
                 sums.day(utc_day(entry.at_ms)).matured_atoms += matured_atoms
-
-    async def _entries(self, keys: Sequence[str]) -> list[Entry | None]:
-        found = list[Entry | None]()
-        for start in range(0, len(keys), _AT_ONCE):
-            found += await asyncio.gather(*map(self._ledger.find_entry, keys[start : start + _AT_ONCE]))
-        return found

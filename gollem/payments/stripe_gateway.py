@@ -177,7 +177,7 @@ class StripeGateway:
         def is_it(found: BankPayout) -> bool:
             return (found.payout_id, found.attempt) == (payout_id, attempt)
 
-        return await _look_through(partial(self._bank_payouts, connected_id), is_it)
+        return await _look_through(self._recent_bank_payouts(connected_id), is_it)
 
     async def bank_payout(self, connected_id: str, bank_payout_id: str) -> BankPayout | None:
         asked = self._stripe.payouts.retrieve_async(bank_payout_id, options=_options(account=connected_id))
@@ -191,13 +191,15 @@ class StripeGateway:
                 under_way.append(found)
             return False
 
-        await _look_through(partial(self._bank_payouts, connected_id), note)
+        await _look_through(self._recent_bank_payouts(connected_id), note)
         return under_way
 
-    async def _bank_payouts(self, connected_id: str, page: str) -> Page[BankPayout]:
-        since_ms = self._clock.now_ms() - _BANK_PAYOUTS_MS
+    async def bank_payouts_since(self, connected_id: str, since_ms: int, page: str = "") -> Page[BankPayout]:
         asked = self._stripe.payouts.list_async(stripe_params.since(since_ms, page), _options(account=connected_id))
         return await _listed(asked, stripe_objects.bank_payout)
+
+    def _recent_bank_payouts(self, connected_id: str) -> Callable[[str], Awaitable[Page[BankPayout]]]:
+        return partial(self.bank_payouts_since, connected_id, self._clock.now_ms() - _BANK_PAYOUTS_MS)
 
     # --- its books, and what it tells
 

@@ -137,6 +137,7 @@ def transfer(found: Json) -> Transfer:
         cents=found["amount"],
         reversed_cents=found.get("amount_reversed") or 0,
         reversal_id=reversals[0]["id"] if reversals else "",
+        reversal_cents=reversals[0]["amount"] if reversals else 0,
     )
 
 

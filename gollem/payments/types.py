@@ -138,6 +138,7 @@ class Transfer:
     cents: int
     reversed_cents: int = 0
     reversal_id: str = ""  # of the newest reversal
+    reversal_cents: int = 0  # of that one alone
 
 
 class BankPayoutStatus(StrEnum):

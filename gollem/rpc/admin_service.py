@@ -69,6 +69,15 @@ class AdminService(AdminServiceBase):
     async def ResolveMovement(self, stream: Any) -> None:
         await answer(stream, self._cases.resolve)
 
+    async def HaltPayouts(self, stream: Any) -> None:
+        await answer(stream, self._cases.halt_payouts)
+
+    async def ResumePayouts(self, stream: Any) -> None:
+        await answer(stream, self._cases.resume_payouts)
+
+    async def TakeBackPayout(self, stream: Any) -> None:
+        await answer(stream, self._cases.take_back)
+
     async def CloseAlert(self, stream: Any) -> None:
         await answer(stream, self._cases.close_alert)
 

@@ -97,6 +97,19 @@ class CaseCalls:
         account = fields.ledger_account(request.ledger_account, "ledger_account")
         return await _done(self._cases.resolve(txn_id, account, operator))
 
+    async def halt_payouts(self, request: admin_pb2.HaltPayoutsRequest) -> admin_pb2.CaseResponse:
+        operator = context.operator()
+        return await _done(self._cases.halt_payouts(fields.name(request.reason, "reason"), operator))
+
+    async def resume_payouts(self, request: admin_pb2.ResumePayoutsRequest) -> admin_pb2.CaseResponse:
+        operator = context.operator()
+        return await _done(self._cases.resume_payouts(operator))
+
+    async def take_back(self, request: admin_pb2.TakeBackPayoutRequest) -> admin_pb2.CaseResponse:
+        operator = context.operator()
+        payout_id = fields.account(request.payout_id, "payout_id")
+        return await _done(self._payments.payouts.take_back(payout_id, operator))
+
     async def close_alert(self, request: admin_pb2.CloseAlertRequest) -> admin_pb2.CaseResponse:
         operator = context.operator()
         return await _done(self._cases.close_alert(fields.name(request.alert_id, "alert_id"), operator))

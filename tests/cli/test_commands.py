@@ -104,7 +104,8 @@ def test_a_key_is_never_an_option() -> None:
 def test_models_shows_the_catalogue_and_asks_no_exchange(gollem) -> None:  # type: ignore[no-untyped-def]
     shown = gollem("models").stdout
     assert "meta-llama/Llama-3.1-8B-Instruct" in "".join(shown.split())
-    assert max(map(len, shown.splitlines())) <= 80
+    narrow = gollem("models", COLUMNS="80").stdout
+    assert max(map(len, narrow.splitlines())) <= 80
     [gpt] = [row for row in json.loads(gollem("models", "--json").stdout) if row["model"] == "gpt-3"]
     assert gpt == {
         "model": "gpt-3",

@@ -187,7 +187,7 @@ async def answer(ledger: Ledger, transaction: Transaction) -> object:
 
 
 # What the checks of the books write: records only, posted by tests/ledger/test_reconcile.py and test_low_balance.py.
-WATCHING = {Kind.RECONCILIATION, Kind.PAYOUTS_RESUMED, Kind.ALERT, Kind.ALERT_RULE}
+WATCHING = {Kind.RECONCILIATION, Kind.PAYOUTS_HALTED, Kind.PAYOUTS_RESUMED, Kind.ALERT, Kind.ALERT_RULE}
 
 # Examples and steps; each step asks a server everything.
 EFFORT = {"dynamodb": (4, 12)}

@@ -331,3 +331,22 @@ async def test_many_servers_book_each_movement_once(office: Office) -> None:
     assert (await office.atoms("X:stripe_fee"), await office.atoms("S:unmatched")) == (-3 * FEE - 2 * USD, 9 * USD)
     assert await office.shop.available() == 75 * USD
     await office.require_agreement()
+
+
+async def test_a_transfer_that_is_reversed_in_two_parts_stays_a_persons(office: Office) -> None:
+    """The first part may have been resolved: to book the whole would book it twice."""
+    stage, stripe = office.stage, office.stripe
+    await stage.ready(150 * USD)
+    await stage.payouts.look()
+    await office.match_later()
+    await office.resolve(office.txn("topup"), "A:bank")
+    transfer = stripe.all("transfer")[0]["id"]
+    for cents in (5_000, 10_000):
+        stripe.reverse_by_hand(transfer, cents)
+        await office.match_later()
+        await stage.payouts.look()
+        await office.resolve(office.txn("transfer_refund"), "P:acme")
+    assert (await stage.payout()).state == "TRANSFERRED"
+    assert await office.atoms("P:acme") == 150 * USD
+    assert await office.atoms("S:unmatched") == 0
+    await office.require_agreement()

@@ -5,9 +5,10 @@ from typing import cast
 
 import pytest
 
-from gollem.errors import WrongState
-from gollem.ledger import records
+from gollem.errors import PaymentRefused, WrongState
+from gollem.ledger import Record, records, rules
 from gollem.payments.gateway import PaymentGateway
+from gollem.payments.proofs import HELD
 from gollem.payments.types import BankPayout, BankPayoutStatus, Funds
 from tests.fakes.stripe import FakeStripe
 from tests.payments.office import DAY_MS, MINUTE_MS, Office
@@ -100,7 +101,108 @@ async def test_a_cent_between_us_and_a_providers_account(office: Office, cents: 
     await office.plant("A:conn:acme", cents * CENT)
     result = await office.books.prove_connected()
     assert result.findings[0].endswith(f"has {'' if cents > 0 else '-'}0.01 USD more than A:conn")
-    await require_break(office, "R8")
+    assert await office.breaker() == "RUNNING"
+    assert (await office.stage.payee()).state == "DISABLED"
+    await office.shop.spend(USD, order_id="after-the-break")
+
+
+# --- R8 is about one provider
+
+
+async def two_providers(office: Office) -> str:
+    """Both have 150.00 USD payable. Returns the account's id of acme, from which somebody has taken a dollar."""
+    connected_id = await office.stage.ready(150 * USD)
+    await office.stage.ready(150 * USD, "good")
+    await office.stage.payouts.look()
+    await office.gateway.create_transfer("po-stray", connected_id, 100, "by-hand")
+    return connected_id
+
+
+async def connected_alerts(office: Office) -> list[str]:
+    return [name for name in await office.alerts() if "connected:" in name or ":R8:" in name]
+
+
+async def test_a_difference_stops_one_provider_and_is_told_once(office: Office) -> None:
+    connected_id = await two_providers(office)
+    for _ in range(3):
+        assert len((await office.books.prove_connected()).findings) == 1
+        await office.stage.onboarding.sweep()
+        office.clock.advance_ms(DAY_MS)
+    assert await connected_alerts(office) == [f"connected:acme:{connected_id}:{USD}"]
+    assert await office.breaker() == "RUNNING"
+    payee = await office.stage.payee()
+    assert (payee.state, payee.text("blocked_by")) == ("DISABLED", HELD)
+
+    for provider in ("acme", "good"):
+        await office.stage.payable(150 * USD, provider)
+    await office.stage.payouts.look()
+    await office.stage.payouts.look()
+    assert [await office.stage.count(provider) for provider in ("acme", "good")] == [1, 2]
+    assert office.stage.bank_payouts(connected_id) == []
+
+
+async def test_a_payout_that_has_not_left_is_payable_again_when_its_account_differs(office: Office) -> None:
+    connected_id = await office.stage.onboard()
+    await office.stage.payable(150 * USD)
+    await office.stage.payouts.look()
+    office.stripe.top_up(50_000)
+    await office.gateway.create_transfer("po-stray", connected_id, 100, "by-hand")
+    await office.books.prove_connected()
+    await office.stage.payouts.look()
+    assert (await office.stage.payout()).state == "CANCELLED"
+    assert await office.stage.balances() == {"P": 150 * USD}
+
+
+async def test_a_provider_is_paid_again_once_its_account_agrees(office: Office) -> None:
+    connected_id = await two_providers(office)
+    await office.books.prove_connected()
+    stray = next(one for one in office.stripe.all("transfer") if one["transfer_group"] == "po-stray")
+    office.stripe.reverse_by_hand(stray["id"])
+    assert (await office.books.prove_connected()).ok
+    assert (await office.stage.payee()).state == "ENABLED"
+    await office.stage.payouts.look()
+    assert len(office.stage.bank_payouts(connected_id)) == 1
+
+
+async def test_an_operator_may_accept_just_this_difference(office: Office) -> None:
+    connected_id = await two_providers(office)
+    await office.books.prove_connected()
+    (alert_id,) = await connected_alerts(office)
+    alert = await office.ledger.find_record(records.ALERT, alert_id)
+    assert alert is not None
+    closed = Record(alert.kind, alert.id, "CLOSED", alert.fields)
+    await office.ledger.post(rules.noted(alert, closed, office.clock.now_ms()))
+    assert (await office.books.prove_connected()).ok
+    assert (await office.stage.payee()).state == "ENABLED"
+
+    await office.gateway.create_transfer("po-stray-2", connected_id, 100, "by-hand-2")
+    assert not (await office.books.prove_connected()).ok
+    assert (await office.stage.payee()).state == "DISABLED"
+
+
+async def test_an_account_that_is_gone_stops_nobody_else(office: Office) -> None:
+    empty = await office.stage.onboard("empty")
+    connected_id = await office.stage.ready(150 * USD)
+    await office.stage.onboard("good")
+    await office.stage.payouts.look()
+    for account in (empty, connected_id):
+        office.stripe.leave(account)
+    for _ in range(2):
+        (finding,) = (await office.books.prove_connected()).findings
+        assert "cannot be read" in finding
+    assert await connected_alerts(office) == [f"connected:acme:{connected_id}:unreadable"]
+    assert await office.breaker() == "RUNNING"
+    assert [(await office.stage.payee(name)).state for name in ("acme", "good")] == ["DISABLED", "ENABLED"]
+
+
+async def test_a_platform_that_is_refused_blames_no_provider(office: Office) -> None:
+    await office.stage.onboard()
+
+    async def refused(*_: object) -> Funds:
+        raise PaymentRefused("the key may not", "permission")
+
+    assert not (await seeing(office, funds=refused, account=refused).books.prove_connected()).ok
+    assert (await office.stage.payee()).state == "ENABLED"
 
 
 async def test_money_that_left_a_providers_account_by_hand(office: Office) -> None:

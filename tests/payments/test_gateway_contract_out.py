@@ -71,6 +71,8 @@ async def test_a_bank_payout_is_made_once_and_found_by_its_attempt(bench: Bench)
     assert await bench.gateway.find_bank_payout(connected_id, payout_id, 1) is None
     assert await bench.gateway.find_bank_payout(connected_id, payout_id, 2) is not None
     assert await bench.gateway.bank_payout(connected_id, made.bank_payout_id) is not None
+    listed = (await bench.gateway.bank_payouts_since(connected_id, bench.since_ms)).items
+    assert [(one.payout_id, one.attempt) for one in listed] == [(payout_id, 2)]
     assert (await bench.gateway.funds(connected_id)).cents == before.cents
 
 

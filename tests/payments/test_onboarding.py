@@ -4,11 +4,12 @@ import asyncio
 
 import pytest
 
-from gollem.errors import InvalidField, NotOnboarded, OutcomeUnknown, PaymentRefused, PaymentsUnavailable
+from gollem.errors import InvalidField, NotOnboarded, OutcomeUnknown, PaymentRefused, PaymentsUnavailable, WrongState
 from gollem.payments.countries import agreement_of
+from gollem.payments.payees import GONE, note_gone
 from gollem.payments.types import Agreement
 from tests.fakes.stripe import Fault
-from tests.payments.stage import Stage
+from tests.payments.stage import HOUR_MS, USD, Stage
 
 BACK = "https://acme.example/back"
 CREATE = "POST /v1/accounts"
@@ -145,3 +146,72 @@ async def test_account_that_nobody_has_changes_nobody(stage: Stage) -> None:
     assert not await stage.onboarding.refresh(other.connected_id)
     assert not await stage.onboarding.refresh("acct_none")
     await stage.onboarding.require_payable("acme")
+
+
+# --- accounts that go
+
+
+async def test_account_that_is_gone_makes_no_payout_after_payout(stage: Stage) -> None:
+    connected_id = await stage.ready(150 * USD)
+    stage.stripe.leave(connected_id)
+    for _ in range(4):
+        await stage.payouts.look()
+        stage.clock.advance_ms(HOUR_MS)
+    assert await stage.count() == 1
+    assert await stage.balances() == {"P": 150 * USD}
+    payee = await stage.payee()
+    assert (payee.state, payee.text("blocked_by")) == ("DISABLED", GONE)
+
+
+async def test_sweep_finds_an_account_that_is_gone(stage: Stage) -> None:
+    stage.stripe.leave(await stage.onboard())
+    assert [await stage.onboarding.sweep(), await stage.onboarding.sweep()] == [1, 0]
+    with pytest.raises(NotOnboarded):
+        await stage.onboarding.require_payable("acme")
+
+
+@pytest.mark.parametrize("country", ["US", "IN"])
+async def test_another_account_takes_the_place_of_one_that_is_gone(stage: Stage, country: str) -> None:
+    gone = await stage.ready(150 * USD)
+    stage.stripe.leave(gone)
+    await stage.onboarding.sweep()
+    links = [stage.onboarding.start("acme", country, BACK) for _ in range(8)]
+    made = {link for link in await asyncio.gather(*links, return_exceptions=True) if isinstance(link, str)}
+
+    (connected_id,) = accounts(stage)
+    assert connected_id != gone
+    assert made
+    assert all(connected_id in link for link in made)
+    assert connected_id in await stage.onboarding.start("acme", country, BACK)
+    payee = await stage.payee()
+    assert (payee.text("connected_id"), payee.text("country"), payee.state) == (connected_id, country, "DISABLED")
+    stage.stripe.verify_account(connected_id)
+    await stage.onboarding.refresh(connected_id)
+    await stage.payouts.look()
+    assert [one["destination"] for one in stage.stripe.all("transfer")] == [connected_id]
+
+
+async def test_another_account_may_be_lost_as_well(stage: Stage) -> None:
+    for _ in range(3):
+        connected_id = await stage.onboard()
+        stage.stripe.leave(connected_id)
+    await stage.onboard()
+    assert len(accounts(stage)) == 1
+
+
+async def test_no_other_account_while_money_lies_at_the_one_that_is_gone(stage: Stage) -> None:
+    connected_id = await stage.ready(150 * USD)
+    await stage.payouts.look()
+    stage.stripe.leave(connected_id)
+    await stage.onboarding.sweep()
+    with pytest.raises(WrongState):
+        await stage.onboarding.start("acme", "US", BACK)
+    assert accounts(stage) == []
+
+
+async def test_account_that_was_gone_for_a_while_is_kept(stage: Stage) -> None:
+    connected_id = await stage.onboard()
+    payee = await stage.payee()
+    assert await note_gone(stage.ledger, stage.clock, payee)
+    assert connected_id in await stage.onboarding.start("acme", "US", BACK)
+    assert (await stage.payee()).state == "ENABLED"

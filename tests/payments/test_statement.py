@@ -190,3 +190,16 @@ async def test_adjustment_is_shown_by_its_ticket(stage: Stage) -> None:
     await stage.desk.approve_adjustment("t-1", "bob")
     (moved,) = (await statements(stage).read("acme", "202401")).moved
     assert (moved.kind, moved.reference, moved.atoms) == (Kind.ADJUSTMENT, "t-1", 2 * USD)
+
+
+async def test_a_day_that_matured_in_parts_has_all_of_them(stage: Stage) -> None:
+    """A server's clock ran back: more was booked on a day after it had become payable."""
+    await stage.onboard()
+    for atoms in (10 * USD, 7 * USD, 3 * USD):
+        await stage.earn(atoms, order_id=f"of-{atoms}")
+        stage.clock.jump_ms(8 * DAY_MS)
+        await stage.desk.mature_due()
+        stage.clock.jump_ms(-8 * DAY_MS)
+    stage.clock.jump_ms(8 * DAY_MS)
+    november = await statements(stage).read("acme", NOVEMBER)
+    assert [day.matured_atoms for day in november.days if day.matured_atoms] == [20 * USD]

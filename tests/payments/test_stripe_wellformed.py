@@ -41,6 +41,8 @@ CALLS: dict[str, Call] = {
     "transfer": lambda g: g.transfer("tr_1"),
     "reverse_transfer": lambda g: g.reverse_transfer("tr_1", "k10"),
     "create_bank_payout": lambda g: g.create_bank_payout("acct_1", "po-1", 2, 10_000, "k11"),
+    "bank_payouts_since": lambda g: g.bank_payouts_since("acct_1", NOW_MS),
+    "bank_payouts_since: next page": lambda g: g.bank_payouts_since("acct_1", NOW_MS, "po_1"),
     "bank_payout": lambda g: g.bank_payout("acct_1", "po_1"),
     "funds": lambda g: g.funds(),
     "funds: connected": lambda g: g.funds("acct_1"),

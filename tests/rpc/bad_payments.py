@@ -40,6 +40,9 @@ GOOD: dict[str, Message] = {
     "WriteOffDispute": admin_pb2.WriteOffDisputeRequest(dispute_id="none"),
     "ResolveMovement": admin_pb2.ResolveMovementRequest(txn_id="none", ledger_account="U:alice"),
     "CloseAlert": admin_pb2.CloseAlertRequest(alert_id="none"),
+    "HaltPayouts": admin_pb2.HaltPayoutsRequest(reason="test"),
+    "ResumePayouts": admin_pb2.ResumePayoutsRequest(),
+    "TakeBackPayout": admin_pb2.TakeBackPayoutRequest(payout_id="none"),
     "PaymentsReport": admin_pb2.PaymentsReportRequest(day="20261001"),
 }
 
@@ -47,6 +50,7 @@ GOOD: dict[str, Message] = {
 GOOD_STATUS = {
     "GetPurchase": "NOT_FOUND",
     "GetPayout": "NOT_FOUND",
+    "TakeBackPayout": "NOT_FOUND",
     "SetTopUp": "FAILED_PRECONDITION",  # no card was kept
     "RequestPayout": "FAILED_PRECONDITION",  # not onboarded
     **dict.fromkeys(
@@ -65,7 +69,8 @@ GOOD_STATUS = {
 
 _ADMIN = (
     "ListCases", "RefundPurchase", "SetFrozen", "ProposeAdjustment", "ApproveAdjustment", "RejectAdjustment",
-    "ClawBack", "ReviveEvent", "WriteOffDispute", "ResolveMovement", "CloseAlert", "PaymentsReport",
+    "ClawBack", "ReviveEvent", "WriteOffDispute", "ResolveMovement", "CloseAlert", "HaltPayouts", "ResumePayouts",
+    "TakeBackPayout", "PaymentsReport",
 )  # fmt: skip
 CALLERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("CreatePaymentIntent", "SetTopUp", "GetTopUp", "SetBalanceAlert"), ("alice",)),
@@ -78,7 +83,7 @@ CALLERS: dict[str, tuple[str, ...]] = {
 EMPTY: dict[str, str] = {
     "CreatePaymentIntent": "purchase_id",
     "GetPurchase": "purchase_id",
-    **dict.fromkeys(("SetTopUp", "GetTopUp", "GetEarnings", "ListPayouts", "ListCases"), ""),
+    **dict.fromkeys(("SetTopUp", "GetTopUp", "GetEarnings", "ListPayouts", "ListCases", "ResumePayouts"), ""),
     "SetBalanceAlert": "threshold",
     "StartOnboarding": "country",
     "RequestPayout": "payout_id",
@@ -94,6 +99,8 @@ EMPTY: dict[str, str] = {
     "WriteOffDispute": "dispute_id",
     "ResolveMovement": "txn_id",
     "CloseAlert": "alert_id",
+    "HaltPayouts": "reason",
+    "TakeBackPayout": "payout_id",
     "PaymentsReport": "day",
 }
 # Fields for which any value will do.
@@ -219,6 +226,11 @@ def _alerts() -> Iterator[Row]:
     yield from others(GOOD["CloseAlert"], "alert_id", ["none", "a b"], "FAILED_PRECONDITION", "WRONG_STATE")
 
 
+def _taken_back() -> Iterator[Row]:
+    yield from each(GOOD["TakeBackPayout"], "payout_id", ["", *ACCOUNTS])
+    yield from others(GOOD["TakeBackPayout"], "payout_id", ["none"], "NOT_FOUND", "UNKNOWN_PAYOUT")
+
+
 _BUILDERS: dict[str, Callable[[], Iterator[Row]]] = {
     "CreatePaymentIntent": _purchases,
     "GetPurchase": _found_purchases,
@@ -241,6 +253,11 @@ _BUILDERS: dict[str, Callable[[], Iterator[Row]]] = {
     "WriteOffDispute": lambda: _named("WriteOffDispute", "dispute_id"),
     "ResolveMovement": _resolutions,
     "CloseAlert": _alerts,
+    "HaltPayouts": lambda: each(GOOD["HaltPayouts"], "reason", ["", *_NAMES]),
+    "TakeBackPayout": _taken_back,
     "PaymentsReport": lambda: each(GOOD["PaymentsReport"], "day", ["", *_DAYS]),
 }
-ROWS: dict[str, list[Row]] = {name: list(build()) for name, build in _BUILDERS.items()} | {"GetTopUp": []}
+ROWS: dict[str, list[Row]] = {name: list(build()) for name, build in _BUILDERS.items()} | {
+    "GetTopUp": [],
+    "ResumePayouts": [],
+}

@@ -208,6 +208,17 @@ async def test_nothing_is_decided_about_nobody(site: Site) -> None:
     await site.admin.ProposeAdjustment(proposal, metadata=site.ops)
 
 
+async def test_operators_halt_payouts_and_let_them_go_on(site: Site) -> None:
+    halt = admin_pb2.HaltPayoutsRequest(reason="looks odd")
+    assert [(await site.admin.HaltPayouts(halt, metadata=site.ops)).replayed for _ in range(2)] == [False, True]
+    cases = (await site.admin.ListCases(admin_pb2.ListCasesRequest(), metadata=site.ops)).cases
+    assert (cases[0].kind, cases[0].state) == ("breaker", "HALTED")
+    assert "looks odd" in cases[0].about
+    resume = admin_pb2.ResumePayoutsRequest()
+    assert [(await site.admin.ResumePayouts(resume, metadata=site.ops)).replayed for _ in range(2)] == [False, True]
+    assert not (await site.admin.ListCases(admin_pb2.ListCasesRequest(), metadata=site.ops)).cases
+
+
 async def test_an_exchange_without_payments_says_so(tmp_path: Path) -> None:
     app = App(load(overrides=SETTINGS | {"storage.data": str(tmp_path), "payments.gateway": "none"}))
     await app.start()

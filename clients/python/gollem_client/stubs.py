@@ -1340,6 +1340,22 @@ class ResolveMovementRequest(betterproto.Message):
 
 
 @dataclass(eq=False, repr=False)
+class HaltPayoutsRequest(betterproto.Message):
+    reason: str = betterproto.string_field(1)
+    """1 to 200 printable characters."""
+
+
+@dataclass(eq=False, repr=False)
+class ResumePayoutsRequest(betterproto.Message):
+    pass
+
+
+@dataclass(eq=False, repr=False)
+class TakeBackPayoutRequest(betterproto.Message):
+    payout_id: str = betterproto.string_field(1)
+
+
+@dataclass(eq=False, repr=False)
 class CloseAlertRequest(betterproto.Message):
     alert_id: str = betterproto.string_field(1)
 
@@ -2194,6 +2210,57 @@ class AdminServiceStub(betterproto.ServiceStub):
             metadata=metadata,
         )
 
+    async def halt_payouts(
+        self,
+        halt_payouts_request: "HaltPayoutsRequest",
+        *,
+        timeout: Optional[float] = None,
+        deadline: Optional["Deadline"] = None,
+        metadata: Optional["MetadataLike"] = None
+    ) -> "CaseResponse":
+        return await self._unary_unary(
+            "/gollem.v1.AdminService/HaltPayouts",
+            halt_payouts_request,
+            CaseResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def resume_payouts(
+        self,
+        resume_payouts_request: "ResumePayoutsRequest",
+        *,
+        timeout: Optional[float] = None,
+        deadline: Optional["Deadline"] = None,
+        metadata: Optional["MetadataLike"] = None
+    ) -> "CaseResponse":
+        return await self._unary_unary(
+            "/gollem.v1.AdminService/ResumePayouts",
+            resume_payouts_request,
+            CaseResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def take_back_payout(
+        self,
+        take_back_payout_request: "TakeBackPayoutRequest",
+        *,
+        timeout: Optional[float] = None,
+        deadline: Optional["Deadline"] = None,
+        metadata: Optional["MetadataLike"] = None
+    ) -> "CaseResponse":
+        return await self._unary_unary(
+            "/gollem.v1.AdminService/TakeBackPayout",
+            take_back_payout_request,
+            CaseResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
     async def close_alert(
         self,
         close_alert_request: "CloseAlertRequest",
@@ -2869,6 +2936,21 @@ class AdminServiceBase(ServiceBase):
     ) -> "CaseResponse":
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
+    async def halt_payouts(
+        self, halt_payouts_request: "HaltPayoutsRequest"
+    ) -> "CaseResponse":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def resume_payouts(
+        self, resume_payouts_request: "ResumePayoutsRequest"
+    ) -> "CaseResponse":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def take_back_payout(
+        self, take_back_payout_request: "TakeBackPayoutRequest"
+    ) -> "CaseResponse":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
     async def close_alert(
         self, close_alert_request: "CloseAlertRequest"
     ) -> "CaseResponse":
@@ -2984,6 +3066,27 @@ class AdminServiceBase(ServiceBase):
         response = await self.resolve_movement(request)
         await stream.send_message(response)
 
+    async def __rpc_halt_payouts(
+        self, stream: "grpclib.server.Stream[HaltPayoutsRequest, CaseResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.halt_payouts(request)
+        await stream.send_message(response)
+
+    async def __rpc_resume_payouts(
+        self, stream: "grpclib.server.Stream[ResumePayoutsRequest, CaseResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.resume_payouts(request)
+        await stream.send_message(response)
+
+    async def __rpc_take_back_payout(
+        self, stream: "grpclib.server.Stream[TakeBackPayoutRequest, CaseResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.take_back_payout(request)
+        await stream.send_message(response)
+
     async def __rpc_close_alert(
         self, stream: "grpclib.server.Stream[CloseAlertRequest, CaseResponse]"
     ) -> None:
@@ -3089,6 +3192,24 @@ class AdminServiceBase(ServiceBase):
                 self.__rpc_resolve_movement,
                 grpclib.const.Cardinality.UNARY_UNARY,
                 ResolveMovementRequest,
+                CaseResponse,
+            ),
+            "/gollem.v1.AdminService/HaltPayouts": grpclib.const.Handler(
+                self.__rpc_halt_payouts,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                HaltPayoutsRequest,
+                CaseResponse,
+            ),
+            "/gollem.v1.AdminService/ResumePayouts": grpclib.const.Handler(
+                self.__rpc_resume_payouts,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ResumePayoutsRequest,
+                CaseResponse,
+            ),
+            "/gollem.v1.AdminService/TakeBackPayout": grpclib.const.Handler(
+                self.__rpc_take_back_payout,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                TakeBackPayoutRequest,
                 CaseResponse,
             ),
             "/gollem.v1.AdminService/CloseAlert": grpclib.const.Handler(

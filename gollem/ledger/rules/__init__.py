@@ -23,7 +23,15 @@ from gollem.ledger.rules.freezes import (
 )
 from gollem.ledger.rules.notes import noted
 from gollem.ledger.rules.orders import expire, hold, partial_settle, settle, void
-from gollem.ledger.rules.oversight import alert, armed_again, fell_below, payouts_resumed, reconciled, watched
+from gollem.ledger.rules.oversight import (
+    alert,
+    armed_again,
+    fell_below,
+    payouts_halted,
+    payouts_resumed,
+    reconciled,
+    watched,
+)
 from gollem.ledger.rules.parts import digest
 from gollem.ledger.rules.payouts import (
     KEPT_ATTEMPTS,
@@ -37,7 +45,7 @@ from gollem.ledger.rules.payouts import (
     payout_transferred,
 )
 from gollem.ledger.rules.platform import platform_payout, stripe_fee, unmatched, unmatched_resolved
-from gollem.ledger.rules.providers import provider_changed, provider_registered
+from gollem.ledger.rules.providers import provider_changed, provider_moved, provider_registered
 from gollem.ledger.rules.purchases import purchase, purchase_cancelled, purchase_created, purchase_intended
 from gollem.ledger.rules.refunds import refund_failed, refund_fingerprint, refund_initiated, refund_succeeded
 from gollem.ledger.rules.users import grant, promo
@@ -70,10 +78,12 @@ __all__ = [
     "payout_paid",
     "payout_reversed",
     "payout_transferred",
+    "payouts_halted",
     "payouts_resumed",
     "platform_payout",
     "promo",
     "provider_changed",
+    "provider_moved",
     "provider_registered",
     "purchase",
     "purchase_cancelled",

@@ -42,6 +42,26 @@ def reconciled(run_id: str, changes: Sequence[Change], alerts: Iterable[Record],
     )
 
 
+def payouts_halted(breaker: Record | None, reason: str, operator: str, now_ms: int) -> Transaction:
+    """Somebody has payouts wait; `breaker` as just read. Key `halted:{version}` of the breaker, its next."""
+    require_names(operator=operator)
+    version = breaker.number("version") + 1 if breaker else 0
+    why = f"{operator}: {reason}"[:MAX_MESSAGE_CHARS]
+    halted = Record(records.BREAKER, records.PAYOUTS, "HALTED", {"version": version, "at_ms": now_ms, "reason": why})
+    is_same = RecordIs(halted.kind, halted.id, ("RUNNING",), {"version": version - 1})
+    change: Effect = UpdateRecord(halted.kind, halted.id, "HALTED", halted.fields) if breaker else PutRecord(halted)
+    return Transaction(
+        key=f"halted:{version}",
+        kind=Kind.PAYOUTS_HALTED,
+        legs=(),
+        fingerprint=digest("halted", version),  # of two who say so at once, one does
+        at_ms=now_ms,
+        guards=(is_same,) if breaker else (),
+        effects=(change,),
+        detail=operator,
+    )
+
+
 def payouts_resumed(breaker: Record, approver: str, now_ms: int) -> Transaction:
     """Somebody has looked: payouts go on. Key `resumed:{version}` of the breaker."""
     require_kind(breaker, records.BREAKER)

@@ -76,6 +76,18 @@ class AdminServiceBase(abc.ABC):
         pass
 
     @abc.abstractmethod
+    async def HaltPayouts(self, stream: 'grpclib.server.Stream[admin_pb2.HaltPayoutsRequest, admin_pb2.CaseResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def ResumePayouts(self, stream: 'grpclib.server.Stream[admin_pb2.ResumePayoutsRequest, admin_pb2.CaseResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def TakeBackPayout(self, stream: 'grpclib.server.Stream[admin_pb2.TakeBackPayoutRequest, admin_pb2.CaseResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
     async def CloseAlert(self, stream: 'grpclib.server.Stream[admin_pb2.CloseAlertRequest, admin_pb2.CaseResponse]') -> None:
         pass
 
@@ -173,6 +185,24 @@ class AdminServiceBase(abc.ABC):
                 self.ResolveMovement,
                 grpclib.const.Cardinality.UNARY_UNARY,
                 admin_pb2.ResolveMovementRequest,
+                admin_pb2.CaseResponse,
+            ),
+            '/gollem.v1.AdminService/HaltPayouts': grpclib.const.Handler(
+                self.HaltPayouts,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                admin_pb2.HaltPayoutsRequest,
+                admin_pb2.CaseResponse,
+            ),
+            '/gollem.v1.AdminService/ResumePayouts': grpclib.const.Handler(
+                self.ResumePayouts,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                admin_pb2.ResumePayoutsRequest,
+                admin_pb2.CaseResponse,
+            ),
+            '/gollem.v1.AdminService/TakeBackPayout': grpclib.const.Handler(
+                self.TakeBackPayout,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                admin_pb2.TakeBackPayoutRequest,
                 admin_pb2.CaseResponse,
             ),
             '/gollem.v1.AdminService/CloseAlert': grpclib.const.Handler(
@@ -281,6 +311,24 @@ class AdminServiceStub:
             channel,
             '/gollem.v1.AdminService/ResolveMovement',
             admin_pb2.ResolveMovementRequest,
+            admin_pb2.CaseResponse,
+        )
+        self.HaltPayouts = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/gollem.v1.AdminService/HaltPayouts',
+            admin_pb2.HaltPayoutsRequest,
+            admin_pb2.CaseResponse,
+        )
+        self.ResumePayouts = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/gollem.v1.AdminService/ResumePayouts',
+            admin_pb2.ResumePayoutsRequest,
+            admin_pb2.CaseResponse,
+        )
+        self.TakeBackPayout = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/gollem.v1.AdminService/TakeBackPayout',
+            admin_pb2.TakeBackPayoutRequest,
             admin_pb2.CaseResponse,
         )
         self.CloseAlert = grpclib.client.UnaryUnaryMethod(

@@ -205,6 +205,22 @@ class ResolveMovementRequest(_message.Message):
     ledger_account: str
     def __init__(self, txn_id: _Optional[str] = ..., ledger_account: _Optional[str] = ...) -> None: ...
 
+class HaltPayoutsRequest(_message.Message):
+    __slots__ = ("reason",)
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    def __init__(self, reason: _Optional[str] = ...) -> None: ...
+
+class ResumePayoutsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class TakeBackPayoutRequest(_message.Message):
+    __slots__ = ("payout_id",)
+    PAYOUT_ID_FIELD_NUMBER: _ClassVar[int]
+    payout_id: str
+    def __init__(self, payout_id: _Optional[str] = ...) -> None: ...
+
 class CloseAlertRequest(_message.Message):
     __slots__ = ("alert_id",)
     ALERT_ID_FIELD_NUMBER: _ClassVar[int]
