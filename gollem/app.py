@@ -12,6 +12,7 @@ import uvloop
 from gollem import __version__
 from gollem.clock import Clock, SystemClock
 from gollem.config import Config
+from gollem.errors import GollemError
 from gollem.exchange import (
     Accounts,
     AgentLinks,
@@ -92,8 +93,8 @@ class App:
         await edge.start()
         self._edge = edge
         self._watch_the_books(ledger)
-        for every_ms, work in self.payments.chores() if self.payments else ():
-            self._chore(every_ms, work, rest=1)
+        for chore in self.payments.chores() if self.payments else ():
+            self._chore(chore.every_ms, chore.work, rest=1, first_ms=chore.first_ms)
 
     async def _build(self, ledger: Ledger, desk: Desk, keys: KeyStore, data: Path) -> Edge:
         """The exchange itself, with the orders that were under way, and its chores."""
@@ -143,7 +144,7 @@ class App:
             settlement=settlement,
             reports=reports,
             accounts=Accounts(ledger, low_balance, clock),
-            cases=Cases(ledger, desk, clock),
+            cases=Cases(ledger, desk, clock, _has_key(keys)),
             payments=payments,
             keys=keys,
             shared=shared,
@@ -174,8 +175,10 @@ class App:
         self._chore(settings.deep_interval_ms, reconciler.run_deep, rest=_REST)
         self._chore(settings.seal_interval_ms, reconciler.seal, rest=_REST)
 
-    def _chore(self, every_ms: int, work: Callable[[], Awaitable[object]], rest: int = 0) -> None:
-        self._chores.append(asyncio.create_task(_repeat(every_ms, work, self._clock, rest)))
+    def _chore(
+        self, every_ms: int, work: Callable[[], Awaitable[object]], rest: int = 0, first_ms: int | None = None
+    ) -> None:
+        self._chores.append(asyncio.create_task(_repeat(every_ms, work, self._clock, rest, first_ms)))
 
     async def _close(self) -> None:
         for task in self._chores:
@@ -198,6 +201,13 @@ def _debited(low_balance: LowBalanceWatch, payments: Payments | None) -> Callabl
     return note
 
 
+def _has_key(keys: KeyStore) -> Callable[[str], Awaitable[bool]]:
+    async def has_key(account: str) -> bool:
+        return bool(await keys.list(account))
+
+    return has_key
+
+
 def _as_async(work: Callable[[], None]) -> Callable[[], Awaitable[None]]:
     async def run() -> None:
         work()
@@ -205,19 +215,25 @@ def _as_async(work: Callable[[], None]) -> Callable[[], Awaitable[None]]:
     return run
 
 
-async def _repeat(every_ms: int, work: Callable[[], Awaitable[object]], clock: Clock, rest: int) -> None:
+async def _repeat(
+    every_ms: int, work: Callable[[], Awaitable[object]], clock: Clock, rest: int, first_ms: int | None = None
+) -> None:
     """For ever; a failure is logged and tried again at the next turn. The pauses are uneven, so that servers do not all
     come at once, and with `rest` at least so many times as long as the work took."""
     took_ms = 0
+    soon_ms = every_ms if first_ms is None else min(first_ms, every_ms)
     while True:
-        pause_ms = max(every_ms, rest * took_ms)
+        pause_ms = max(soon_ms, rest * took_ms)
+        soon_ms = every_ms
         jitter = uniform(0.9, 1.1)  # noqa: S311 - no secret
         await asyncio.sleep(pause_ms * jitter / 1_000)
         started_ms = clock.monotonic_ms()
         try:
             await work()
+        except GollemError as error:  # it says what is wrong: where that came up tells nothing more
+            _log.warning("a chore failed; it runs again in %d ms: %s: %s", every_ms, type(error).__name__, error)
         except Exception:
-            _log.exception("a chore failed; it runs again in %d ms", pause_ms)
+            _log.exception("a chore failed; it runs again in %d ms", every_ms)
         took_ms = clock.monotonic_ms() - started_ms
 
 

@@ -4,6 +4,7 @@ A setting `port` of section `server` is `port` under `[server]` in the file, `GO
 `--set server.port=...` on the command line; the later of these wins. Whatever is wrong is reported with its key.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -14,6 +15,7 @@ from typing import Any, get_type_hints
 
 _PREFIX = "GOLLEM_"
 GATEWAYS = ("none", "local", "stripe")
+RETURN_URL = re.compile(r"(?:https://|http://(?:localhost|127\.0\.0\.1)[:/])[!-~]{1,2000}", re.ASCII)
 
 
 class ConfigError(ValueError):
@@ -187,6 +189,19 @@ class Config:
             raise ConfigError("nodes.forget_ms: must not be below providers.forget_after_ms")
         if self.payments.gateway not in GATEWAYS:
             raise ConfigError(f"payments.gateway: must be one of {', '.join(GATEWAYS)}, not {self.payments.gateway!r}")
+        _require_payable(self.payments)
+
+
+def _require_payable(payments: PaymentsConfig) -> None:
+    if not RETURN_URL.fullmatch(payments.return_url):
+        raise ConfigError(
+            f"payments.return_url: must be an https:// address, or http://localhost, not {payments.return_url!r}"
+        )
+    if payments.payout_cents < payments.least_payout_cents:
+        raise ConfigError(
+            f"payments.payout_cents: must be at least payments.least_payout_cents, {payments.least_payout_cents}: "
+            f"{payments.payout_cents} would never be paid out"
+        )
 
 
 def load(

@@ -49,6 +49,10 @@ class Forbidden(CallerError):
     reason = "FORBIDDEN"
 
 
+class OtherMode(Forbidden):
+    """Signed as it should be, and about money of the other mode: test money, or real."""
+
+
 class UnknownModel(CallerError):
     """The catalogue has no such model; figures: model."""
 

@@ -60,3 +60,15 @@ def test_the_data_folder_is_its_owners_alone(tmp_path: Path) -> None:
     config = load(overrides={"storage.data": str(tmp_path / "data")})
     assert config.storage.folder().stat().st_mode & 0o777 == 0o700
     assert config.storage.ledger_url() == f"sqlite://{tmp_path / 'data' / 'ledger.db'}"
+
+
+@pytest.mark.parametrize("url", ["", "example.com", "http://example.com/", "javascript:alert(1)", "https://a b"])
+def test_where_providers_come_back_to_is_an_address(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"payments\.return_url: must be an https:// address"):
+        load(overrides={"payments.return_url": url})
+
+
+def test_what_is_paid_out_by_itself_is_no_less_than_the_least() -> None:
+    with pytest.raises(ConfigError, match=r"payout_cents: must be at least payments\.least_payout_cents, 500"):
+        load(overrides={"payments.payout_cents": "499", "payments.least_payout_cents": "500"})
+    load(overrides={"payments.payout_cents": "500", "payments.least_payout_cents": "500"})

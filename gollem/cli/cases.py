@@ -100,6 +100,36 @@ def approve(server: Server, ticket: str) -> None:
     _decide(server, "ApproveAdjustment", stubs.ApproveAdjustmentRequest(ticket=ticket), f"{ticket} is booked")
 
 
+@cases.command()
+@click.argument("ticket")
+@server_options
+def reject(server: Server, ticket: str) -> None:
+    """Say that what an operator proposed will not be booked."""
+    _decide(server, "RejectAdjustment", stubs.RejectAdjustmentRequest(ticket=ticket), f"{ticket} is rejected")
+
+
+@cases.command("claw-back")
+@click.argument("provider_id")
+@click.argument("amount")
+@click.option("--to", "to_account", default="", help="account that was harmed  [default: the platform]")
+@_case_id
+@server_options
+def claw_back(server: Server, provider_id: str, amount: str, to_account: str, case_id: str | None) -> None:
+    """Take AMOUNT credits of proven fraud from a provider; what is not payable to it becomes its debt."""
+    request = stubs.ClawBackRequest(
+        case_id=case_id or _new_id(), provider_id=provider_id, amount=amount, to_account=to_account
+    )
+    _decide(server, "ClawBack", request, f"{amount} credits are taken from {provider_id}")
+
+
+@cases.command()
+@click.argument("event_id")
+@server_options
+def revive(server: Server, event_id: str) -> None:
+    """Try an event again that failed too often, once you have mended what it failed of."""
+    _decide(server, "ReviveEvent", stubs.ReviveEventRequest(event_id=event_id), f"{event_id} is tried again")
+
+
 @cases.command("write-off")
 @click.argument("dispute_id")
 @server_options

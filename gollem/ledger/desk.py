@@ -46,12 +46,12 @@ class Desk:
 
         return await self._post(f"purchase:{payment_id}", build)
 
-    async def refund(self, refund_id: str, purchase_id: str, amount_atoms: int) -> Posted:
+    async def refund(self, refund_id: str, purchase_id: str, amount_atoms: int, operator: str = "") -> Posted:
         """Set credits aside to go back to a card. Raises InvalidField, InsufficientCredits, AccountFrozen."""
 
         async def build() -> Transaction:
             bought = await self._record(records.PURCHASE, purchase_id)
-            return rules.refund_initiated(refund_id, bought, amount_atoms, self._now())
+            return rules.refund_initiated(refund_id, bought, amount_atoms, self._now(), operator)
 
         fingerprint = rules.refund_fingerprint(purchase_id, amount_atoms)
         return await self._post(f"rf_init:{refund_id}", build, fingerprint)
@@ -147,12 +147,14 @@ class Desk:
 
         return await self._post(f"writeoff:{dispute_id}", build)
 
-    async def claw_back(self, case_id: str, provider: str, amount_atoms: int, to_user: str = "") -> Posted:
+    async def claw_back(
+        self, case_id: str, provider: str, amount_atoms: int, to_user: str = "", operator: str = ""
+    ) -> Posted:
         """Take proven fraud from a provider; what is not there becomes debt, which the next earnings repay."""
 
         async def build() -> Transaction:
             payable_atoms = await self._ledger.account_atoms(payable_account(provider))
-            return rules.clawback(case_id, provider, amount_atoms, payable_atoms, self._now(), to_user)
+            return rules.clawback(case_id, provider, amount_atoms, payable_atoms, self._now(), to_user, operator)
 
         return await self._post(f"claw:{case_id}", build)
 

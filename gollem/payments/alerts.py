@@ -3,9 +3,15 @@
 import logging
 
 from gollem.clock import Clock
+from gollem.errors import GollemError
 from gollem.ledger import Ledger, rules
 
 _log = logging.getLogger(__name__)
+
+
+def words_of(error: Exception) -> str:
+    """What may stand in a log: the text of our own errors, the type of others."""
+    return f"{type(error).__name__}: {error}" if isinstance(error, GollemError) else type(error).__name__
 
 
 async def raise_alert(ledger: Ledger, clock: Clock, alert_id: str, subject: str, message: str) -> bool:

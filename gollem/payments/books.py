@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 from gollem.clock import Clock
 from gollem.ledger import Check, Ledger, Reconciler, Record, Result, records
+from gollem.payments.binding import book_opening
 from gollem.payments.day_report import DayReport, report_day
 from gollem.payments.disputes import Disputes
 from gollem.payments.gateway import PaymentGateway
@@ -59,10 +60,15 @@ class Books:
         """R6: the balance there is what A:stripe says, to the cent. None if money never stood still for a look at both:
         then nothing is written, and the next time will tell."""
         async with self._turn:
+            await book_opening(self._ledger, self._clock, self._fund_difference)
             result = await self._proofs.prove_funds(self._match, self._waiting_atoms)
         if result:
             await self._reconciler.record([result])
         return result
+
+    async def _fund_difference(self) -> int | None:
+        seen = await self._proofs.see_funds(self._match, self._waiting_atoms)
+        return seen[0] - seen[1] - seen[2] if seen else None
 
     async def prove_connected(self) -> Result:
         """R8: what lies at each provider's own account, or is on its way to its bank, is what A:conn says."""

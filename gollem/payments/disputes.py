@@ -10,9 +10,9 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from gollem.clock import Clock
-from gollem.errors import GollemError, KeyReused, WrongState
+from gollem.errors import KeyReused, WrongState
 from gollem.ledger import Desk, Kind, Ledger, Record, accounts, records, rules
-from gollem.payments.alerts import raise_alert
+from gollem.payments.alerts import raise_alert, words_of
 from gollem.payments.gateway import PaymentGateway
 from gollem.payments.purchases import Purchases
 from gollem.payments.types import CURRENCY, Dispute, DisputeStatus, Movement
@@ -49,8 +49,8 @@ class Disputes:
         if dispute.status is DisputeStatus.LOST:
             await self._close_lost(dispute_id)
 
-    async def write_off(self, dispute_id: str, approver: str) -> Record:
-        """The dispute was lost: what is still owed of it is the platform's loss. Returns the dispute.
+    async def write_off(self, dispute_id: str, approver: str) -> bool:
+        """The dispute was lost: what is still owed of it is the platform's loss. Returns whether this call decided it.
 
         Raises WrongState while it may still be won, InvalidField (approver)."""
         dispute = await self._gateway.dispute(dispute_id)
@@ -58,10 +58,7 @@ class Disputes:
             state = dispute.status if dispute else "ABSENT"
             raise WrongState(f"dispute {dispute_id} is {state}", kind=records.DISPUTE, id=dispute_id, state=state)
         await self.refresh(dispute_id)
-        await self._desk.write_off(dispute_id, approver)
-        known = await self._find(dispute_id)
-        assert known is not None, "it was just written off"
-        return known
+        return (await self._desk.write_off(dispute_id, approver)).applied
 
     async def sweep(self) -> int:
         """Look at disputes and inquiries that are open, a page of each a time. Returns how many were looked at."""
@@ -155,8 +152,8 @@ class Disputes:
     async def _try(self, refresh: Callable[[str], Awaitable[None]], dispute_id: str) -> bool:
         try:
             await refresh(dispute_id)
-        except GollemError as error:
-            _log.warning("dispute %s is looked at again later: %s", dispute_id, error)
+        except Exception as error:  # one keeps none of the others waiting
+            _log.warning("dispute %s is looked at again later: %s", dispute_id, words_of(error))
             return False
         return True
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from gollem.clock import Clock
 from gollem.config import ConfigError
-from gollem.errors import Forbidden, InvalidField, Unauthenticated
+from gollem.errors import Forbidden, InvalidField, OtherMode, Unauthenticated
 from gollem.payments import stripe_objects
 from gollem.payments.types import Event
 
@@ -50,11 +50,13 @@ class EventReader:
         if abs(self._clock.now_ms() - _signed_ms(header)) > TOLERANCE_MS:
             raise Unauthenticated("the webhook was not signed within five minutes of now")
         event = _parsed(raw)
-        if event.livemode is not self._livemode:
-            raise Forbidden("the webhook is of the other mode: live and test money never meet")
         # The same secret may serve both endpoints, as it does while developing.
         if not (is_connect if event.connected_id else is_platform):
             raise Forbidden("the webhook is signed by the other endpoint's secret")
+        if not isinstance(event.livemode, bool):
+            raise InvalidField("livemode", "must be true or false")
+        if event.livemode is not self._livemode:
+            raise OtherMode("the webhook is of the other mode: live and test money never meet")
         return event
 
     def _signed_by(self, secrets: tuple[str, ...], raw: bytes, header: str) -> bool:

@@ -43,8 +43,8 @@ class PaymentGateway(Protocol):
 
     async def create_payment(self, order: PaymentOrder, key: str) -> NewPayment: ...
 
-    async def find_payment(self, purchase_id: str, since_ms: int) -> Payment | None:
-        """The payment made for the purchase at or after `since_ms`, by its metadata."""
+    async def find_payment(self, purchase_id: str, since_ms: int, until_ms: int | None = None) -> Payment | None:
+        """The payment made for the purchase from `since_ms` to `until_ms`, by its metadata."""
 
     async def payment(self, payment_id: str) -> Payment | None: ...
 

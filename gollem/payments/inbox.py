@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 
 from gollem.clock import Clock
-from gollem.errors import GollemError, InvalidField, StaleRead, WrongState
+from gollem.errors import InvalidField, StaleRead, WrongState
 from gollem.ledger import Ledger, Record, accounts, records, rules
-from gollem.payments.alerts import raise_alert
+from gollem.payments.alerts import raise_alert, words_of
 from gollem.payments.gateway import PaymentGateway
 from gollem.payments.types import Event, Payment, PaymentStatus
 from gollem.payments.watermark import Watermark
@@ -127,7 +127,9 @@ class Inbox:
                 await handler(event)
         except Exception as error:  # one bad event keeps none of the others waiting
             self.counts["failed"] += 1
-            _log.warning("event %s (%s), try %d: %s", event.event_id, event.type, record.number("tries"), _words(error))
+            _log.warning(
+                "event %s (%s), try %d: %s", event.event_id, event.type, record.number("tries"), words_of(error)
+            )
             return False
         return True
 
@@ -139,13 +141,14 @@ class Inbox:
         if await self._change(record, "DEAD", {}):
             self.counts["dead"] += 1
 
-    async def revive(self, event_name: str) -> None:
-        """Try a DEAD event again, from the first try: somebody has mended what it died of. Raises WrongState."""
+    async def revive(self, event_name: str, operator: str) -> bool:
+        """Try a DEAD event again, from the first try: somebody has mended what it died of. Whether this call did it.
+        Raises WrongState."""
         record = await self._ledger.find_record(records.EVENT, event_name)
         if record is None or record.state != "DEAD":
             state = record.state if record else "ABSENT"
             raise WrongState(f"event {event_name} is {state}", kind=records.EVENT, id=event_name, state=state)
-        await self._change(record, "NEW", {"tries": 0, "due_ms": 0})
+        return await self._change(record, "NEW", {"tries": 0, "due_ms": 0, "revived_by": operator}) is not None
 
     async def _change(self, record: Record, state: str, fields: dict[str, str | int]) -> Record | None:
         """The record as it is now; None if somebody else has changed it."""
@@ -189,8 +192,3 @@ def _fields(event: Event) -> dict[str, str | int]:
         "tries": 0,
         "due_ms": 0,
     }
-
-
-def _words(error: Exception) -> str:
-    """What may stand in a log: the text of our own errors, the type of others."""
-    return f"{type(error).__name__}: {error}" if isinstance(error, GollemError) else type(error).__name__

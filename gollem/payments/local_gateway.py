@@ -105,7 +105,7 @@ class LocalGateway:
         secret = self._client_secret(payment.payment_id)
         return NewPayment(payment, secret, self._world.page_of(payment.payment_id))
 
-    async def find_payment(self, purchase_id: str, since_ms: int) -> Payment | None:
+    async def find_payment(self, purchase_id: str, since_ms: int, until_ms: int | None = None) -> Payment | None:
         return _first(self._store.all(Payment), lambda payment: payment.purchase_id == purchase_id)
 
     async def payment(self, payment_id: str) -> Payment | None:

@@ -7,14 +7,12 @@ account is gone, with nothing of the provider's in it, another may take its plac
 """
 
 import logging
-import re
 from contextlib import suppress
 from dataclasses import dataclass
 
 from gollem.clock import Clock
-from gollem.config import PaymentsConfig
+from gollem.config import RETURN_URL, PaymentsConfig
 from gollem.errors import (
-    GollemError,
     InvalidField,
     KeyReused,
     NotOnboarded,
@@ -23,6 +21,7 @@ from gollem.errors import (
     WrongState,
 )
 from gollem.ledger import Ledger, Record, accounts, records, rules
+from gollem.payments.alerts import words_of
 from gollem.payments.attempts import Attempts
 from gollem.payments.countries import agreement_of
 from gollem.payments.gateway import PaymentGateway
@@ -35,7 +34,6 @@ DISABLED_A_SWEEP = 64
 ENABLED_A_SWEEP = 16
 ENABLED_PAUSE_MS = 6 * 3_600_000
 SKEW_MS = 10 * 60_000  # between the payment provider's clock and ours
-_RETURN_URL = re.compile(r"(?:https://|http://(?:localhost|127\.0\.0\.1)[:/])[!-~]{1,2000}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +73,7 @@ class Onboarding:
         `country` is ISO 3166-1 alpha-2, and stays. Raises InvalidField (country, return_url), PaymentRefused,
         PaymentsUnavailable, OutcomeUnknown; WrongState if its account is gone with money in it."""
         return_url = return_url or self._return_url
-        if not _RETURN_URL.fullmatch(return_url):
+        if not RETURN_URL.fullmatch(return_url):
             raise InvalidField(
                 "return_url", "must be an https:// address, or http://localhost, of at most 2000 letters"
             )
@@ -107,8 +105,8 @@ class Onboarding:
         for payee in [*await self._disabled.page(), *await self._enabled.page()]:
             try:
                 changed += await self._refresh_payee(payee)
-            except GollemError as error:
-                _log.warning("account %s could not be refreshed: %s", payee.text("connected_id"), error)
+            except Exception as error:  # one keeps none of the others waiting
+                _log.warning("account %s could not be refreshed: %s", payee.text("connected_id"), words_of(error))
         return changed
 
     async def _refresh_payee(self, payee: Record) -> bool:

@@ -50,6 +50,13 @@ class Proofs:
     ) -> Result | None:
         """`match` explains all movements and says whether there are no more; `waiting_atoms` is what it could not yet.
         None if something moved during every look."""
+        seen = await self.see_funds(match, waiting_atoms)
+        return Result(Check.FUNDS, _fund_findings(*seen), 0, 1) if seen else None
+
+    async def see_funds(
+        self, match: Callable[[], Awaitable[bool]], waiting_atoms: Callable[[], Awaitable[int]]
+    ) -> tuple[int, int, int] | None:
+        """What is there, what is booked, and what waits to be explained, all at one moment."""
         for _ in range(LOOKS):
             newest = await self._newest_movement()
             if not await match():
@@ -57,7 +64,7 @@ class Proofs:
             booked, waiting = await self._booked_atoms(), await waiting_atoms()
             funds_atoms = (await self._gateway.funds()).cents * ATOMS_PER_CENT
             if (booked, newest) == (await self._booked_atoms(), await self._newest_movement()):
-                return Result(Check.FUNDS, _fund_findings(funds_atoms, booked, waiting), 0, 1)
+                return funds_atoms, booked, waiting
         return None
 
     async def _booked_atoms(self) -> int:

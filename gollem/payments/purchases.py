@@ -12,26 +12,28 @@ from functools import partial
 from gollem.clock import Clock
 from gollem.config import PaymentsConfig
 from gollem.errors import (
-    GollemError,
     InvalidField,
     KeyReused,
     PaymentRefused,
     StaleRead,
     UnknownPurchase,
-    WorldError,
     WrongState,
 )
 from gollem.ledger import Desk, Ledger, Record, accounts, records, rules
-from gollem.payments.attempts import Attempts
+from gollem.payments.alerts import words_of
+from gollem.payments.attempts import FLIGHT_MS, Attempts
 from gollem.payments.cards import Cards
 from gollem.payments.crediting import Crediting, cents_of
 from gollem.payments.gateway import PaymentGateway
+from gollem.payments.open_purchases import OpenPurchases
+from gollem.payments.seen_payments import SeenPayments
 from gollem.payments.types import NewPayment, Payment, PaymentOrder, PaymentStatus
 from gollem.units import ATOMS_PER_CENT
 
 _log = logging.getLogger(__name__)
 SKEW_MS = 10 * 60_000  # between the payment provider's clock and ours
 YOUNG_MS = 60_000  # a purchase whose payment may be under way just now
+GRACE_MS = 2 * 86_400_000  # in which an abandoned purchase is cancelled by the sweep; after it no payment is made
 SWEEP_PAGE = 256
 
 Terms = Mapping[str, str | int]  # of a purchase: `keep_card`, or `customer_id` and `card_id`
@@ -86,18 +88,24 @@ class Purchases:
         self._abandon_after_ms = config.abandon_after_ms
         self._cards = Cards(ledger, gateway, attempts, clock)
         self._crediting = Crediting(ledger, desk, gateway, self._cards, clock)
+        self._open = OpenPurchases(ledger, clock)
+        self._seen = SeenPayments(gateway, clock)
+        self._payable_ms = config.abandon_after_ms + GRACE_MS
         self._swept_to = ""
 
     async def create(self, user: str, purchase_id: str, amount_cents: int, *, keep_card: bool = False) -> Created:
         """Buy credits for 1.00 to 1000.00 USD; with `keep_card`, the card may be charged again by top-ups. The same
         call again answers with the same purchase.
 
-        Raises InvalidField, KeyReused (the user's id, another amount), PaymentRefused, PaymentsUnavailable,
-        OutcomeUnknown: repeat the same call."""
+        Raises InvalidField, KeyReused (the user's id, another amount), RateLimited (too many wait to be paid),
+        PaymentRefused; PaymentsUnavailable, OutcomeUnknown: repeat the same call."""
         if not accounts.is_name(purchase_id):
             raise InvalidField("purchase_id", "must be 1 to 64 letters, digits, dots, hyphens or underscores")
         terms: Terms = {"keep_card": 1} if keep_card else {}
-        return await self.order(stored_id(user, purchase_id), user, amount_cents, terms)
+        stored = stored_id(user, purchase_id)
+        rules.purchase_created(stored, user, amount_cents, self._clock.now_ms(), terms)  # what is refused takes no room
+        await self._open.admit(user, stored)
+        return await self.order(stored, user, amount_cents, terms)
 
     async def order(self, stored: str, user: str, amount_cents: int, terms: Terms) -> Created:
         """The same under the purchase's stored name. With terms `customer_id` and `card_id`, that card is charged at
@@ -106,6 +114,9 @@ class Purchases:
         bought = await self._read(stored)
         if bought.state != "CREATED" or bought.text("payment_id"):
             return Created(bought)
+        if self._age_ms(bought) >= self._payable_ms:  # looked for in that time: a later payment might be overlooked
+            await self.cancel(bought)
+            return Created(await self._read(stored))
         try:
             made = await self._attempts.carry_out(
                 _intent(stored),
@@ -118,6 +129,15 @@ class Purchases:
         is_ours = await self._intend(bought, made.payment.payment_id)
         bought = await self._read(stored)
         return Created(bought, made.client_secret, made.pay_url) if is_ours else Created(bought)
+
+    async def call_off(self, stored: str, user: str, amount_cents: int, terms: Terms) -> Record:
+        """What `order` would make, or has begun, is not wanted any more: stored, so that nobody makes it, and cancelled
+        unless its payment was made. Returns the purchase as it is."""
+        await self._ledger.post(rules.purchase_created(stored, user, amount_cents, self._clock.now_ms(), terms))
+        bought = await self._read(stored)
+        if bought.state == "CREATED" and not bought.text("payment_id"):
+            await self.cancel(bought)
+        return await self._read(stored)
 
     async def find(self, user: str, purchase_id: str) -> PurchaseView:
         """The purchase as it is now; if it has just been paid, its credits are booked first. Raises UnknownPurchase."""
@@ -169,8 +189,8 @@ class Purchases:
             try:
                 await self._look_at(bought)
                 changed += (await self._read(bought.id)).state != "CREATED"
-            except GollemError as error:
-                _log.warning("purchase %s is looked at again later: %s", bought.id, error)
+            except Exception as error:  # one keeps none of the others waiting
+                _log.warning("purchase %s is looked at again later: %s", bought.id, words_of(error))
         return changed
 
     # --- making the payment -----------------------------------------------------------------------------------------
@@ -183,7 +203,10 @@ class Purchases:
         return PaymentOrder(bought.id, cents_of(bought), customer_id, bought.text("card_id"))
 
     async def _find_payment(self, bought: Record) -> Payment | None:
-        return await self._gateway.find_payment(bought.id, bought.number("at_ms") - SKEW_MS)
+        """It was made soon after the purchase or never, so that what others have bought since is not looked through."""
+        at_ms = bought.number("at_ms")
+        until_ms = at_ms + self._payable_ms + FLIGHT_MS + SKEW_MS
+        return await self._gateway.find_payment(bought.id, at_ms - SKEW_MS, until_ms)
 
     async def _find_made(self, bought: Record) -> NewPayment | None:
         payment = await self._find_payment(bought)
@@ -201,7 +224,7 @@ class Purchases:
     # --- looking after it -------------------------------------------------------------------------------------------
 
     async def _look_at(self, bought: Record) -> None:
-        age_ms = self._clock.now_ms() - bought.number("at_ms")
+        age_ms = self._age_ms(bought)
         if age_ms >= self._abandon_after_ms:
             await self.cancel(bought)
         elif bought.text("payment_id"):
@@ -224,13 +247,11 @@ class Purchases:
             return await self._gateway.payment(payment.payment_id)
 
     async def _seen_payment(self, bought: Record) -> Payment | None:
-        """For people to look at: none while the payment provider is away."""
-        if not bought.text("payment_id"):
-            return None
-        try:
-            return await self._gateway.payment(bought.text("payment_id"))
-        except WorldError:
-            return None
+        payment_id = bought.text("payment_id")
+        return await self._seen.see(payment_id) if payment_id else None
+
+    def _age_ms(self, bought: Record) -> int:
+        return self._clock.now_ms() - bought.number("at_ms")
 
     async def _read(self, stored: str) -> Record:
         bought = await self._ledger.find_record(records.PURCHASE, stored)

@@ -8,9 +8,9 @@ import logging
 from functools import partial
 
 from gollem.clock import Clock
-from gollem.errors import GollemError, InvalidField, PaymentRefused, WrongState
+from gollem.errors import InvalidField, PaymentRefused, WrongState
 from gollem.ledger import Desk, Ledger, Record, records, rules
-from gollem.payments.alerts import raise_alert
+from gollem.payments.alerts import raise_alert, words_of
 from gollem.payments.attempts import Attempts, LookUp
 from gollem.payments.gateway import PaymentGateway
 from gollem.payments.types import Refund, RefundStatus
@@ -31,18 +31,18 @@ class Refunds:
         self._clock = clock
         self._swept_to = ""
 
-    async def create(self, refund_id: str, purchase_id: str, amount_cents: int) -> Record:
+    async def create(self, refund_id: str, purchase_id: str, amount_cents: int, operator: str = "") -> bool:
         """Give back so much of a purchase (its stored id), all or part, out of credits that are not spent. The same
-        call again goes on where the last one broke off. Returns the refund as it is: banks take days.
+        call again goes on where the last one broke off. Returns whether this call decided it: banks take days.
 
         Raises InvalidField, InsufficientCredits, AccountFrozen, KeyReused, WrongState (no such purchase, or unpaid);
         PaymentRefused, and the credits are back unless another try made it; PaymentsUnavailable or OutcomeUnknown:
         repeat it, or leave it to the sweep."""
         if type(amount_cents) is not int or amount_cents <= 0:
             raise InvalidField("amount_usd", "must be whole cents, above 0")
-        await self._desk.refund(refund_id, purchase_id, amount_cents * ATOMS_PER_CENT)
+        decided = await self._desk.refund(refund_id, purchase_id, amount_cents * ATOMS_PER_CENT, operator)
         await self._drive(await self._read(refund_id))
-        return await self._read(refund_id)
+        return decided.applied
 
     async def refresh(self, stripe_id: str) -> None:
         """Fetch the refund and book what it has come to."""
@@ -60,8 +60,8 @@ class Refunds:
             try:
                 await self._drive(refund)
                 decided += (await self._read(refund.id)).state != "INITIATED"
-            except GollemError as error:
-                _log.warning("refund %s is looked at again later: %s", refund.id, error)
+            except Exception as error:  # one keeps none of the others waiting
+                _log.warning("refund %s is looked at again later: %s", refund.id, words_of(error))
         return decided
 
     async def _drive(self, refund: Record) -> None:

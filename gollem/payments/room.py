@@ -9,6 +9,7 @@ from gollem.clock import Clock
 from gollem.config import ConfigError, PaymentsConfig
 from gollem.ledger import Desk, Ledger
 from gollem.payments.attempts import Attempts
+from gollem.payments.binding import bind
 from gollem.payments.books import Books
 from gollem.payments.disputes import Disputes
 from gollem.payments.gateway import PaymentGateway
@@ -24,6 +25,17 @@ from gollem.payments.webhook_bridge import WebhookBridge
 
 _log = logging.getLogger(__name__)
 Work = Callable[[], Awaitable[object]]
+FIRST_POLL_MS = 10_000
+FIRST_COMPARISON_MS = 3 * 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Chore:
+    """What is done every so often; the first time after `first_ms`, if that is sooner."""
+
+    every_ms: int
+    work: Work
+    first_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +71,22 @@ class Payments:
             _log.info("the exchange plays the payment provider itself: no money moves")
         tell = getattr(self.gateway, "tell", None)  # the local gateway delivers its own webhooks
         if tell:
-            tell(f"http://127.0.0.1:{self.bridge.port}")
+            tell(f"http://{_reachable(self.config.webhook_host)}:{self.bridge.port}")
 
     async def close(self) -> None:
         await self.bridge.stop()
         await self.gateway.close()
 
-    def chores(self) -> list[tuple[int, Work]]:
-        """What is to be done again and again, and how often (ms). Any number of servers may do it at once."""
+    def chores(self) -> list[Chore]:
+        """What is to be done again and again. Any number of servers may do it at once. The first polls and comparisons
+        come soon, so that what is wrong from the start, such as a key, is soon known."""
         config = self.config
         return [
-            (config.inbox_interval_ms, self.inbox.work),
-            (config.inbox_interval_ms, self.top_ups.look),
-            (config.payout_interval_ms, self.payouts.look),
-            *((config.poll_interval_ms, work) for work in self._polls()),
-            *((config.books_interval_ms, work) for work in self._comparisons()),
+            Chore(config.inbox_interval_ms, self.inbox.work),
+            Chore(config.inbox_interval_ms, self.top_ups.look),
+            Chore(config.payout_interval_ms, self.payouts.look),
+            *(Chore(config.poll_interval_ms, work, FIRST_POLL_MS) for work in self._polls()),
+            *(Chore(config.books_interval_ms, work, FIRST_COMPARISON_MS) for work in self._comparisons()),
         ]
 
     def _polls(self) -> tuple[Work, ...]:
@@ -86,6 +99,13 @@ class Payments:
         return (self.books.match_movements, self.books.prove_balance, self.books.prove_connected)
 
 
+def _reachable(host: str) -> str:
+    """An address that a browser on this machine can open: who listens everywhere is also here."""
+    if host in ("", "0.0.0.0", "::"):  # noqa: S104 - nothing listens here
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
 async def open_payments(
     config: PaymentsConfig, ledger: Ledger, desk: Desk, clock: Clock, folder: Path
 ) -> Payments | None:
@@ -93,6 +113,11 @@ async def open_payments(
     if config.gateway == "none":
         return None
     gateway = await _open_gateway(config, clock, folder)
+    try:
+        await bind(ledger, clock, config.gateway, gateway)
+    except BaseException:
+        await gateway.close()
+        raise
     attempts = Attempts(ledger, clock)
     purchases = Purchases(ledger, desk, gateway, attempts, clock, config)
     refunds = Refunds(ledger, desk, gateway, attempts, clock)

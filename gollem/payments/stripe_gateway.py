@@ -86,8 +86,9 @@ class StripeGateway:
         made = await _answer(self._stripe.payment_intents.create_async(stripe_params.payment(order), _options(key)))
         return NewPayment(stripe_objects.payment(made.to_dict()), made.client_secret or "")
 
-    async def find_payment(self, purchase_id: str, since_ms: int) -> Payment | None:
-        payments = partial(self.payments_since, since_ms - _SKEW_MS)
+    async def find_payment(self, purchase_id: str, since_ms: int, until_ms: int | None = None) -> Payment | None:
+        until_ms = until_ms + _SKEW_MS if until_ms is not None else None
+        payments = partial(self._payments_between, since_ms - _SKEW_MS, until_ms)
         return await _look_through(payments, lambda payment: payment.purchase_id == purchase_id)
 
     async def payment(self, payment_id: str) -> Payment | None:
@@ -101,8 +102,11 @@ class StripeGateway:
         return stripe_objects.payment((await _answer(asked)).to_dict())
 
     async def payments_since(self, since_ms: int, page: str = "") -> Page[Payment]:
-        asked = self._stripe.payment_intents.list_async(stripe_params.since(since_ms, page, "data.latest_charge"))
-        return await _listed(asked, stripe_objects.payment)
+        return await self._payments_between(since_ms, None, page)
+
+    async def _payments_between(self, since_ms: int, until_ms: int | None, page: str) -> Page[Payment]:
+        params = stripe_params.since(since_ms, page, "data.latest_charge", until_ms=until_ms)
+        return await _listed(self._stripe.payment_intents.list_async(params), stripe_objects.payment)
 
     async def create_refund(self, payment_id: str, refund_id: str, cents: int, key: str) -> Refund:
         asked = self._stripe.refunds.create_async(

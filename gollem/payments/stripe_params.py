@@ -93,6 +93,9 @@ def after(page: str, *expand: str) -> Any:
     return params
 
 
-def since(since_ms: int, page: str, *expand: str) -> Any:
-    """The same, of what was created then or later."""
-    return {**after(page, *expand), "created": {"gte": max(0, since_ms // 1_000)}}
+def since(since_ms: int, page: str, *expand: str, until_ms: int | None = None) -> Any:
+    """The same, of what was created then or later, and not after `until_ms`."""
+    created = {"gte": max(0, since_ms // 1_000)}
+    if until_ms is not None:
+        created["lte"] = -(-until_ms // 1_000)
+    return {**after(page, *expand), "created": created}

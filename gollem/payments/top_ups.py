@@ -9,13 +9,13 @@ import logging
 from dataclasses import dataclass
 
 from gollem.clock import Clock, utc_day
-from gollem.errors import GollemError, InvalidField, LedgerUnavailable, PaymentRefused, StaleRead, WrongState
+from gollem.errors import InvalidField, LedgerUnavailable, PaymentRefused, StaleRead, WorldError, WrongState
 from gollem.ledger import Ledger, Record, records, rules
-from gollem.payments.alerts import raise_alert
+from gollem.payments.alerts import raise_alert, words_of
 from gollem.payments.attempts import Attempts
 from gollem.payments.cards import Cards
 from gollem.payments.gateway import PaymentGateway
-from gollem.payments.purchases import Purchases
+from gollem.payments.purchases import Purchases, Terms
 from gollem.payments.types import PaymentStatus
 from gollem.units import ATOMS_PER_CENT, MAX_ATOMS, format_fixed, format_usd
 
@@ -83,8 +83,14 @@ class TopUps:
         return await self.find(user)
 
     async def switch_off(self, user: str) -> TopUpView:
-        """No more of them; one that is under way is still booked."""
+        """No more of them. One that is under way is called off, unless its payment was made: then it is booked."""
         await self._set(user, "OFF", {})
+        tally = await self._tally(user)
+        if tally and tally.state == "UNDER_WAY":
+            try:
+                await self._call_off(tally)
+            except WorldError as error:  # nothing charges the card any more: the sweep of purchases cancels this one
+                _log.warning("the top-up under way of %s is cancelled later: %s", user, error)
         return await self.find(user)
 
     async def find(self, user: str) -> TopUpView:
@@ -133,8 +139,8 @@ class TopUps:
                 if not await self._top_up(user):
                     break
                 credited += 1
-        except GollemError as error:
-            _log.warning("the top-up of %s is looked at again later: %s", user, error)
+        except Exception as error:  # one keeps none of the others waiting
+            _log.warning("the top-up of %s is looked at again later: %s", user, words_of(error))
         return credited
 
     async def _top_up(self, user: str) -> bool:
@@ -145,13 +151,31 @@ class TopUps:
         tally = await self._tally(user)
         if tally is None or tally.state == "RESTING":
             tally = await self._reserve(wanted, tally)
+        elif not await self._is_still_wanted(wanted, tally) and not (await self._call_off(tally)).text("payment_id"):
+            return False
         return tally is not None and await self._charge(wanted, tally)
+
+    async def _is_due(self, wanted: Record) -> bool:
+        balance = await self._ledger.balance(wanted.id)
+        return balance.active and balance.available_atoms < wanted.number("threshold_atoms")
+
+    async def _is_still_wanted(self, wanted: Record, tally: Record) -> bool:
+        """A top-up that was reserved may be charged much later: what its user wants by then is what counts."""
+        is_same = tally.number("amount_cents") == wanted.number("amount_cents")
+        is_within = self._month_cents(tally) <= wanted.number("monthly_cap_cents")
+        return is_same and is_within and await self._is_due(wanted)
+
+    async def _call_off(self, tally: Record) -> Record:
+        """The purchase of the top-up under way, cancelled unless its payment was made, or may still be made by a call
+        that is on its way: then it waits, and is not charged anew."""
+        bought = await self._purchases.call_off(_stored(tally), tally.id, tally.number("amount_cents"), _terms(tally))
+        await self._close(tally, bought)
+        return bought
 
     async def _reserve(self, wanted: Record, tally: Record | None) -> Record | None:
         """The tally with one more top-up under way; None if none is due, or may be."""
         user, amount_cents = wanted.id, wanted.number("amount_cents")
-        balance = await self._ledger.balance(user)
-        if balance.available_atoms >= wanted.number("threshold_atoms") or not balance.active:
+        if not await self._is_due(wanted):
             return None
         month_cents = self._month_cents(tally) + amount_cents
         if month_cents > wanted.number("monthly_cap_cents"):
@@ -170,10 +194,9 @@ class TopUps:
 
     async def _charge(self, wanted: Record, tally: Record) -> bool:
         """Make the purchase, or find it made, and see what has become of it. Whether it is credited."""
-        terms = {"customer_id": tally.text("customer_id"), "card_id": tally.text("card_id")}
-        stored = f"tu-{rules.digest('top_up', tally.id, tally.number('number'))}"
+        stored = _stored(tally)
         try:
-            made = await self._purchases.order(stored, tally.id, tally.number("amount_cents"), terms)
+            made = await self._purchases.order(stored, tally.id, tally.number("amount_cents"), _terms(tally))
         except PaymentRefused as error:
             await self._declined(wanted, stored, error.code)
         else:
@@ -254,6 +277,15 @@ class TopUps:
             f"top-up of {wanted.id}",
             f"credits are low, and another top-up would exceed the {cap} USD of this month",
         )
+
+
+def _stored(tally: Record) -> str:
+    """The name of the top-up's purchase: every reservation makes one."""
+    return f"tu-{rules.digest('top_up', tally.id, tally.number('number'))}"
+
+
+def _terms(tally: Record) -> Terms:
+    return {"customer_id": tally.text("customer_id"), "card_id": tally.text("card_id")}
 
 
 def _require_cents(field: str, cents: int, least: int, most: int) -> None:

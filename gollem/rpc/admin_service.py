@@ -57,6 +57,15 @@ class AdminService(AdminServiceBase):
     async def ApproveAdjustment(self, stream: Any) -> None:
         await answer(stream, self._cases.approve)
 
+    async def RejectAdjustment(self, stream: Any) -> None:
+        await answer(stream, self._cases.reject)
+
+    async def ClawBack(self, stream: Any) -> None:
+        await answer(stream, self._cases.claw_back)
+
+    async def ReviveEvent(self, stream: Any) -> None:
+        await answer(stream, self._cases.revive)
+
     async def WriteOffDispute(self, stream: Any) -> None:
         await answer(stream, self._cases.write_off)
 

@@ -33,20 +33,22 @@ class CaseCalls:
         return admin_pb2.ListCasesResponse(cases=[_case(record) for record in await self._cases.waiting(request.kind)])
 
     async def refund(self, request: admin_pb2.RefundPurchaseRequest) -> admin_pb2.CaseResponse:
-        context.operator()
+        operator = context.operator()
         account, purchase_id = fields.account(request.account, "account"), request.purchase_id
-        await self._payments.refunds.create(
-            fields.account(request.refund_id, "refund_id"),
-            stored_id(account, fields.account(purchase_id, "purchase_id")),
-            fields.cents(request.amount_usd, "amount_usd"),
+        return await _done(
+            self._payments.refunds.create(
+                fields.account(request.refund_id, "refund_id"),
+                stored_id(account, fields.account(purchase_id, "purchase_id")),
+                fields.cents(request.amount_usd, "amount_usd"),
+                operator,
+            )
         )
-        return admin_pb2.CaseResponse()
 
     async def set_frozen(self, request: admin_pb2.SetFrozenRequest) -> admin_pb2.CaseResponse:
-        context.operator()
+        operator = context.operator()
         case_id, account = fields.account(request.case_id, "case_id"), fields.account(request.account, "account")
         reason = fields.name(request.reason, "reason")
-        return await _done(self._cases.set_frozen(case_id, account, request.frozen, reason))
+        return await _done(self._cases.set_frozen(case_id, account, request.frozen, reason, operator))
 
     async def propose(self, request: admin_pb2.ProposeAdjustmentRequest) -> admin_pb2.CaseResponse:
         operator = context.operator()
@@ -64,10 +66,30 @@ class CaseCalls:
         operator = context.operator()
         return await _done(self._cases.approve(fields.account(request.ticket, "ticket"), operator))
 
+    async def reject(self, request: admin_pb2.RejectAdjustmentRequest) -> admin_pb2.CaseResponse:
+        operator = context.operator()
+        return await _done(self._cases.reject(fields.account(request.ticket, "ticket"), operator))
+
+    async def claw_back(self, request: admin_pb2.ClawBackRequest) -> admin_pb2.CaseResponse:
+        operator = context.operator()
+        return await _done(
+            self._cases.claw_back(
+                fields.account(request.case_id, "case_id"),
+                fields.account(request.provider_id, "provider_id"),
+                fields.positive_atoms(request.amount, "amount"),
+                fields.account(request.to_account, "to_account") if request.to_account else "",
+                operator,
+            )
+        )
+
+    async def revive(self, request: admin_pb2.ReviveEventRequest) -> admin_pb2.CaseResponse:
+        operator = context.operator()
+        return await _done(self._payments.inbox.revive(fields.name(request.event_id, "event_id"), operator))
+
     async def write_off(self, request: admin_pb2.WriteOffDisputeRequest) -> admin_pb2.CaseResponse:
         operator = context.operator()
-        await self._payments.disputes.write_off(fields.account(request.dispute_id, "dispute_id"), operator)
-        return admin_pb2.CaseResponse()
+        dispute_id = fields.account(request.dispute_id, "dispute_id")
+        return await _done(self._payments.disputes.write_off(dispute_id, operator))
 
     async def resolve(self, request: admin_pb2.ResolveMovementRequest) -> admin_pb2.CaseResponse:
         operator = context.operator()

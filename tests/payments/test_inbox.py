@@ -179,10 +179,11 @@ async def test_pauses_grow_and_a_hopeless_event_dies_with_one_alert(shop: Shop) 
 
     [dead] = await waiting(shop, "DEAD")
     handler.error = None
-    await box.revive(dead.id)
+    assert await box.revive(dead.id, "eve")
+    assert [one.text("revived_by") for one in await waiting(shop)] == ["eve"]
     assert await box.work() == 1
     with pytest.raises(WrongState):
-        await box.revive(dead.id)
+        await box.revive(dead.id, "eve")
 
 
 async def test_an_event_that_kills_its_server_is_counted_too(shop: Shop) -> None:

@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from gollem.errors import InvalidField, WrongState
+from gollem.errors import InvalidField, PaymentsUnavailable, WrongState
 from gollem.ledger import Posted, Transaction, records, rules
 from tests.fakes.crashes import CrashError, Fuse, stride
 from tests.fakes.stripe import Fault
@@ -222,6 +222,106 @@ async def test_switched_off(shop: Shop) -> None:
     assert await shop.top_ups.look() + await shop.top_ups.sweep() == 0
     assert not (await shop.top_ups.switch_off("nobody")).is_on
     assert charged(shop) == []
+
+
+async def _reserved(shop: Shop, **ready_with: int) -> None:
+    """A top-up is under way, and Stripe is away before its payment is made."""
+    await ready(shop, **ready_with)
+    assert await shop.with_gateway(create_payment=_away).top_ups.sweep() == 0
+    assert (await shop.top_ups.find("alice")).month_cents == 2_000
+
+
+async def _away(*_args: object) -> object:
+    raise PaymentsUnavailable("away")
+
+
+async def _open_purchases(shop: Shop) -> int:
+    return len(await shop.ledger.records(records.PURCHASE, "CREATED"))
+
+
+async def _settles(shop: Shop) -> None:
+    """Until no call can be on its way any more."""
+    shop.clock.advance_ms(DAY_MS)
+    await shop.top_ups.sweep()
+    await shop.purchases.sweep()
+
+
+async def test_what_was_switched_off_is_not_charged_when_the_payment_provider_is_back(shop: Shop) -> None:
+    await _reserved(shop)
+    await shop.top_ups.switch_off("alice")
+    await shop.top_ups.configure("alice", 1 * USD, 200, 300)  # and 3 USD are left
+    assert await shop.top_ups.look() == 0
+    await _settles(shop)
+    assert (charged(shop), await _open_purchases(shop)) == ([], 0)
+    await spend_all(shop, "order-2")
+    assert await shop.top_ups.look() == 1
+    assert (charged(shop), (await shop.top_ups.find("alice")).month_cents) == ([200], 200)
+
+
+async def test_switching_off_gives_up_a_top_up_that_nobody_has_begun(shop: Shop) -> None:
+    """Its server died before anything was sent: cancelled at once, and it counts no more."""
+    await ready(shop)
+
+    async def dies(*_args: object) -> object:
+        raise PaymentsUnavailable("away")
+
+    dying = shop.with_ledger()
+    dying.top_ups._purchases.order = dies  # type: ignore[method-assign, assignment]
+    assert await dying.top_ups.sweep() == 0
+    assert (await shop.top_ups.switch_off("alice")).month_cents == 0
+    assert (charged(shop), await _open_purchases(shop)) == ([], 0)
+    await shop.top_ups.configure("alice", 5 * USD, 2_000, 10_000)
+    assert await shop.top_ups.look() == 1
+    assert charged(shop) == [2_000]
+
+
+async def test_switching_off_works_while_the_payment_provider_is_away(shop: Shop) -> None:
+    await _reserved(shop)
+    away = shop.with_gateway(create_payment=_away, find_payment=_away)
+    assert not (await away.top_ups.switch_off("alice")).is_on
+    await _settles(shop)
+    assert (charged(shop), await _open_purchases(shop)) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "amount", "cap"),
+    [(5 * USD, 1_000, 10_000), (1 * USD, 2_000, 10_000)],
+    ids=["another amount", "a lower threshold"],
+)
+async def test_a_reservation_of_another_wish_is_called_off(shop: Shop, threshold: int, amount: int, cap: int) -> None:
+    await _reserved(shop)
+    await shop.top_ups.configure("alice", threshold, amount, cap)
+    assert await shop.top_ups.look() == 0
+    await _settles(shop)
+    assert 2_000 not in charged(shop)
+
+
+async def test_a_reservation_above_a_lower_cap_is_called_off(shop: Shop) -> None:
+    await ready(shop)
+    assert await shop.top_ups.look() == 1
+    await spend_all(shop, "order-2")
+    assert await shop.with_gateway(create_payment=_away).top_ups.sweep() == 0
+    await shop.top_ups.configure("alice", 5 * USD, 2_000, 2_000)
+    assert await shop.top_ups.look() == 0
+    await _settles(shop)
+    assert charged(shop) == [2_000]
+
+
+async def test_a_reservation_of_who_is_frozen_by_now_is_called_off(shop: Shop) -> None:
+    await _reserved(shop)
+    await shop.desk.freeze("f-1", "alice")
+    assert await shop.top_ups.sweep() == 0
+    await _settles(shop)
+    assert (charged(shop), await _open_purchases(shop)) == ([], 0)
+
+
+async def test_a_payment_that_was_made_and_lost_is_booked_though_it_is_not_wanted_any_more(shop: Shop) -> None:
+    await ready(shop)
+    shop.stripe.faults.next(CREATE, Fault.LOST_REPLY)
+    assert await shop.top_ups.look() == 0
+    await shop.top_ups.switch_off("alice")
+    assert (charged(shop), await shop.available()) == ([2_000], 23 * USD)
+    assert (await shop.top_ups.find("alice")).month_cents == 2_000
 
 
 async def test_switched_off_while_somebody_else_changes_them(shop: Shop) -> None:

@@ -87,7 +87,6 @@ BAD = {
     "of an empty secret": lambda shop, now_s: signed(shop, secret=""),
     "too old": lambda shop, now_s: signed(shop, at_s=now_s - 301),
     "of the future": lambda shop, now_s: signed(shop, at_s=now_s + 301),
-    "of the other mode": lambda shop, now_s: signed(shop, livemode=True),
     "of the other endpoint": lambda shop, now_s: signed(shop, account="acct_1"),
     "another body": lambda shop, now_s: (signed(shop)[0].replace(b"pi_1", b"pi_2"), signed(shop)[1]),
     "the body written anew": lambda shop, now_s: (signed(shop)[0].replace(b": ", b":"), signed(shop)[1]),
@@ -106,6 +105,16 @@ async def test_fault_41_refused_without_a_word_and_nothing_is_stored(
     raw, signature = bad(shop, shop.clock.now_ms() // 1_000)
     assert await post(http, bridge, raw, signature) == (400, "")
     assert await shop.ledger.records(records.EVENT, "NEW") == []
+
+
+@ON_ONE_LEDGER
+async def test_events_of_the_other_mode_are_counted_and_not_stored(
+    shop: Shop, bridge: WebhookBridge, http: aiohttp.ClientSession
+) -> None:
+    """A live endpoint of connected accounts is told of test money too: answered 4xx it would be switched off."""
+    assert await post(http, bridge, *signed(shop, livemode=True)) == (200, "")
+    assert await shop.ledger.records(records.EVENT, "NEW") == []
+    assert bridge._counts == {"other_mode": 1}
 
 
 @ON_ONE_LEDGER

@@ -8,7 +8,7 @@ import pytest
 import stripe as vendor
 
 from gollem.config import PaymentsConfig
-from gollem.errors import Forbidden, GollemError, InvalidField, Unauthenticated
+from gollem.errors import Forbidden, GollemError, InvalidField, OtherMode, Unauthenticated
 from gollem.payments.stripe_gateway import StripeGateway
 from tests.fakes.clock import FakeClock
 
@@ -105,14 +105,14 @@ def test_only_what_was_signed_within_five_minutes_is_read(
 
 def test_test_money_never_counts_as_live(clock: FakeClock) -> None:
     live = StripeGateway(replace(SETTINGS, stripe_key="sk_live_1"), clock)
-    assert refusal(live, body(EVENT), signature(body(EVENT), PLATFORM)) is Forbidden
+    assert refusal(live, body(EVENT), signature(body(EVENT), PLATFORM)) is OtherMode
     event = EVENT | {"livemode": True}
     assert live.read_event(body(event), signature(body(event), PLATFORM)).livemode is True
 
 
 def test_live_money_never_counts_as_test(gateway: StripeGateway) -> None:
     event = EVENT | {"livemode": True}
-    assert refusal(gateway, body(event), signature(body(event), PLATFORM)) is Forbidden
+    assert refusal(gateway, body(event), signature(body(event), PLATFORM)) is OtherMode
 
 
 def test_each_endpoint_tells_of_its_own(gateway: StripeGateway) -> None:

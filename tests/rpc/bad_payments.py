@@ -29,11 +29,14 @@ GOOD: dict[str, Message] = {
     "RefundPurchase": admin_pb2.RefundPurchaseRequest(
         refund_id="r", account="alice", purchase_id="none", amount_usd="1.00"
     ),
-    "SetFrozen": admin_pb2.SetFrozenRequest(case_id="c", account="carol", frozen=True, reason="test"),
+    "SetFrozen": admin_pb2.SetFrozenRequest(case_id="c", account="bob", frozen=True, reason="test"),
     "ProposeAdjustment": admin_pb2.ProposeAdjustmentRequest(
         ticket="t", ledger_account="U:alice", amount="1", reason="goodwill"
     ),
     "ApproveAdjustment": admin_pb2.ApproveAdjustmentRequest(ticket="none"),
+    "RejectAdjustment": admin_pb2.RejectAdjustmentRequest(ticket="none"),
+    "ClawBack": admin_pb2.ClawBackRequest(case_id="k", provider_id="p1", amount="1", to_account="alice"),
+    "ReviveEvent": admin_pb2.ReviveEventRequest(event_id="none"),
     "WriteOffDispute": admin_pb2.WriteOffDisputeRequest(dispute_id="none"),
     "ResolveMovement": admin_pb2.ResolveMovementRequest(txn_id="none", ledger_account="U:alice"),
     "CloseAlert": admin_pb2.CloseAlertRequest(alert_id="none"),
@@ -51,14 +54,23 @@ GOOD_STATUS = {
     "SetTopUp": "FAILED_PRECONDITION",  # no card was kept
     "RequestPayout": "FAILED_PRECONDITION",  # not onboarded
     **dict.fromkeys(
-        ("RefundPurchase", "ApproveAdjustment", "WriteOffDispute", "ResolveMovement", "CloseAlert"),
+        (
+            "RefundPurchase",
+            "ApproveAdjustment",
+            "RejectAdjustment",
+            "ReviveEvent",
+            "WriteOffDispute",
+            "ResolveMovement",
+            "CloseAlert",
+        ),
         "FAILED_PRECONDITION",
     ),
 }
 
 _ADMIN = (
-    "ListCases", "RefundPurchase", "SetFrozen", "ProposeAdjustment", "ApproveAdjustment", "WriteOffDispute",
-    "ResolveMovement", "CloseAlert", "HaltPayouts", "ResumePayouts", "TakeBackPayout", "PaymentsReport",
+    "ListCases", "RefundPurchase", "SetFrozen", "ProposeAdjustment", "ApproveAdjustment", "RejectAdjustment",
+    "ClawBack", "ReviveEvent", "WriteOffDispute", "ResolveMovement", "CloseAlert", "HaltPayouts", "ResumePayouts",
+    "TakeBackPayout", "PaymentsReport",
 )  # fmt: skip
 CALLERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("CreatePaymentIntent", "SetTopUp", "GetTopUp", "SetBalanceAlert"), ("alice",)),
@@ -81,6 +93,9 @@ EMPTY: dict[str, str] = {
     "SetFrozen": "case_id",
     "ProposeAdjustment": "ticket",
     "ApproveAdjustment": "ticket",
+    "RejectAdjustment": "ticket",
+    "ClawBack": "case_id",
+    "ReviveEvent": "event_id",
     "WriteOffDispute": "dispute_id",
     "ResolveMovement": "txn_id",
     "CloseAlert": "alert_id",
@@ -166,6 +181,21 @@ def _freezes() -> Iterator[Row]:
     for name in ("case_id", "account"):
         yield from each(base, name, ["", *ACCOUNTS])
     yield from each(base, "reason", ["", *_NAMES])
+    yield from each(base, "account", ["nobody", "p1-"])
+
+
+def _clawbacks() -> Iterator[Row]:
+    base = GOOD["ClawBack"]
+    for name in ("case_id", "provider_id"):
+        yield from each(base, name, ["", *ACCOUNTS])
+    yield from each(base, "provider_id", ["nobody"])
+    yield from each(base, "to_account", [*ACCOUNTS, "nobody"])
+    yield from each(base, "amount", ["", *NO_DECIMALS, "0"])
+
+
+def _revivals() -> Iterator[Row]:
+    yield from each(GOOD["ReviveEvent"], "event_id", ["", *_NAMES])
+    yield from others(GOOD["ReviveEvent"], "event_id", ["none", "a b"], "FAILED_PRECONDITION", "WRONG_STATE")
 
 
 def _proposals() -> Iterator[Row]:
@@ -174,6 +204,7 @@ def _proposals() -> Iterator[Row]:
     foreign = ["", "alice", "U:", "H:mine", "U:a b", "R:fee:1", "E:adjust", "D:alice", "X:none", "u" * 100_000]
     yield from each(base, "ledger_account", foreign[5:8], "account")
     yield from each(base, "ledger_account", [foreign[0], foreign[4], foreign[9]])
+    yield from each(base, "ledger_account", ["U:nobody", "P:nobody"])
     amounts = [text for text in NO_DECIMALS if text != "-1"]
     yield from each(base, "amount", ["", *amounts, "--1", "-0", "0", "-"])
     yield from each(base, "reason", ["", "because", "r" * 100_000])
@@ -187,7 +218,7 @@ def _named(method: str, field: str, reason: str = "WRONG_STATE") -> Iterator[Row
 
 def _resolutions() -> Iterator[Row]:
     yield from _named("ResolveMovement", "txn_id")
-    yield from each(GOOD["ResolveMovement"], "ledger_account", ["", "U:a b", "u" * 100_000])
+    yield from each(GOOD["ResolveMovement"], "ledger_account", ["", "U:a b", "U:nobody", "u" * 100_000])
 
 
 def _alerts() -> Iterator[Row]:
@@ -216,6 +247,9 @@ _BUILDERS: dict[str, Callable[[], Iterator[Row]]] = {
     "SetFrozen": _freezes,
     "ProposeAdjustment": _proposals,
     "ApproveAdjustment": lambda: _named("ApproveAdjustment", "ticket"),
+    "RejectAdjustment": lambda: _named("RejectAdjustment", "ticket"),
+    "ClawBack": _clawbacks,
+    "ReviveEvent": _revivals,
     "WriteOffDispute": lambda: _named("WriteOffDispute", "dispute_id"),
     "ResolveMovement": _resolutions,
     "CloseAlert": _alerts,

@@ -12,6 +12,7 @@ from gollem.app import App
 from gollem.clock import utc_day
 from gollem.config import load
 from gollem.identity import Role, open_key_store
+from gollem.ledger import records
 from gollem.rpc.pb import admin_pb2, common_pb2, credit_pb2, payout_pb2, provider_pb2
 from tests.rpc.conftest import SETTINGS, Site, order, refused
 from tests.until import until_answer
@@ -169,6 +170,42 @@ async def test_operators_decide_what_waits(site: Site) -> None:
     freeze.frozen, freeze.case_id = False, "f2"
     await site.admin.SetFrozen(freeze, metadata=site.ops)
     await site.market.Match(order("o1"), metadata=site.alice)
+
+
+async def test_decisions_keep_who_made_them(site: Site) -> None:
+    """And what is not to be is undone: a proposal is rejected, a provider's fraud is taken back."""
+    ledger = site.app.payments.statements._ledger if site.app.payments else None
+    assert ledger is not None
+    proposal = admin_pb2.ProposeAdjustmentRequest(ticket="t1", ledger_account="U:alice", amount="5", reason="goodwill")
+    await site.admin.ProposeAdjustment(proposal, metadata=site.ops)
+    reject = admin_pb2.RejectAdjustmentRequest(ticket="t1")
+    assert not (await site.admin.RejectAdjustment(reject, metadata=site.ops)).replayed
+    assert (await site.admin.RejectAdjustment(reject, metadata=site.ops)).replayed
+    other = await site.key("other-ops", Role.OPERATOR)
+    approve = admin_pb2.ApproveAdjustmentRequest(ticket="t1")
+    assert (await refused(site.admin.ApproveAdjustment(approve, metadata=other)))[1] == "WRONG_STATE"
+    rejected = await ledger.find_record(records.ADJUSTMENT, "t1")
+    assert rejected
+    assert (rejected.state, rejected.text("proposer"), rejected.text("rejected_by")) == ("REJECTED", "ops", "ops")
+
+    claw = admin_pb2.ClawBackRequest(case_id="c1", provider_id="p1", amount="3", to_account="alice")
+    assert not (await site.admin.ClawBack(claw, metadata=other)).replayed
+    assert (await site.admin.ClawBack(claw, metadata=site.ops)).replayed
+    assert (await balance(site, site.alice)).available == "3.00000000"
+    freeze = admin_pb2.SetFrozenRequest(case_id="f1", account="alice", frozen=True, reason="looked odd")
+    await site.admin.SetFrozen(freeze, metadata=other)
+    entries = [await ledger.find_entry(key) for key in ("claw:c1", "freeze:f1")]
+    assert [entry.detail for entry in entries if entry] == ["other-ops", "looked odd (by other-ops)"]
+
+
+async def test_nothing_is_decided_about_nobody(site: Site) -> None:
+    """Who has no key any more, and a journal, is somebody."""
+    proposal = admin_pb2.ProposeAdjustmentRequest(ticket="t1", ledger_account="U:alcie", amount="5", reason="goodwill")
+    _, reason, _ = await refused(site.admin.ProposeAdjustment(proposal, metadata=site.ops))
+    assert reason == "INVALID_FIELD"
+    grant = admin_pb2.GrantCreditsRequest(grant_id="g1", account="alcie", amount="1")
+    await site.admin.GrantCredits(grant, metadata=site.ops)
+    await site.admin.ProposeAdjustment(proposal, metadata=site.ops)
 
 
 async def test_operators_halt_payouts_and_let_them_go_on(site: Site) -> None:

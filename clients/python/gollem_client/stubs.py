@@ -1348,6 +1348,30 @@ class ApproveAdjustmentRequest(betterproto.Message):
 
 
 @dataclass(eq=False, repr=False)
+class RejectAdjustmentRequest(betterproto.Message):
+    ticket: str = betterproto.string_field(1)
+
+
+@dataclass(eq=False, repr=False)
+class ClawBackRequest(betterproto.Message):
+    case_id: str = betterproto.string_field(1)
+    """Made by the operator; a replay changes nothing."""
+
+    provider_id: str = betterproto.string_field(2)
+    amount: str = betterproto.string_field(3)
+    """Credits, above 0."""
+
+    to_account: str = betterproto.string_field(4)
+    """The consumer who was harmed; absent: the platform."""
+
+
+@dataclass(eq=False, repr=False)
+class ReviveEventRequest(betterproto.Message):
+    event_id: str = betterproto.string_field(1)
+    """As ListCases names it."""
+
+
+@dataclass(eq=False, repr=False)
 class WriteOffDisputeRequest(betterproto.Message):
     dispute_id: str = betterproto.string_field(1)
 
@@ -2150,6 +2174,57 @@ class AdminServiceStub(betterproto.ServiceStub):
             metadata=metadata,
         )
 
+    async def reject_adjustment(
+        self,
+        reject_adjustment_request: "RejectAdjustmentRequest",
+        *,
+        timeout: Optional[float] = None,
+        deadline: Optional["Deadline"] = None,
+        metadata: Optional["MetadataLike"] = None
+    ) -> "CaseResponse":
+        return await self._unary_unary(
+            "/gollem.v1.AdminService/RejectAdjustment",
+            reject_adjustment_request,
+            CaseResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def claw_back(
+        self,
+        claw_back_request: "ClawBackRequest",
+        *,
+        timeout: Optional[float] = None,
+        deadline: Optional["Deadline"] = None,
+        metadata: Optional["MetadataLike"] = None
+    ) -> "CaseResponse":
+        return await self._unary_unary(
+            "/gollem.v1.AdminService/ClawBack",
+            claw_back_request,
+            CaseResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def revive_event(
+        self,
+        revive_event_request: "ReviveEventRequest",
+        *,
+        timeout: Optional[float] = None,
+        deadline: Optional["Deadline"] = None,
+        metadata: Optional["MetadataLike"] = None
+    ) -> "CaseResponse":
+        return await self._unary_unary(
+            "/gollem.v1.AdminService/ReviveEvent",
+            revive_event_request,
+            CaseResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
     async def write_off_dispute(
         self,
         write_off_dispute_request: "WriteOffDisputeRequest",
@@ -2904,6 +2979,19 @@ class AdminServiceBase(ServiceBase):
     ) -> "CaseResponse":
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
+    async def reject_adjustment(
+        self, reject_adjustment_request: "RejectAdjustmentRequest"
+    ) -> "CaseResponse":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def claw_back(self, claw_back_request: "ClawBackRequest") -> "CaseResponse":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def revive_event(
+        self, revive_event_request: "ReviveEventRequest"
+    ) -> "CaseResponse":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
     async def write_off_dispute(
         self, write_off_dispute_request: "WriteOffDisputeRequest"
     ) -> "CaseResponse":
@@ -3012,6 +3100,27 @@ class AdminServiceBase(ServiceBase):
     ) -> None:
         request = await stream.recv_message()
         response = await self.approve_adjustment(request)
+        await stream.send_message(response)
+
+    async def __rpc_reject_adjustment(
+        self, stream: "grpclib.server.Stream[RejectAdjustmentRequest, CaseResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.reject_adjustment(request)
+        await stream.send_message(response)
+
+    async def __rpc_claw_back(
+        self, stream: "grpclib.server.Stream[ClawBackRequest, CaseResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.claw_back(request)
+        await stream.send_message(response)
+
+    async def __rpc_revive_event(
+        self, stream: "grpclib.server.Stream[ReviveEventRequest, CaseResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.revive_event(request)
         await stream.send_message(response)
 
     async def __rpc_write_off_dispute(
@@ -3131,6 +3240,24 @@ class AdminServiceBase(ServiceBase):
                 self.__rpc_approve_adjustment,
                 grpclib.const.Cardinality.UNARY_UNARY,
                 ApproveAdjustmentRequest,
+                CaseResponse,
+            ),
+            "/gollem.v1.AdminService/RejectAdjustment": grpclib.const.Handler(
+                self.__rpc_reject_adjustment,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                RejectAdjustmentRequest,
+                CaseResponse,
+            ),
+            "/gollem.v1.AdminService/ClawBack": grpclib.const.Handler(
+                self.__rpc_claw_back,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ClawBackRequest,
+                CaseResponse,
+            ),
+            "/gollem.v1.AdminService/ReviveEvent": grpclib.const.Handler(
+                self.__rpc_revive_event,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ReviveEventRequest,
                 CaseResponse,
             ),
             "/gollem.v1.AdminService/WriteOffDispute": grpclib.const.Handler(

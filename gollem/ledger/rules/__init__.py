@@ -5,7 +5,12 @@ also guards, so that a transaction built from a stale read is refused with Stale
 figures that the callers should have refused long before, and a CallerError for those that people give.
 """
 
-from gollem.ledger.rules.adjustments import adjustment_approved, adjustment_fingerprint, adjustment_proposed
+from gollem.ledger.rules.adjustments import (
+    adjustment_approved,
+    adjustment_fingerprint,
+    adjustment_proposed,
+    adjustment_rejected,
+)
 from gollem.ledger.rules.disputes import dispute_reinstated, dispute_withdrawn, write_off
 from gollem.ledger.rules.earnings import clawback, mature
 from gollem.ledger.rules.freezes import (
@@ -50,6 +55,7 @@ __all__ = [
     "adjustment_approved",
     "adjustment_fingerprint",
     "adjustment_proposed",
+    "adjustment_rejected",
     "alert",
     "armed_again",
     "bank_field",

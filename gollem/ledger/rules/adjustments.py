@@ -78,6 +78,22 @@ def adjustment_approved(
     )
 
 
+def adjustment_rejected(proposal: Record, operator: str, now_ms: int) -> Transaction:
+    """It will not be booked; who proposed it may say so too. Key `adj_rejected:{ticket}`."""
+    require_kind(proposal, records.ADJUSTMENT)
+    require_names(operator=operator)
+    return Transaction(
+        key=f"adj_rejected:{proposal.id}",
+        kind=Kind.NOTE,
+        legs=(),
+        fingerprint=digest("adj_rejected", proposal.id),
+        at_ms=now_ms,
+        guards=(RecordIs(records.ADJUSTMENT, proposal.id, ("PROPOSED",)),),
+        effects=(UpdateRecord(records.ADJUSTMENT, proposal.id, "REJECTED", {"rejected_by": operator}),),
+        detail=operator,
+    )
+
+
 def adjustment_fingerprint(ticket: str) -> str:
     """Of the ticket alone: a proposal never changes."""
     return digest("adj", ticket)

@@ -43,12 +43,18 @@ def mature(earned: Earnings, debt_atoms: int, delay_days: int, now_ms: int, part
 
 
 def clawback(
-    case_id: str, provider: str, amount_atoms: int, payable_atoms: int, now_ms: int, to_user: str = ""
+    case_id: str,
+    provider: str,
+    amount_atoms: int,
+    payable_atoms: int,
+    now_ms: int,
+    to_user: str = "",
+    operator: str = "",
 ) -> Transaction:
     """Proven fraud: the provider loses what is payable, and owes the rest. It goes to the user who was harmed, or makes
     up for what the platform wrote off. Key `claw:{case_id}`.
 
-    `payable_atoms` is the provider's as just read."""
+    `payable_atoms` is the provider's as just read; `operator` decided it."""
     require_names(case_id=case_id, provider=provider)
     require_positive(f"clawback {case_id}", amount_atoms)
     account = payable_account(provider)
@@ -63,4 +69,5 @@ def clawback(
         fingerprint=digest("claw", provider, amount_atoms, to_user),
         at_ms=now_ms,
         guards=(BalanceIs(account, payable_atoms),),
+        detail=operator,
     )

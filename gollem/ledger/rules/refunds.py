@@ -19,8 +19,8 @@ from gollem.ledger.types import (
 from gollem.units import format_fixed
 
 
-def refund_initiated(refund_id: str, bought: Record, amount_atoms: int, now_ms: int) -> Transaction:
-    """Credits set aside, to go back to the card that bought them. Key `rf_init:{refund_id}`.
+def refund_initiated(refund_id: str, bought: Record, amount_atoms: int, now_ms: int, operator: str = "") -> Transaction:
+    """Credits set aside, to go back to the card that bought them. Key `rf_init:{refund_id}`. `operator` decided it.
 
     Refused for a frozen user (a dispute may take the same money), or if fewer credits are left. Raises InvalidField for
     more than the part of the purchase that was not refunded."""
@@ -48,6 +48,7 @@ def refund_initiated(refund_id: str, bought: Record, amount_atoms: int, now_ms: 
             UpdateRecord(records.PURCHASE, bought.id, None, {"refunded_atoms": refunded_atoms + amount_atoms}),
             PutRecord(Record(records.REFUND, refund_id, "INITIATED", fields)),
         ),
+        detail=operator,
     )
 
 

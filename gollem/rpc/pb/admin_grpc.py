@@ -56,6 +56,18 @@ class AdminServiceBase(abc.ABC):
         pass
 
     @abc.abstractmethod
+    async def RejectAdjustment(self, stream: 'grpclib.server.Stream[admin_pb2.RejectAdjustmentRequest, admin_pb2.CaseResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def ClawBack(self, stream: 'grpclib.server.Stream[admin_pb2.ClawBackRequest, admin_pb2.CaseResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def ReviveEvent(self, stream: 'grpclib.server.Stream[admin_pb2.ReviveEventRequest, admin_pb2.CaseResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
     async def WriteOffDispute(self, stream: 'grpclib.server.Stream[admin_pb2.WriteOffDisputeRequest, admin_pb2.CaseResponse]') -> None:
         pass
 
@@ -147,6 +159,24 @@ class AdminServiceBase(abc.ABC):
                 self.ApproveAdjustment,
                 grpclib.const.Cardinality.UNARY_UNARY,
                 admin_pb2.ApproveAdjustmentRequest,
+                admin_pb2.CaseResponse,
+            ),
+            '/gollem.v1.AdminService/RejectAdjustment': grpclib.const.Handler(
+                self.RejectAdjustment,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                admin_pb2.RejectAdjustmentRequest,
+                admin_pb2.CaseResponse,
+            ),
+            '/gollem.v1.AdminService/ClawBack': grpclib.const.Handler(
+                self.ClawBack,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                admin_pb2.ClawBackRequest,
+                admin_pb2.CaseResponse,
+            ),
+            '/gollem.v1.AdminService/ReviveEvent': grpclib.const.Handler(
+                self.ReviveEvent,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                admin_pb2.ReviveEventRequest,
                 admin_pb2.CaseResponse,
             ),
             '/gollem.v1.AdminService/WriteOffDispute': grpclib.const.Handler(
@@ -261,6 +291,24 @@ class AdminServiceStub:
             channel,
             '/gollem.v1.AdminService/ApproveAdjustment',
             admin_pb2.ApproveAdjustmentRequest,
+            admin_pb2.CaseResponse,
+        )
+        self.RejectAdjustment = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/gollem.v1.AdminService/RejectAdjustment',
+            admin_pb2.RejectAdjustmentRequest,
+            admin_pb2.CaseResponse,
+        )
+        self.ClawBack = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/gollem.v1.AdminService/ClawBack',
+            admin_pb2.ClawBackRequest,
+            admin_pb2.CaseResponse,
+        )
+        self.ReviveEvent = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/gollem.v1.AdminService/ReviveEvent',
+            admin_pb2.ReviveEventRequest,
             admin_pb2.CaseResponse,
         )
         self.WriteOffDispute = grpclib.client.UnaryUnaryMethod(

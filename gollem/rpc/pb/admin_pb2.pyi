@@ -197,6 +197,30 @@ class ApproveAdjustmentRequest(_message.Message):
     ticket: str
     def __init__(self, ticket: _Optional[str] = ...) -> None: ...
 
+class RejectAdjustmentRequest(_message.Message):
+    __slots__ = ("ticket",)
+    TICKET_FIELD_NUMBER: _ClassVar[int]
+    ticket: str
+    def __init__(self, ticket: _Optional[str] = ...) -> None: ...
+
+class ClawBackRequest(_message.Message):
+    __slots__ = ("case_id", "provider_id", "amount", "to_account")
+    CASE_ID_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_ID_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    TO_ACCOUNT_FIELD_NUMBER: _ClassVar[int]
+    case_id: str
+    provider_id: str
+    amount: str
+    to_account: str
+    def __init__(self, case_id: _Optional[str] = ..., provider_id: _Optional[str] = ..., amount: _Optional[str] = ..., to_account: _Optional[str] = ...) -> None: ...
+
+class ReviveEventRequest(_message.Message):
+    __slots__ = ("event_id",)
+    EVENT_ID_FIELD_NUMBER: _ClassVar[int]
+    event_id: str
+    def __init__(self, event_id: _Optional[str] = ...) -> None: ...
+
 class WriteOffDisputeRequest(_message.Message):
     __slots__ = ("dispute_id",)
     DISPUTE_ID_FIELD_NUMBER: _ClassVar[int]
