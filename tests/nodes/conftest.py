@@ -59,7 +59,7 @@ async def open_node() -> AsyncIterator[OpenNode]:
     async def open_one(
         url: str, name: str = "node", clock: Clock | None = None, **settings: int
     ) -> tuple[SharedBook, Recorder]:
-        chosen = {"partitions": 2, "flush_ms": 2, "heartbeat_ms": 50, "claim_timeout_ms": 2_000} | settings
+        chosen = {"partitions": 2, "flush_ms": 2, "heartbeat_ms": 50, "claim_timeout_ms": 5_000} | settings
         config = NodesConfig(book=url, name=name, **chosen)
         node, listener = open_shared_book(config, "test", clock or SystemClock()), Recorder()
         opened.append(node)
