@@ -16,6 +16,7 @@ from gollem.rpc.pb.admin_grpc import AdminServiceStub
 from gollem.rpc.pb.credit_grpc import CreditServiceStub
 from gollem.rpc.pb.market_grpc import MarketServiceStub
 from gollem.rpc.pb.provider_grpc import ProviderServiceStub
+from tests.system.server import start_server
 from tests.until import until_answer
 
 ROUNDS = 20
@@ -51,11 +52,8 @@ class Rig:
 
     async def start(self) -> None:
         settings = [word for item in SETTINGS.items() for word in ("--set", "=".join(item))]
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "gollem", "serve", "--data", str(self.folder), *settings,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-        )  # fmt: skip
-        self.channel = Channel("127.0.0.1", await self._port())
+        self.process, port = await start_server("--data", str(self.folder), *settings)
+        self.channel = Channel("127.0.0.1", port)
         await ProviderServiceStub(self.channel).Register(ASK, metadata=self.metadata["p1"])
 
     async def kill(self) -> None:
@@ -64,17 +62,6 @@ class Rig:
         self.process.kill()
         await self.process.wait()
         self.channel.close()
-
-    async def _port(self) -> int:
-        """From the line in which the server says where it listens."""
-        assert self.process is not None
-        assert self.process.stdout is not None
-        seen = b""
-        while line := await self.process.stdout.readline():
-            seen += line
-            if line.startswith(b"listening on "):
-                return int(line.rpartition(b":")[2])
-        raise AssertionError(seen.decode())
 
 
 ASK = provider_pb2.RegisterRequest(

@@ -25,6 +25,7 @@ from gollem.rpc.pb.market_grpc import MarketServiceStub
 from gollem.rpc.pb.provider_grpc import ProviderServiceStub
 from tests.servers.dynamodb_local import make_table
 from tests.servers.redis_server import RedisServer, redis_server
+from tests.system.server import start_server
 from tests.until import until, until_answer
 
 NODES, AGENTS, CALLERS, SLOTS = 3, 20, 10, 1
@@ -55,11 +56,8 @@ class Node:
 
     async def start(self) -> None:
         words = [word for item in self.settings.items() for word in ("--set", "=".join(item))]
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "gollem", "serve", *words,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-        )  # fmt: skip
-        self.channel = Channel("127.0.0.1", await self._port())
+        self.process, port = await start_server(*words)
+        self.channel = Channel("127.0.0.1", port)
 
     async def kill(self) -> None:
         assert self.process is not None
@@ -67,16 +65,6 @@ class Node:
         self.process.kill()
         await self.process.wait()
         self.channel.close()
-
-    async def _port(self) -> int:
-        assert self.process is not None
-        assert self.process.stdout is not None
-        seen = b""
-        while line := await self.process.stdout.readline():
-            seen += line
-            if line.startswith(b"listening on "):
-                return int(line.rpartition(b":")[2])
-        raise AssertionError(seen.decode())
 
 
 @dataclass
