@@ -82,7 +82,7 @@ def transactions(
         return
     shown = output.table("when (UTC)", "what", "order", "credits", "USD", right=("credits", "USD"))
     for line in answer.transactions:
-        shown.add_row(_when(line.at_ms), line.kind, line.order_id, line.amount, output.usd(line.amount))
+        shown.add_row(output.when(line.at_ms), line.kind, line.order_id, line.amount, output.usd(line.amount))
     output.stdout().print(shown)
     if answer.next_page_token:
         click.echo(f"more: --page {answer.next_page_token}")
@@ -95,14 +95,10 @@ def _print_csv(server: Server, request: stubs.ListTransactionsRequest, whole: bo
     while True:
         answer = call(server, _LIST, request, stubs.ListTransactionsResponse)
         for line in answer.transactions:
-            writer.writerow((_when(line.at_ms), line.kind, line.key, line.order_id, line.amount))
+            writer.writerow((output.when(line.at_ms), line.kind, line.key, line.order_id, line.amount))
         if not (whole and answer.next_page_token):
             return
         request.page_token = answer.next_page_token
-
-
-def _when(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _milliseconds(moment: datetime | None) -> int:

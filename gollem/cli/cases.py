@@ -1,13 +1,12 @@
 """`gollem cases`: what waits for an operator, and what the operator decides."""
 
-import uuid
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
 from gollem.cli import output
-from gollem.cli.connection import Server, call, server_options
+from gollem.cli.connection import Server, call, new_id, server_options
 from gollem_client import stubs
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -53,7 +52,7 @@ def list_(server: Server, kind: str, as_json: bool) -> None:
 def refund(server: Server, account: str, purchase_id: str, amount_usd: str, case_id: str | None) -> None:
     """Send AMOUNT_USD of a purchase back to its card; the account must have the credits."""
     request = stubs.RefundPurchaseRequest(
-        refund_id=case_id or _new_id(), account=account, purchase_id=purchase_id, amount_usd=amount_usd
+        refund_id=case_id or new_id(), account=account, purchase_id=purchase_id, amount_usd=amount_usd
     )
     _decide(server, "RefundPurchase", request, f"${amount_usd} of {purchase_id} on their way to the card")
 
@@ -65,7 +64,7 @@ def refund(server: Server, account: str, purchase_id: str, amount_usd: str, case
 @server_options
 def freeze(server: Server, account: str, reason: str, case_id: str | None) -> None:
     """Let an account open no new holds; what is under way still settles."""
-    request = stubs.SetFrozenRequest(case_id=case_id or _new_id(), account=account, frozen=True, reason=reason)
+    request = stubs.SetFrozenRequest(case_id=case_id or new_id(), account=account, frozen=True, reason=reason)
     _decide(server, "SetFrozen", request, f"{account} is frozen")
 
 
@@ -76,7 +75,7 @@ def freeze(server: Server, account: str, reason: str, case_id: str | None) -> No
 @server_options
 def unfreeze(server: Server, account: str, reason: str, case_id: str | None) -> None:
     """Let an account spend again; refused while it owes anything."""
-    request = stubs.SetFrozenRequest(case_id=case_id or _new_id(), account=account, frozen=False, reason=reason)
+    request = stubs.SetFrozenRequest(case_id=case_id or new_id(), account=account, frozen=False, reason=reason)
     _decide(server, "SetFrozen", request, f"{account} may spend")
 
 
@@ -117,7 +116,7 @@ def reject(server: Server, ticket: str) -> None:
 def claw_back(server: Server, provider_id: str, amount: str, to_account: str, case_id: str | None) -> None:
     """Take AMOUNT credits of proven fraud from a provider; what is not payable to it becomes its debt."""
     request = stubs.ClawBackRequest(
-        case_id=case_id or _new_id(), provider_id=provider_id, amount=amount, to_account=to_account
+        case_id=case_id or new_id(), provider_id=provider_id, amount=amount, to_account=to_account
     )
     _decide(server, "ClawBack", request, f"{amount} credits are taken from {provider_id}")
 
@@ -183,7 +182,3 @@ def close(server: Server, alert_id: str) -> None:
 def _decide(server: Server, method: str, request: output.Message, done: str) -> None:
     answer = call(server, f"AdminService/{method}", request, stubs.CaseResponse)
     click.echo(f"{done}{' (it was before)' if answer.replayed else ''}")
-
-
-def _new_id() -> str:
-    return f"cli-{uuid.uuid4().hex}"

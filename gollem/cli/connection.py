@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import os
+import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -68,6 +69,11 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise interrupted() from None
+
+
+def new_id() -> str:
+    """For whoever names no id of their own: the call cannot be repeated then."""
+    return f"cli-{uuid.uuid4().hex}"
 
 
 def server_options(command: F) -> F:

@@ -1,11 +1,9 @@
 """`gollem credits`: buying them, and `grant`, with which an operator gives some."""
 
-import uuid
-
 import click
 
 from gollem.cli import output
-from gollem.cli.connection import Server, call, server_options
+from gollem.cli.connection import Server, call, new_id, server_options
 from gollem.cli.purchases import alert, buy, receipt, top_up
 from gollem_client import stubs
 
@@ -27,7 +25,7 @@ for command in (buy, receipt, top_up, alert):
 @server_options
 def grant(server: Server, account: str, amount: str, grant_id: str | None, as_json: bool) -> None:
     """Grant credits. Needs the key of an operator."""
-    request = stubs.GrantCreditsRequest(grant_id=grant_id or f"cli-{uuid.uuid4().hex}", account=account, amount=amount)
+    request = stubs.GrantCreditsRequest(grant_id=grant_id or new_id(), account=account, amount=amount)
     answer = call(server, "AdminService/GrantCredits", request, stubs.GrantCreditsResponse)
     if as_json:
         output.print_json(answer)

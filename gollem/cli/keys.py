@@ -5,7 +5,6 @@ import json
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -57,8 +56,9 @@ def list_(account: str | None, data: str | None, as_json: bool) -> None:
         return
     shown = output.table("key", "account", "role", "made (UTC)", "")
     for key in found:
-        made = datetime.fromtimestamp(key.created_at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-        shown.add_row(key.key_id, key.account, key.role, made, "revoked" if key.revoked else "")
+        shown.add_row(
+            key.key_id, key.account, key.role, output.when(key.created_at_ms), "revoked" if key.revoked else ""
+        )
     output.stdout().print(shown)
 
 

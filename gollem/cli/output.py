@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from datetime import UTC, datetime
 from typing import Any
 
 import betterproto
@@ -71,6 +72,11 @@ def money_atoms(value_atoms: int) -> str:
 def usd_per_mtok(charged_atoms: int, tokens: int) -> str:
     """What an order came to in USD per million tokens, to six places; "-" without tokens."""
     return units.format_usd(round(charged_atoms * 1_000_000 // tokens, -5)) if tokens else "-"
+
+
+def when(at_ms: int) -> str:
+    """A moment as its UTC date and time, to the second."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def number(value: float) -> str:

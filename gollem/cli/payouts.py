@@ -1,12 +1,9 @@
 """`gollem payouts`: what a provider has earned, and how it gets it."""
 
-import uuid
-from datetime import UTC, datetime
-
 import click
 
 from gollem.cli import output
-from gollem.cli.connection import Server, call, server_options
+from gollem.cli.connection import Server, call, new_id, server_options
 from gollem_client import stubs
 
 provider_option = click.option("--provider-id", default="", help="another than the key's own; for operators")
@@ -62,7 +59,7 @@ def earnings(server: Server, provider_id: str, as_json: bool) -> None:
 @server_options
 def request(server: Server, payout_id: str | None, as_json: bool) -> None:
     """Have all that is payable paid out now."""
-    wanted = stubs.RequestPayoutRequest(payout_id=payout_id or f"cli-{uuid.uuid4().hex}")
+    wanted = stubs.RequestPayoutRequest(payout_id=payout_id or new_id())
     answer = call(server, "PayoutService/RequestPayout", wanted, stubs.Payout)
     if as_json:
         output.print_json(answer)
@@ -86,7 +83,7 @@ def list_(server: Server, provider_id: str, limit: int, page_token: str, as_json
         return
     shown = output.table("when (UTC)", "payout", "USD", "state", right=("USD",), whole=("payout",))
     for one in answer.payouts:
-        shown.add_row(_when(one.created_at_ms), one.payout_id, one.amount_usd, one.state)
+        shown.add_row(output.when(one.created_at_ms), one.payout_id, one.amount_usd, one.state)
     output.stdout().print(shown)
     if answer.next_page_token:
         click.echo(f"more: --page {answer.next_page_token}")
@@ -117,12 +114,12 @@ def show(server: Server, payout_id: str, day: str, page_token: str, as_json: boo
     screen.print(days, "")
     steps = output.table("when (UTC)", "step", "at Stripe", "ledger key", whole=("at Stripe", "ledger key"))
     for step in trail.steps:
-        steps.add_row(_when(step.at_ms), step.kind, step.stripe_id, step.key)
+        steps.add_row(output.when(step.at_ms), step.kind, step.stripe_id, step.key)
     screen.print(steps)
     if trail.orders:
         orders = output.table("settled (UTC)", "order", "credits", right=("credits",))
         for order in trail.orders:
-            orders.add_row(_when(order.at_ms), order.order_id, order.earned)
+            orders.add_row(output.when(order.at_ms), order.order_id, order.earned)
         screen.print("", orders)
     if trail.next_page_token:
         click.echo(f"more: --page {trail.next_page_token}")
@@ -138,7 +135,3 @@ def statement(server: Server, month: str, provider_id: str, form: str) -> None:
     wanted = stubs.GetStatementRequest(provider_id=provider_id, month=month, format=form)
     answer = call(server, "PayoutService/GetStatement", wanted, stubs.GetStatementResponse)
     click.echo(answer.content, nl=False)
-
-
-def _when(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,14 +1,13 @@
 """`gollem credits buy` and what belongs to it: receipts, top-ups, alerts."""
 
 import asyncio
-import uuid
 from urllib.parse import urljoin
 
 import aiohttp
 import click
 
 from gollem.cli import output
-from gollem.cli.connection import Server, ask, call, run, server_options
+from gollem.cli.connection import Server, ask, call, new_id, run, server_options
 from gollem.cli.failure import Failure
 from gollem_client import stubs
 
@@ -36,7 +35,7 @@ def buy(
     client secret is for a payment form of yours: it is shown once.
     """
     request = stubs.CreatePaymentIntentRequest(
-        purchase_id=purchase_id or f"cli-{uuid.uuid4().hex}", amount_usd=amount_usd, keep_card=keep_card
+        purchase_id=purchase_id or new_id(), amount_usd=amount_usd, keep_card=keep_card
     )
     made = call(server, "CreditService/CreatePaymentIntent", request, stubs.CreatePaymentIntentResponse)
     _tell(made)
