@@ -4,6 +4,8 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
+DAY_MS = 86_400_000
+
 
 class Clock(Protocol):
     """Wall time for what is stored or shown, monotonic time for whatever is measured or waited for."""
@@ -38,11 +40,6 @@ def is_utc_day(text: str) -> bool:
         return datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC).year >= 1970
     except ValueError:
         return False
-
-
-def utc_day_ms(day: str) -> int:
-    """The first millisecond of a day."""
-    return int(datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC).timestamp()) * 1_000
 
 
 def utc_day(at_ms: int) -> str:

@@ -13,7 +13,7 @@ from enum import Enum
 from functools import lru_cache
 from zlib import crc32
 
-from gollem.clock import utc_day
+from gollem.clock import DAY_MS, utc_day
 from gollem.ledger.types import Kind
 
 FEE_SHARDS = 16
@@ -28,7 +28,6 @@ BANK = "A:bank"
 ADJUSTMENTS = "E:adjust"
 UNMATCHED = "S:unmatched"
 
-_MS_PER_DAY = 86_400_000
 _NAME = r"[A-Za-z0-9._-]{1,64}"
 _ACCOUNT = re.compile(
     rf"(?:(?:U|D|P|DP|PO|RF|[AL]:conn|A:paid):{_NAME}|H:[!-~]{{1,128}}|PM:{_NAME}:[0-9]{{8}}:[0-9]|R:fee:[0-9]{{1,2}}"
@@ -84,7 +83,7 @@ def fee_account(order_id: str) -> str:
 
 def earnings_account(provider: str, order_id: str, at_ms: int) -> str:
     """The provider's earnings of the UTC day, one shard of them."""
-    return earnings_shard(provider, _name_of_day(at_ms // _MS_PER_DAY), crc32(order_id.encode()) % EARNINGS_SHARDS)
+    return earnings_shard(provider, _name_of_day(at_ms // DAY_MS), crc32(order_id.encode()) % EARNINGS_SHARDS)
 
 
 def earnings_shard(provider: str, day: str, shard: int) -> str:
@@ -166,4 +165,4 @@ def earnings_of(account: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=16)
 def _name_of_day(day: int) -> str:
-    return utc_day(day * _MS_PER_DAY)
+    return utc_day(day * DAY_MS)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 
-from gollem.clock import Clock, utc_day
+from gollem.clock import DAY_MS, Clock, utc_day
 from gollem.errors import GollemError, LedgerUnavailable, StaleRead, WorldError, WrongState
 from gollem.ledger import records, rules, seals
 from gollem.ledger.interface import Ledger
@@ -25,7 +25,6 @@ _log = logging.getLogger(__name__)
 QUICK = frozenset({Check.TRIAL_BALANCE, Check.HOLDS})  # need no journal
 DEEP = QUICK | {Check.TRANSACTIONS, Check.BALANCES}
 EVERY = frozenset(Check) - OF_PAYMENTS
-_MS_PER_DAY = 86_400_000
 _ATTEMPTS = 8
 _MAX_OVERDUE = 256
 _Look = Callable[[], Awaitable[AuditReport]]
@@ -107,7 +106,7 @@ class Reconciler:
         """Once a UTC day, for the day before: prove the seals, then seal what was written since the last one. None if
         that is done. Each time, the copy gets what it lacks."""
         now_ms = self._clock.now_ms()
-        day = utc_day(now_ms - _MS_PER_DAY)
+        day = utc_day(now_ms - DAY_MS)
         known = await seals.all_seals(self._ledger)
         await self._complete_copy(known)
         if known and known[-1].id >= day:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gollem.clock import Clock, day_begins_ms
+from gollem.clock import DAY_MS, Clock, day_begins_ms
 from gollem.errors import InvalidField
 from gollem.payments.gateway import PaymentGateway
 from gollem.payments.in_books import InBooks, described
@@ -11,7 +11,6 @@ from gollem.payments.movements import Movements
 from gollem.payments.types import CURRENCY, Movement
 from gollem.units import format_usd
 
-DAY_MS = 86_400_000
 MAX_PAGES = 256
 
 

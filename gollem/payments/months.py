@@ -1,9 +1,7 @@
 """Days and months of UTC that people name (yyyymmdd, yyyymm), as milliseconds."""
 
-from gollem.clock import day_begins_ms, utc_day
+from gollem.clock import DAY_MS, day_begins_ms, utc_day
 from gollem.errors import InvalidField
-
-DAY_MS = 86_400_000
 
 
 def month_of(at_ms: int) -> str:

@@ -15,13 +15,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-from gollem.clock import Clock
+from gollem.clock import DAY_MS, Clock
 from gollem.errors import GollemError, PaymentRefused, WrongState
 from gollem.ledger import Ledger, Record, records, rules
 from gollem.payments.attempts import Attempts
 from gollem.payments.gateway import PaymentGateway
 from gollem.payments.halts import are_payouts_halted
-from gollem.payments.months import DAY_MS
 from gollem.payments.payees import find_payee, note_account, note_gone
 from gollem.payments.payout_booking import PayoutBooking, cents_of
 from gollem.payments.payout_recheck import PayoutRecheck

@@ -10,13 +10,13 @@ month at most. Nobody waits longer unseen: an alert a provider and month tells o
 
 import logging
 
-from gollem.clock import Clock
+from gollem.clock import DAY_MS, Clock
 from gollem.config import PaymentsConfig
 from gollem.errors import GollemError
 from gollem.ledger import Desk, Ledger, Record, accounts, records, rules
 from gollem.payments.alerts import raise_alert
 from gollem.payments.halts import are_payouts_halted
-from gollem.payments.months import DAY_MS, month_of, month_range_ms
+from gollem.payments.months import month_of, month_range_ms
 from gollem.payments.rounds import Round
 from gollem.units import ATOMS_PER_CENT, format_usd
 

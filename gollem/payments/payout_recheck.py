@@ -5,10 +5,9 @@ The accounts' own lists are read, a hundred bank payouts a call, so that a provi
 
 from collections.abc import Sequence
 
-from gollem.clock import Clock
+from gollem.clock import DAY_MS, Clock
 from gollem.ledger import Ledger, Record, records
 from gollem.payments.gateway import PaymentGateway
-from gollem.payments.months import DAY_MS
 from gollem.payments.payees import find_payee, is_gone
 from gollem.payments.payout_booking import PayoutBooking
 from gollem.payments.rounds import Round

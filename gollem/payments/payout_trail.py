@@ -7,11 +7,11 @@ its amount was left by the payout before, or taken since: dust, debt repaid, cla
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gollem.clock import utc_day
+from gollem.clock import DAY_MS, utc_day
 from gollem.errors import UnknownPayout
 from gollem.ledger import Entry, Kind, Ledger, Record, StatementFilter, StatementLine, accounts, records, rules
 from gollem.payments.matured import entries, matured_entries
-from gollem.payments.months import DAY_MS, begins_at_ms
+from gollem.payments.months import begins_at_ms
 
 MAX_DAYS = 400  # that are looked at before a first payout
 LATE_DAYS = 62  # how much later than due a day is looked for that matured late

@@ -7,11 +7,11 @@ there is no other store of balances that could say something else than the journ
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
-from gollem.clock import Clock, utc_day
+from gollem.clock import DAY_MS, Clock, utc_day
 from gollem.errors import InvalidField, InvariantBroken, LedgerUnavailable
 from gollem.ledger import Kind, Ledger, StatementLine
 from gollem.payments.matured import entries, matured_entries
-from gollem.payments.months import DAY_MS, month_range_ms
+from gollem.payments.months import month_range_ms
 
 MAX_LINES = 1_000_000  # that are read for one statement
 MAX_FEES = 2_000  # orders whose fees are looked up

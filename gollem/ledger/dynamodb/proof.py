@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
-from gollem.clock import Clock, utc_day
+from gollem.clock import DAY_MS, Clock, utc_day
 from gollem.errors import InvariantBroken
 from gollem.ledger.audit import ACCOUNT_OF, Proof, bound_findings
 from gollem.ledger.dynamodb import items, queries
@@ -28,7 +28,6 @@ from gollem.ledger.types import ALL_CHECKS, AuditReport, Check, HoldState, Recor
 _TURNS = 5
 _FIRST_WAIT_S = 0.05
 _LATE_MS = 360_000  # how much a machine's clock may differ from ours (AWS refuses more than five minutes), and an index
-_MS_PER_DAY = 86_400_000
 _KIND_OF = {"PO:": PAYOUT, "RF:": REFUND}  # by account, of the record that it belongs to
 _CHECK_OF = {"T": Check.TRANSACTIONS, "A": Check.BALANCES, "PM": Check.BALANCES, "H": Check.HOLDS, "R": Check.BALANCES}
 T = TypeVar("T")
@@ -84,8 +83,8 @@ async def _read_newer(client: Client, books: "_Books", from_ms: int, to_ms: int)
 
 
 def _days(from_ms: int, to_ms: int) -> Iterator[str]:
-    for day in range(from_ms // _MS_PER_DAY, to_ms // _MS_PER_DAY + 1):
-        yield utc_day(day * _MS_PER_DAY)
+    for day in range(from_ms // DAY_MS, to_ms // DAY_MS + 1):
+        yield utc_day(day * DAY_MS)
 
 
 async def _look_again(client: Client, books: "_Books", doubtful: list[Look]) -> None:

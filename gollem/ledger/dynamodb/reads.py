@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from gollem.clock import utc_day
+from gollem.clock import DAY_MS, utc_day
 from gollem.errors import InvalidField, InvariantBroken
 from gollem.ledger.accounts import (
     earnings_of,
@@ -37,7 +37,6 @@ _CURSOR = re.compile(r"[0-9a-f]{26}", re.ASCII)
 _NEWEST = "g"  # above every cursor
 _PAGE = 256
 _MOST_PAGES = 25  # of a shard, for one page of a statement
-_MS_PER_DAY = 86_400_000
 _MAX_DAYS = 60  # looked at one by one
 _MAX_BUCKETS = 98  # read in one transaction with two accounts more
 T = TypeVar("T")
@@ -176,9 +175,9 @@ async def journal(client: Client, after: int, until: int, limit: int) -> list[En
     """Entries of one number, which two machines may give at the same moment, are never torn apart."""
     found: list[Item] = []
     start_ms, end_ms = items.moment_ms(after), items.moment_ms(until)
-    if end_ms - start_ms > _MAX_DAYS * _MS_PER_DAY:
+    if end_ms - start_ms > _MAX_DAYS * DAY_MS:
         start_ms = await _first_moment_ms(client, after, end_ms)
-    for at_ms in range(start_ms // _MS_PER_DAY * _MS_PER_DAY, end_ms + 1, _MS_PER_DAY):
+    for at_ms in range(start_ms // DAY_MS * DAY_MS, end_ms + 1, DAY_MS):
         found += await queries.merged(
             client,
             limit + 1,

@@ -1,12 +1,10 @@
 """What providers have earned: it matures some days later, debt repaid first, and may be clawed back."""
 
-from gollem.clock import utc_day
+from gollem.clock import DAY_MS, utc_day
 from gollem.errors import InvariantBroken
 from gollem.ledger.accounts import BAD_DEBT, payable_account, provider_debt, user_account
 from gollem.ledger.rules.parts import debt_first, debt_last, digest, require_names, require_positive
 from gollem.ledger.types import BalanceIs, Earnings, Kind, Leg, Transaction
-
-_MS_PER_DAY = 86_400_000
 
 
 def last_due_day(now_ms: int, delay_days: int) -> str:
@@ -14,7 +12,7 @@ def last_due_day(now_ms: int, delay_days: int) -> str:
     once, and a day matures in as many parts as it is looked at: for trying things, not for many orders."""
     if delay_days < 0:
         raise InvariantBroken(f"a delay of {delay_days} days")
-    return utc_day(now_ms - delay_days * _MS_PER_DAY)
+    return utc_day(now_ms - delay_days * DAY_MS)
 
 
 def mature(earned: Earnings, debt_atoms: int, delay_days: int, now_ms: int, part: int = 0) -> Transaction:
