@@ -37,6 +37,8 @@ class FakeExchange:
         self.deregistrations = 0
         # While set, settlements are answered UNAVAILABLE.
         self.unsettling = False
+        # While set, reports of agents are not answered.
+        self.silent = False
         # Told to agents with every answer.
         self.cancelled_orders: list[str] = []
         self.calls: dict[str, int] = defaultdict(int)
@@ -235,6 +237,8 @@ class _Provider(ProviderServiceBase):
             self._state.events += [(event.order_id, names[event.kind]) for event in report.events]
             known = any(ask.provider_id == report.provider_id for ask in self._state.asks.values())
             self._state.changed()
+            if self._state.silent:
+                continue
             await stream.send_message(
                 provider_pb2.TelemetryResponse(
                     ask_id=report.ask_id,
