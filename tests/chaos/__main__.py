@@ -1,10 +1,11 @@
 """`python -m tests.chaos [--seconds 150] [--seed 7] [--only flush]`: exit status 0 only if every promise was kept."""
 
 import argparse
-import asyncio
 import logging
 import os
 import sys
+
+import uvloop
 
 from tests.chaos import report
 from tests.chaos.faults import FAULTS
@@ -32,7 +33,7 @@ def main() -> None:
             some = [fault for fault in faults if fault.replicated is replicated]
             if some:
                 plan = Plan(some, phase_s, chosen.seed, callers=chosen.callers, rate=chosen.rate)
-                outcome = asyncio.run(run(plan, endpoint))
+                outcome = uvloop.run(run(plan, endpoint))
                 report.tell(outcome)
                 good &= report.is_good(outcome)
     sys.exit(0 if good else 1)

@@ -24,7 +24,7 @@ class Told:
 
     account: str
     provider: str
-    at_s: float
+    degraded: bool  # by the view of a node that was cut off
 
 
 class Witness(Exchange):
@@ -36,7 +36,7 @@ class Witness(Exchange):
     async def call(self, method: str, request: Any, answer_type: Any, *, extra_ms: int = 0) -> Any:
         answer = await super().call(method, request, answer_type, extra_ms=extra_ms)
         if isinstance(answer, stubs.MatchResponse):
-            told = Told(self._account, answer.offer.provider_id, time.monotonic())
+            told = Told(self._account, answer.offer.provider_id, answer.degraded)
             self._told.setdefault(answer.order_id, told)
         return answer
 

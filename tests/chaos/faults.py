@@ -53,10 +53,9 @@ async def freeze_a_node(stroke: Stroke) -> None:
 
 async def cut_a_node_from_redis(stroke: Stroke) -> None:
     link = stroke.world.nodes[2].links["redis"]
-    link.is_refusing = True
-    link.cut()
+    await link.cut()
     await stroke.rest()
-    link.is_refusing = False
+    await link.mend()
 
 
 async def slow_redis(stroke: Stroke) -> None:
@@ -66,17 +65,16 @@ async def slow_redis(stroke: Stroke) -> None:
 async def stall_a_node_from_redis(stroke: Stroke) -> None:
     """Half-open: nothing passes and nobody is told."""
     link = stroke.world.nodes[0].links["redis"]
-    link.stall()
+    await link.stall()
     await stroke.rest()
-    link.flow()
+    await link.mend()
 
 
 async def cut_a_node_from_dynamodb(stroke: Stroke) -> None:
     link = stroke.world.nodes[0].links["dynamodb"]
-    link.is_refusing = True
-    link.cut()
+    await link.cut()
     await stroke.rest()
-    link.is_refusing = False
+    await link.mend()
 
 
 async def slow_dynamodb(stroke: Stroke) -> None:
@@ -105,10 +103,10 @@ async def lose_the_master(stroke: Stroke) -> None:
 
 async def _slowed(stroke: Stroke, name: str) -> None:
     for node in stroke.world.nodes:
-        node.links[name].delay_s = SLOW_S
+        await node.links[name].slow(SLOW_S)
     await stroke.rest()
     for node in stroke.world.nodes:
-        node.links[name].delay_s = 0
+        await node.links[name].mend()
 
 
 FAULTS = (

@@ -44,19 +44,17 @@ class Books:
     orders: dict[str, Order] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
-    def most_sold(self, slots: int, since_ms: int, until_ms: int) -> tuple[int, int]:
-        """Among orders opened in this time: the most that one provider held at once, and how many came beyond its
-        slots."""
-        most = beyond = 0
+    def within(self, since_ms: int, until_ms: int) -> list[Order]:
+        """Orders that were opened in this time."""
+        return [order for order in self.orders.values() if since_ms <= order.opened_ms < until_ms]
+
+    def sold_beyond(self, slots: int, since_ms: int, until_ms: int) -> int:
+        """Of orders opened in this time, how many came when their provider's slots were all held."""
         by_provider = defaultdict(list)
         for order in self.orders.values():
             by_provider[order.provider].append(order)
-        for orders in by_provider.values():
-            for opened_ms, held in _held(orders):
-                if since_ms <= opened_ms < until_ms:
-                    most = max(most, held)
-                    beyond += held > slots
-        return most, beyond
+        moments = [moment for orders in by_provider.values() for moment in _held(orders)]
+        return sum(held > slots for opened_ms, held in moments if since_ms <= opened_ms < until_ms)
 
 
 def _held(orders: Sequence[Order]) -> Iterator[tuple[int, int]]:

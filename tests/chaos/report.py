@@ -28,7 +28,7 @@ def is_good(outcome: Outcome) -> bool:
 
 def _line(row: Row) -> dict[str, object]:
     facts = asdict(row)
-    said = {name: facts[name] for name in ("answers", "repeats", "oversold", "trouble", "broken")}
+    said = {name: facts[name] for name in ("answers", "repeats", "oversold", "degraded", "trouble", "broken")}
     figure = {"value": round(row.gap_s, 3), "unit": "s", "target": row.target_s, "reached": row.reached}
     return {"bench": "chaos", "case": row.fault, **figure, **said}
 

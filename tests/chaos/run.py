@@ -50,6 +50,7 @@ class Row:
     repeats_allowed: int | None
     trouble: dict[str, int]
     oversold: int = 0  # orders beyond a provider's slots
+    degraded: int = 0  # orders that a node sold by its own view, cut off from the others
     began_ms: int = 0
     ended_ms: int = 0
     broken: list[str] = field(default_factory=list)
@@ -111,8 +112,13 @@ async def _strike_all(
     broken = await _until_closed(ledger)
     books = await promises.read_books(ledger, began_ms - 1_000)
     for fault, row in zip(plan.faults, rows, strict=True):
-        _, row.oversold = books.most_sold(plan.slots, row.began_ms, row.ended_ms)
-        if row.oversold and not fault.may_oversell:
+        row.oversold = books.sold_beyond(plan.slots, row.began_ms, row.ended_ms)
+        row.degraded = sum(
+            crowd.told[order.order_id].degraded
+            for order in books.within(row.began_ms, row.ended_ms)
+            if order.order_id in crowd.told
+        )
+        if row.oversold and not row.degraded and not fault.may_oversell:
             row.broken.append(f"{row.oversold} orders beyond a provider's slots")
     broken += promises.broken(books, crowd, model, plan.slots) + await promises.audit(world)
     charged = sum(order.charged_atoms > 0 for order in books.orders.values())

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from gollem.identity import Role, open_key_store
 from gollem_client import ChannelPool, Exchange, GollemError, Timeouts, stubs
+from tests.chaos.links import Links, RemoteLink
 from tests.chaos.model_server import MODEL
-from tests.fakes.tcp_link import TcpLink
 from tests.servers.dynamodb_local import CREDENTIALS
 from tests.servers.redis_server import MASTER, RedisServer, free_port, redis_server, sentinels
 from tests.until import until_answer
@@ -31,6 +31,7 @@ SETTINGS = {
     "providers.forget_after_ms": "60000",
     "exchange.grant_ttl_ms": "6000",
     "exchange.settle_grace_ms": "6000",
+    "nodes.claim_timeout_ms": "500",
     "nodes.lease_ms": "2000",
     "nodes.heartbeat_ms": "500",
     "nodes.partitions": "4",
@@ -47,7 +48,7 @@ class Node:
         self._log = log
         self._settings: dict[str, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
-        self.links: dict[str, TcpLink] = {}  # "redis" and "dynamodb"
+        self.links: dict[str, RemoteLink] = {}  # "redis" and "dynamodb"
 
     @property
     def address(self) -> str:
@@ -119,9 +120,11 @@ class World:
         self._stack.callback(self._redis.close)
         for node in self.nodes:
             self._stack.callback(node.stop)
-        book = self._start_redis()
+        book, links = self._start_redis(), await self._stack.enter_async_context(Links())
         for node in self.nodes:
-            node.configure(SETTINGS | {"storage.data": str(self.folder / "data")} | await self._linked(node, book))
+            node.configure(
+                SETTINGS | {"storage.data": str(self.folder / "data")} | await self._linked(node, book, links)
+            )
             node.start()
         await self.until_ready(asks=0)
         return self
@@ -181,15 +184,15 @@ class World:
         self._servers, ports = self._redis.enter_context(sentinels())
         return f"redis+sentinel://{','.join(f'127.0.0.1:{port}' for port in ports)}/{MASTER}"
 
-    async def _linked(self, node: Node, book: str) -> dict[str, str]:
+    async def _linked(self, node: Node, book: str, links: Links) -> dict[str, str]:
         """The settings that lead a node to its own proxies."""
         ledger = urlsplit(self.ledger)
         endpoint = urlsplit(dict(part.split("=", 1) for part in ledger.query.split("&"))["endpoint"])
         assert endpoint.port is not None
-        node.links["dynamodb"] = await self._stack.enter_async_context(TcpLink("127.0.0.1", endpoint.port))
+        node.links["dynamodb"] = await links.open(endpoint.port)
         there = self.ledger.replace(f":{endpoint.port}", f":{node.links['dynamodb'].port}")
         if not self.replicated:
-            node.links["redis"] = await self._stack.enter_async_context(TcpLink("127.0.0.1", self.master.port))
+            node.links["redis"] = await links.open(self.master.port)
             book = f"redis://127.0.0.1:{node.links['redis'].port}"
         return {"storage.ledger": there, "nodes.book": book}
 

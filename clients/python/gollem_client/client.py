@@ -59,6 +59,11 @@ class GollemClient:
         self._exchange = Exchange(address, api_key, self._pool, self._timeouts)
         self._background: set[asyncio.Task[None]] = set()
 
+    @property
+    def place(self) -> str:
+        """The exchange that is called now, of several."""
+        return self._exchange.place
+
     async def __aenter__(self) -> Self:
         return self
 

@@ -138,7 +138,7 @@ async def test_a_conversation_that_falls_silent_goes_on_at_the_next(
 
 @pytest.mark.parametrize("wrong", ["", "a:1,", "a:1,,b:2", "a:1,b", ",".join(f"a:{n}" for n in range(1, 18))])
 def test_what_is_no_list_of_addresses_is_refused(wrong: str) -> None:
-    with pytest.raises(errors.InvalidField, match="^address: must"):
+    with pytest.raises(errors.InvalidField, match=r"^address: must"):
         Places(wrong)
 
 

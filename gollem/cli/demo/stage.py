@@ -1,12 +1,15 @@
-"""Sets the stage: keys, an exchange, a model server and three provider agents, each a process of its own."""
+"""Sets the stage: keys, an exchange of one node or several, a model server and three provider agents, each a process of
+its own."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from gollem.cli.connection import Server, connect
 from gollem.cli.demo.model_server import MODEL
 from gollem.cli.demo.processes import Processes, answers, free_port, is_healthy
+from gollem.cli.demo.servers import Shared, start_shared
 from gollem.cli.failure import Failure
 from gollem.cli.keys import new_key, write_secret
 from gollem.identity import Role
@@ -49,12 +52,22 @@ class Stage:
     """Where everything is. Keys lie in files of their own, which only their owner can read."""
 
     folder: Path
-    port: int
-    ledger: str = ""  # its URL, if it is not in the data folder
+    ports: tuple[int, ...]  # of the exchange's nodes
+    shared: Shared
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        """Of every node."""
+        return ",".join(f"127.0.0.1:{port}" for port in self.ports)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the nodes, as processes and among each other."""
+        return ["exchange"] if len(self.ports) == 1 else [f"node-{number}" for number in range(1, len(self.ports) + 1)]
+
+    def node_at(self, place: str) -> str:
+        """The name of the node at this address."""
+        return self.names[self.ports.index(int(place.rpartition(":")[2]))]
 
     @property
     def data(self) -> Path:
@@ -69,22 +82,30 @@ class Stage:
         return Server(self.address, self.key_file(account).read_text().strip())
 
 
-async def set_up(processes: Processes, folder: Path, ledger: str = "") -> Stage:
+async def set_up(processes: Processes, folder: Path, ledger: str = "", nodes: int = 1) -> Stage:
     """Start everything and wait until all three asks are in the book. Raises Failure."""
-    stage = Stage(folder, free_port(), ledger)
+    shared = await start_shared(processes, folder, ledger) if nodes > 1 else Shared(ledger)
+    stage = Stage(folder, tuple(free_port() for _ in range(nodes)), shared)
     await _make_keys(stage)
     upstream_port = free_port()
     await processes.start("model", _python("gollem.cli.demo.model_server", str(upstream_port)))
-    serve = _python("gollem", "serve", "--data", str(stage.data), "--port", str(stage.port))
-    serve += ["--ledger", ledger] if ledger else []
-    serve += ["--payments", "local", *(word for setting in SETTINGS for word in ("--set", setting))]
-    await processes.start("exchange", serve)
-    await processes.wait_until("the exchange", lambda: answers(stage.port), START_TIMEOUT_S)
+    await _start_exchange(processes, stage)
     await processes.wait_until("the model", lambda: is_healthy(upstream_port), MODEL_TIMEOUT_S)
     for provider in PROVIDERS:
         await processes.start(provider.provider_id, _agent(stage, provider, upstream_port))
     await processes.wait_until("the order book", lambda: _all_asks(stage), START_TIMEOUT_S)
     return stage
+
+
+async def _start_exchange(processes: Processes, stage: Stage) -> None:
+    """Every node, until each of them answers."""
+    for name, port in zip(stage.names, stage.ports, strict=True):
+        serve = _python("gollem", "serve", "--data", str(stage.data), "--port", str(port), *stage.shared.options())
+        settings = (*SETTINGS, f"nodes.name={name}")
+        serve += ["--payments", "local", *(word for setting in settings for word in ("--set", setting))]
+        await processes.start(name, serve, dict(stage.shared.environment))
+    for name, port in zip(stage.names, stage.ports, strict=True):
+        await processes.wait_until(name, partial(answers, port), START_TIMEOUT_S)
 
 
 def _agent(stage: Stage, provider: Cast, upstream_port: int) -> list[str]:
@@ -111,13 +132,16 @@ async def _make_keys(stage: Stage) -> None:
 
 
 async def _all_asks(stage: Stage) -> bool:
-    """Whether every provider can be matched."""
-    try:
-        async with connect(stage.server(CONSUMER)) as client:
-            book = await client.order_book(MODEL)
-    except (Failure, GollemError):
-        return False
-    return sum(one.live_asks for one in book.models) == len(PROVIDERS)
+    """Whether every provider can be matched, at every node."""
+    for port in stage.ports:
+        try:
+            async with connect(replace(stage.server(CONSUMER), address=f"127.0.0.1:{port}")) as client:
+                book = await client.order_book(MODEL)
+        except (Failure, GollemError):
+            return False
+        if sum(one.live_asks for one in book.models) != len(PROVIDERS):
+            return False
+    return True
 
 
 def _python(module: str, *arguments: str) -> list[str]:
