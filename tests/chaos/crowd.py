@@ -15,6 +15,7 @@ from tests.chaos.model_server import MODEL, PROMPT_TOKENS
 TIMEOUTS = Timeouts(connect_ms=1_000, turn_ms=1_000, receipt_ms=1)
 REPEAT_PAUSE_S = 0.2
 MOST_REPEATS = 200
+TICK_S = 0.05
 ABANDONED = 0.01  # orders that are matched and never brought to their provider
 
 
@@ -60,12 +61,14 @@ class Crowd:
             client._exchange = witness
         self._tasks: list[asyncio.Task[None]] = []
         self._leaving = asyncio.Event()
+        self._watching: asyncio.Task[None] | None = None
         self.told: dict[str, Told] = {}
         self.first_chunks_s: list[float] = []
         self.answered: set[str] = set()  # order ids of answers that came whole
         self.orders = 0
         self.repeats: Counter[int] = Counter()  # orders by how often their caller had to repeat them
         self.trouble: Counter[str] = Counter()
+        self.stalled_s = 0.0  # the longest that this process itself stood still
 
     @property
     def accounts(self) -> list[str]:
@@ -76,15 +79,17 @@ class Crowd:
         for account, client in clients:
             assert isinstance(client._exchange, Witness)
             client._exchange.watch(account, self.told)
+        self._watching = asyncio.create_task(self._watch_itself())
         for number in range(self._callers):
             account, client = clients[number % len(clients)]
             self._tasks.append(asyncio.create_task(self._shop(client, f"{self._run}-{account}-{number}")))
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
+        assert self._watching is not None
+        for task in (tasks := [*self._tasks, self._watching]):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         for client in self._clients.values():
             await client.aclose()
 
@@ -106,6 +111,13 @@ class Crowd:
         """For how long no answer began."""
         times = [since_s, *(at_s for at_s in self.first_chunks_s if since_s < at_s < until_s), until_s]
         return max(later - earlier for earlier, later in pairwise(times))
+
+    async def _watch_itself(self) -> None:
+        """On a busy machine a gap may be the load's own."""
+        while True:
+            slept_s = time.monotonic()
+            await asyncio.sleep(TICK_S)
+            self.stalled_s = max(self.stalled_s, time.monotonic() - slept_s - TICK_S)
 
     async def _shop(self, client: GollemClient, name: str) -> None:
         number = 0

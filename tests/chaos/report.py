@@ -28,19 +28,38 @@ def is_good(outcome: Outcome) -> bool:
 
 def _line(row: Row) -> dict[str, object]:
     facts = asdict(row)
-    said = {name: facts[name] for name in ("answers", "repeats", "oversold", "degraded", "trouble", "broken")}
+    facts["stalled_s"] = round(row.stalled_s, 3)
+    said = {
+        name: facts[name] for name in ("stalled_s", "answers", "repeats", "oversold", "degraded", "trouble", "broken")
+    }
     figure = {"value": round(row.gap_s, 3), "unit": "s", "target": row.target_s, "reached": row.reached}
     return {"bench": "chaos", "case": row.fault, **figure, **said}
 
 
 def _table(outcome: Outcome) -> Table:
     table = Table(
-        "fault", "longest gap", "target", "answers", "repeats", "sold beyond", "callers saw", "kept", title="chaos"
+        "fault",
+        "longest gap",
+        "load stalled",
+        "target",
+        "answers",
+        "repeats",
+        "sold beyond",
+        "callers saw",
+        "kept",
+        title="chaos",
     )
     for row in outcome.rows:
         target = "-" if row.target_s is None else f"< {row.target_s:g} s"
         trouble = ", ".join(f"{count} {name}" for name, count in sorted(row.trouble.items()))
         kept = "yes" if row.reached else "no: " + "; ".join(row.broken or ["too long"])
-        figures = (f"{row.gap_s:.2f} s", target, str(row.answers), str(row.repeats), str(row.oversold))
+        figures = (
+            f"{row.gap_s:.2f} s",
+            f"{row.stalled_s:.2f} s",
+            target,
+            str(row.answers),
+            str(row.repeats),
+            str(row.oversold),
+        )
         table.add_row(row.fault, *figures, trouble, kept)
     return table

@@ -45,6 +45,7 @@ class Row:
     fault: str
     gap_s: float
     target_s: float | None
+    stalled_s: float  # of which the load itself may have stood still
     answers: int
     repeats: int  # most that one caller had to make
     repeats_allowed: int | None
@@ -131,7 +132,8 @@ async def _strike(plan: Plan, fault: Fault, world: World, crowd: Crowd, ledger: 
         await crowd.watch(plan.phase_s)
 
     began_s, began_ms = time.monotonic(), SystemClock().now_ms()
-    answers, trouble, crowd.repeats = len(crowd.first_chunks_s), Counter(crowd.trouble), Counter()
+    answers, trouble = len(crowd.first_chunks_s), Counter(crowd.trouble)
+    crowd.repeats, crowd.stalled_s = Counter(), 0.0
     await fault.strike(Stroke(world, rest))
     await world.until_ready(plan.agents)
     await rest()
@@ -139,6 +141,7 @@ async def _strike(plan: Plan, fault: Fault, world: World, crowd: Crowd, ledger: 
         fault=fault.name,
         gap_s=crowd.longest_gap_s(began_s, time.monotonic()),
         target_s=fault.gap_s,
+        stalled_s=crowd.stalled_s,
         answers=len(crowd.first_chunks_s) - answers,
         repeats=max(crowd.repeats, default=0),
         repeats_allowed=fault.repeats,
