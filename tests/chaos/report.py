@@ -28,9 +28,10 @@ def is_good(outcome: Outcome) -> bool:
 
 def _line(row: Row) -> dict[str, object]:
     facts = asdict(row)
-    facts["stalled_s"] = round(row.stalled_s, 3)
+    facts |= {name: round(facts[name], 3) for name in ("stalled_s", "recovered_s")}
     said = {
-        name: facts[name] for name in ("stalled_s", "answers", "repeats", "oversold", "degraded", "trouble", "broken")
+        name: facts[name]
+        for name in ("stalled_s", "recovered_s", "answers", "repeats", "oversold", "degraded", "trouble", "broken")
     }
     figure = {"value": round(row.gap_s, 3), "unit": "s", "target": row.target_s, "reached": row.reached}
     return {"bench": "chaos", "case": row.fault, **figure, **said}

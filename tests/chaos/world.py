@@ -32,7 +32,7 @@ SETTINGS = {
     "exchange.grant_ttl_ms": "6000",
     "exchange.settle_grace_ms": "6000",
     "nodes.claim_timeout_ms": "500",
-    "nodes.lease_ms": "2000",
+    "nodes.lease_ms": "4000",
     "nodes.heartbeat_ms": "500",
     "nodes.partitions": "4",
 }
