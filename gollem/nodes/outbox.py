@@ -67,8 +67,9 @@ class OwnAsks:
                 pass
 
     def heard_of(self, change: Change) -> None:
-        """Another node says so: its agent is connected there now, or it is gone."""
-        if isinstance(change, Placed | Heard | Removed):
+        """Another node says so. A node that an agent has come to places its ask anew; a report alone may be what one
+        that stood still passes on late."""
+        if isinstance(change, Placed | Removed):
             self._drop(change.ask_key)
 
     def all(self, now_ms: int) -> Iterator[Change]:

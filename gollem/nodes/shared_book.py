@@ -38,7 +38,7 @@ class SharedBook(Protocol):
 
     def announce(self, change: Change) -> None:
         """Tell the other nodes, in a moment. Of one ask only the newest state is sent; what is announced of an ask
-        makes it this node's own, until another node announces it or it is removed. Own asks are announced again by
+        makes it this node's own, until another node places it or it is removed. Own asks are announced again by
         themselves when the shared book has lost them. Bounded: the oldest events are dropped, and counted."""
 
     async def claim(self, request: ClaimRequest) -> Granted | Refused:

@@ -51,7 +51,7 @@ def test_own_asks_are_told_again_as_old_as_they_are() -> None:
     assert [(type(change), change.age_ms) for change in told] == [(type(placed()), 900), (type(heard()), 850)]  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("change", [placed(1), heard(1), Removed(KEY, MODEL)], ids=lambda change: type(change).__name__)
+@pytest.mark.parametrize("change", [placed(1), Removed(KEY, MODEL)], ids=lambda change: type(change).__name__)
 def test_an_ask_that_another_node_tells_of_is_not_ones_own(change: object) -> None:
     own = OwnAsks()
     own.announced(placed(1), 0)
@@ -59,6 +59,15 @@ def test_an_ask_that_another_node_tells_of_is_not_ones_own(change: object) -> No
     assert len(own) == 1
     own.heard_of(change)  # type: ignore[arg-type]
     assert list(own.all(0)) == []
+
+
+def test_a_late_report_of_a_node_that_stood_still_takes_no_ask_away() -> None:
+    """It passes on what its agent said before that went elsewhere; to take an ask over it would place it first."""
+    own = OwnAsks()
+    own.announced(placed(1), 0)
+    own.announced(heard(1, sequence=7), 0)
+    own.heard_of(heard(1, sequence=3))
+    assert list(own.all(0)) == [placed(1), heard(1, sequence=7)]
 
 
 # --- when Redis counts as away --------------------------------------------------------------------------------------
