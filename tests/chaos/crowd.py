@@ -166,7 +166,10 @@ class Crowd:
             if not begun:
                 begun = True
                 self.first_chunks_s.append(time.monotonic())
-        self.answered.add(answer.order_id)
+        if answer.finish_reason == "stop":
+            self.answered.add(answer.order_id)
+        else:  # its agent had no time left
+            self.trouble[f"ended as {answer.finish_reason}"] += 1
 
     async def _abandon(self, client: GollemClient, order_id: str) -> None:
         try:
