@@ -8,7 +8,7 @@ import sys
 import uvloop
 
 from tests.chaos import report
-from tests.chaos.faults import FAULTS
+from tests.chaos.faults import FAULTS, NOTHING
 from tests.chaos.run import Plan, run
 from tests.servers.dynamodb_local import CREDENTIALS, dynamodb_local
 
@@ -26,13 +26,13 @@ def main() -> None:
         parser.error(f"--only: no fault is called so; there are: {', '.join(fault.name for fault in FAULTS)}")
     logging.basicConfig(level=logging.CRITICAL)
     os.environ.update(CREDENTIALS)
-    phase_s = chosen.seconds / len(faults) / 2
+    phase_s = chosen.seconds / (len(faults) + 2) / 2
     good = True
     with dynamodb_local() as endpoint:
         for replicated in (False, True):
             some = [fault for fault in faults if fault.replicated is replicated]
             if some:
-                plan = Plan(some, phase_s, chosen.seed, callers=chosen.callers, rate=chosen.rate)
+                plan = Plan([NOTHING, *some], phase_s, chosen.seed, callers=chosen.callers, rate=chosen.rate)
                 outcome = uvloop.run(run(plan, endpoint))
                 report.tell(outcome)
                 good &= report.is_good(outcome)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 from gollem_client import Exchange, GollemClient, Timeouts, errors, stubs
 from tests.chaos.model_server import MODEL, PROMPT_TOKENS
@@ -16,7 +16,6 @@ TIMEOUTS = Timeouts(connect_ms=1_000, turn_ms=1_000, receipt_ms=1)
 REPEAT_PAUSE_S = 0.2
 MOST_REPEATS = 200
 TICK_S = 0.05
-ABANDONED = 0.01  # orders that are matched and never brought to their provider
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,21 @@ class Told:
     account: str
     provider: str
     degraded: bool  # by the view of a node that was cut off
+
+
+class Load(Protocol):
+    """How much is bought, and by whose dice; see `run.Plan`."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def callers(self) -> int: ...
+    @property
+    def rate(self) -> float: ...
+    @property
+    def tokens(self) -> int: ...
+    @property
+    def abandoned(self) -> float: ...
 
 
 class Witness(Exchange):
@@ -45,15 +59,11 @@ class Witness(Exchange):
 class Crowd:
     """`async with` it: they buy until the end of the block, or `leave`."""
 
-    def __init__(
-        self, run: str, exchange: str, keys: Mapping[str, str], callers: int, rate: float, tokens: int, seed: int
-    ) -> None:
-        """`keys` by account; `rate`: orders a second of all callers together."""
+    def __init__(self, run: str, exchange: str, keys: Mapping[str, str], load: Load) -> None:
+        """`keys` by account."""
         self._run = run
-        self._tokens = tokens
-        self._chance = random.Random(seed)
-        self._pause_s = callers / rate
-        self._callers = callers
+        self._load = load
+        self._chance = random.Random(load.seed)
         self._clients: dict[str, GollemClient] = {}
         for account, key in keys.items():
             client = self._clients[account] = GollemClient(exchange, api_key=key, timeouts=TIMEOUTS)
@@ -80,7 +90,7 @@ class Crowd:
             assert isinstance(client._exchange, Witness)
             client._exchange.watch(account, self.told)
         self._watching = asyncio.create_task(self._watch_itself())
-        for number in range(self._callers):
+        for number in range(self._load.callers):
             account, client = clients[number % len(clients)]
             self._tasks.append(asyncio.create_task(self._shop(client, f"{self._run}-{account}-{number}")))
         return self
@@ -121,10 +131,10 @@ class Crowd:
 
     async def _shop(self, client: GollemClient, name: str) -> None:
         number = 0
-        while not await self._has_to_leave(self._chance.expovariate(1 / self._pause_s)):
+        while not await self._has_to_leave(self._chance.expovariate(self._load.rate / self._load.callers)):
             number += 1
             self.orders += 1
-            if self._chance.random() < ABANDONED:
+            if self._chance.random() < self._load.abandoned:
                 await self._abandon(client, f"{name}-{number}")
             else:
                 await self._buy(client, f"{name}-{number}")
@@ -159,7 +169,7 @@ class Crowd:
             [{"role": "user", "content": order_id}],
             order_id=order_id,
             prompt_tokens=PROMPT_TOKENS * 8,
-            max_tokens=self._tokens,
+            max_tokens=self._load.tokens,
         )
         begun = False
         async for _ in answer:
@@ -173,6 +183,6 @@ class Crowd:
 
     async def _abandon(self, client: GollemClient, order_id: str) -> None:
         try:
-            await client.match(MODEL, PROMPT_TOKENS, order_id=order_id, max_tokens=self._tokens)
+            await client.match(MODEL, PROMPT_TOKENS, order_id=order_id, max_tokens=self._load.tokens)
         except errors.GollemError as error:
             self.trouble[error.reason] += 1

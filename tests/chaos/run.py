@@ -13,7 +13,7 @@ from gollem.ledger.dynamodb.ledger import create_dynamodb
 from gollem_client import stubs
 from tests.chaos import promises
 from tests.chaos.crowd import Crowd
-from tests.chaos.faults import Fault, Stroke
+from tests.chaos.faults import NOTHING, Fault, Stroke
 from tests.chaos.fleet import Fleet
 from tests.chaos.model_server import ModelServer
 from tests.chaos.world import World, a_folder
@@ -36,6 +36,7 @@ class Plan:
     rate: float = 25.0
     tokens: int = 4
     answer_s: float = 0.4
+    abandoned: float = 0.01  # share of orders that are matched and never brought to their provider
 
 
 @dataclass
@@ -55,12 +56,13 @@ class Row:
     degraded: int = 0  # orders that a node sold by its own view, cut off from the others
     began_ms: int = 0
     ended_ms: int = 0
+    usual_gap_s: float = 0  # without any fault, in the same run
     broken: list[str] = field(default_factory=list)
 
     @property
     def reached(self) -> bool:
-        """Whether all was kept, in time as far as that can be told on a machine that is busy with other things."""
-        return not self.broken and (self.target_s is None or self.gap_s - self.stalled_s < self.target_s)
+        """Whether all was kept, in time: a machine that is busy with other things has gaps without a fault, too."""
+        return not self.broken and (self.target_s is None or self.gap_s - self.usual_gap_s < self.target_s)
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ async def run(plan: Plan, dynamodb: str) -> Outcome:
             keys = world.keys
             fleet = Fleet(folder, world.exchange, {who: keys[who] for who in sellers}, model, plan.slots)
             buying = {who: keys[who] for who in buyers}
-            crowd = Crowd(name, world.exchange, buying, plan.callers, plan.rate, plan.tokens, plan.seed)
+            crowd = Crowd(name, world.exchange, buying, plan)
             ledger = await open_ledger(url)
             async with closed(ledger), fleet:
                 await world.until_ready(plan.agents)
@@ -115,6 +117,7 @@ async def _strike_all(
     broken = await _until_closed(ledger)
     books = await promises.read_books(ledger, began_ms - 1_000)
     for fault, row in zip(plan.faults, rows, strict=True):
+        row.usual_gap_s = rows[0].gap_s if plan.faults[0] is NOTHING else 0
         row.oversold = books.sold_beyond(plan.slots, row.began_ms, row.ended_ms)
         row.degraded = sum(
             crowd.told[order.order_id].degraded
