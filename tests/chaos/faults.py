@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tests.chaos.world import LEASE_S, World
 
 NODE_GAP_S, REDIS_GAP_S = 2.0, 5.0
-SLOW_S = 0.05
+SLOW_S = 0.05  # of every piece that passes, either way
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,19 @@ async def kill_a_node(stroke: Stroke) -> None:
     node.start()
 
 
+async def roll(stroke: Stroke) -> None:
+    """As a new release is deployed: one node after the other is told to go, and started again."""
+    for node in stroke.world.nodes:
+        await node.leave()
+        node.start()
+        await stroke.world.until_whole()
+
+
 async def freeze_a_node(stroke: Stroke) -> None:
     """Beyond its leases: what it had claimed may be another's when it goes on."""
     node = stroke.world.nodes[1]
     node.freeze()
-    await asyncio.sleep(1.5 * LEASE_S)
+    await asyncio.sleep(1.2 * LEASE_S)
     await stroke.rest()
     node.thaw()
 
@@ -113,6 +121,7 @@ async def _slowed(stroke: Stroke, name: str) -> None:
 NOTHING = Fault("nothing", nothing, gap_s=None)
 FAULTS = (
     Fault("kill -9 a node, start it again", kill_a_node, may_oversell=True),
+    Fault("restart nodes one by one", roll),
     Fault("stop a node beyond its leases", freeze_a_node, may_oversell=True),
     Fault("cut a node from Redis", cut_a_node_from_redis, may_oversell=True),
     Fault("stall a node's link to Redis", stall_a_node_from_redis, may_oversell=True),

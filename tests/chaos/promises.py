@@ -48,23 +48,30 @@ class Books:
         """Orders that were opened in this time."""
         return [order for order in self.orders.values() if since_ms <= order.opened_ms < until_ms]
 
-    def sold_beyond(self, slots: int, since_ms: int, until_ms: int) -> int:
-        """Of orders opened in this time, how many came when their provider's slots were all held."""
+    def sold_beyond(self, slots: int, since_ms: int, until_ms: int) -> list[str]:
+        """Orders opened in this time that came when their provider's slots were all held, a line each."""
         by_provider = defaultdict(list)
         for order in self.orders.values():
             by_provider[order.provider].append(order)
-        moments = [moment for orders in by_provider.values() for moment in _held(orders)]
-        return sum(held > slots for opened_ms, held in moments if since_ms <= opened_ms < until_ms)
+        pairs = [pair for orders in by_provider.values() for pair in _held(orders)]
+        return [
+            f"{order.order_id} at {order.provider}, all held, the last for {_age_ms(order, held)} ms"
+            for order, held in pairs
+            if len(held) >= slots and since_ms <= order.opened_ms < until_ms
+        ]
 
 
-def _held(orders: Sequence[Order]) -> Iterator[tuple[int, int]]:
-    """When an order was opened, and how many there were at that moment with it. What ends then has ended."""
-    changes = sorted([(order.opened_ms, 1) for order in orders] + [(order.closed_ms, -1) for order in orders])
-    held = 0
-    for at_ms, change in changes:
-        held += change
-        if change > 0:
-            yield at_ms, held
+def _age_ms(order: Order, held: Sequence[Order]) -> int:
+    return order.opened_ms - max(other.opened_ms for other in held)
+
+
+def _held(orders: Sequence[Order]) -> Iterator[tuple[Order, list[Order]]]:
+    """Each order, and those that were open when it was opened. What ends at that moment has ended."""
+    held: list[Order] = []
+    for order in sorted(orders, key=lambda order: order.opened_ms):
+        held = [other for other in held if other.closed_ms > order.opened_ms]
+        yield order, list(held)
+        held.append(order)
 
 
 async def read_books(ledger: Ledger, since_ms: int) -> Books:

@@ -20,6 +20,7 @@ from tests.chaos.world import World, a_folder
 
 LEAVE_S = 60
 CLOSED_S = 60
+MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ async def run(plan: Plan, dynamodb: str) -> Outcome:
             crowd = Crowd(name, world.exchange, buying, plan)
             ledger = await open_ledger(url)
             async with closed(ledger), fleet:
-                await world.until_ready(plan.agents)
+                await world.until_whole(plan.agents)
                 return await _strike_all(plan, world, fleet, crowd, model, ledger)
 
 
@@ -118,17 +119,19 @@ async def _strike_all(
     books = await promises.read_books(ledger, began_ms - 1_000)
     for fault, row in zip(plan.faults, rows, strict=True):
         row.usual_gap_s = rows[0].gap_s if plan.faults[0] is NOTHING else 0
-        row.oversold = books.sold_beyond(plan.slots, row.began_ms, row.ended_ms)
-        row.degraded = sum(
-            crowd.told[order.order_id].degraded
-            for order in books.within(row.began_ms, row.ended_ms)
-            if order.order_id in crowd.told
-        )
-        if row.oversold and not row.degraded and not fault.may_oversell:
-            row.broken.append(f"{row.oversold} orders beyond a provider's slots")
+        _judge(fault, row, books, crowd, plan.slots)
     broken += promises.broken(books, crowd, model, plan.slots) + await promises.audit(world)
     charged = sum(order.charged_atoms > 0 for order in books.orders.values())
     return Outcome(rows, broken, nodes, len(books.orders), charged)
+
+
+def _judge(fault: Fault, row: Row, books: promises.Books, crowd: Crowd, slots: int) -> None:
+    """By the ledger, what was sold while the fault lasted."""
+    beyond = books.sold_beyond(slots, row.began_ms, row.ended_ms)
+    told = [crowd.told.get(order.order_id) for order in books.within(row.began_ms, row.ended_ms)]
+    row.oversold, row.degraded = len(beyond), sum(one.degraded for one in told if one)
+    if not row.degraded and not fault.may_oversell:
+        row.broken += beyond[:MOST_NAMED]
 
 
 async def _strike(plan: Plan, fault: Fault, world: World, crowd: Crowd, ledger: Ledger) -> Row:
@@ -141,7 +144,7 @@ async def _strike(plan: Plan, fault: Fault, world: World, crowd: Crowd, ledger: 
     crowd.repeats, crowd.stalled_s = Counter(), 0.0
     await fault.strike(Stroke(world, rest))
     struck_s = time.monotonic()
-    await world.until_ready(plan.agents)
+    await world.until_whole()
     recovered_s = time.monotonic() - struck_s
     await rest()
     row = Row(

@@ -50,7 +50,7 @@ def test_an_answer_whose_deadline_passed_may_be_free() -> None:
 def test_what_is_sold_beyond_the_slots_is_counted_when_it_came() -> None:
     orders = {"a": ORDER, "b": replace(ORDER, opened_ms=150), "c": replace(ORDER, opened_ms=200, closed_ms=300)}
     books = Books(orders)
-    assert books.sold_beyond(1, 0, 1_000) == 1
-    assert books.sold_beyond(2, 0, 1_000) == 0
-    assert books.sold_beyond(1, 0, 150) == 0
+    assert books.sold_beyond(1, 0, 1_000) == ["run-c1-1 at p1, all held, the last for 50 ms"]
+    assert books.sold_beyond(2, 0, 1_000) == []
+    assert books.sold_beyond(1, 0, 150) == []
     assert len(books.within(150, 201)) == 2

@@ -21,6 +21,7 @@ from tests.until import until_answer
 
 NODES = 3
 READY_S = 90
+LEAVE_S = 30
 OPERATOR = "ops"
 SETTINGS = {
     "server.drain_timeout_ms": "1000",
@@ -32,7 +33,7 @@ SETTINGS = {
     "exchange.grant_ttl_ms": "6000",
     "exchange.settle_grace_ms": "6000",
     "nodes.claim_timeout_ms": "500",
-    "nodes.lease_ms": "4000",
+    "nodes.lease_ms": "8000",
     "nodes.heartbeat_ms": "500",
     "nodes.partitions": "4",
 }
@@ -69,6 +70,12 @@ class Node:
         assert self._process is not None
         self._process.wait()
 
+    async def leave(self) -> None:
+        """As it is told to by whoever deploys: it ends what it has begun, and goes."""
+        self._signal(signal.SIGTERM)
+        assert self._process is not None
+        await asyncio.wait_for(asyncio.to_thread(self._process.wait), LEAVE_S)
+
     def freeze(self) -> None:
         self._signal(signal.SIGSTOP)
 
@@ -100,6 +107,7 @@ class World:
         self._redis = ExitStack()
         self._stack = AsyncExitStack()
         self._pool = ChannelPool()
+        self._asks = 0
 
     @property
     def exchange(self) -> str:
@@ -126,7 +134,7 @@ class World:
                 SETTINGS | {"storage.data": str(self.folder / "data")} | await self._linked(node, book, links)
             )
             node.start()
-        await self.until_ready(asks=0)
+        await self.until_whole(asks=0)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -142,10 +150,11 @@ class World:
         for node in self.nodes:
             node.start()
 
-    async def until_ready(self, asks: int) -> None:
-        """All nodes know of each other and of all asks, and none is cut off."""
+    async def until_whole(self, asks: int | None = None) -> None:
+        """All nodes know of each other and of all asks, as many as they were before, and none is cut off."""
+        self._asks = self._asks if asks is None else asks
         for node in self.nodes:
-            await until_answer(lambda node=node: self._is_ready(node, asks), READY_S)
+            await until_answer(lambda node=node: self._is_whole(node), READY_S)
 
     async def ask(self, node: Node, method: str, request: object, answer_type: type) -> object:
         """As the operator. Raises GollemError."""
@@ -161,7 +170,7 @@ class World:
         assert isinstance(answer, stubs.ListNodesResponse)
         return answer.nodes
 
-    async def _is_ready(self, node: Node, asks: int) -> bool:
+    async def _is_whole(self, node: Node) -> bool:
         try:
             listed = await self.ask(node, "AdminService/ListNodes", stubs.ListNodesRequest(), stubs.ListNodesResponse)
             request = stubs.GetOrderBookRequest(model=MODEL)
@@ -173,8 +182,8 @@ class World:
         assert isinstance(book, stubs.OrderBook)
         known = sum(one.live_asks + one.blocked_asks for one in book.models)
         heard = sum(one.asks for one in listed.nodes)
-        is_whole = len(listed.nodes) == NODES and not any(one.degraded for one in listed.nodes)
-        return is_whole and known == heard == asks
+        all_well = len(listed.nodes) == NODES and not any(one.degraded for one in listed.nodes)
+        return all_well and known == heard == self._asks
 
     def _start_redis(self) -> str:
         """The URL of the book."""
