@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import redis
 
-from benchmarks import node_matches
+from benchmarks import node_matches, node_refusals
 from benchmarks.redis_usage import usage
 from benchmarks.report import Case, tell
 from gollem.clock import SystemClock
@@ -222,6 +222,8 @@ async def cases(sizes: Sizes, is_quick: bool) -> AsyncIterator[Case]:
         with redis_server() as server:
             async for case in part(server, sizes):
                 yield case
+    async for case in node_refusals.refusal_cases(sizes.seconds):
+        yield case
     async for case in node_matches.cases(sizes.seconds, is_quick):
         yield case
 

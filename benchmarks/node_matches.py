@@ -15,14 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from grpclib.client import Channel
-from grpclib.const import Status
-from grpclib.exceptions import GRPCError
 
 from benchmarks.redis_usage import Usage, usage
 from benchmarks.report import Case, less_is_better, more_is_better
 from gollem.identity import Role, open_key_store
 from gollem.ledger.dynamodb.ledger import create_dynamodb
-from gollem.rpc.pb import admin_pb2, common_pb2, market_pb2, provider_pb2
+from gollem.rpc.pb import admin_pb2, market_pb2, provider_pb2
 from gollem.rpc.pb.admin_grpc import AdminServiceStub
 from gollem.rpc.pb.market_grpc import MarketServiceStub
 from gollem.rpc.pb.provider_grpc import ProviderServiceStub
@@ -35,9 +33,6 @@ BENCH = "nodes"
 MODEL = "gpt-3"
 ASKS, CALLERS = 16, 32
 PLENTY = 65_536
-SCARCE = 2  # slots an ask, so that nodes get in each other's way
-SERVED_S = 0.05
-FLUSHES_MS = (1, 20, 100, 500)
 SETTINGS = {
     "server.port": "0",
     "server.drain_timeout_ms": "0",
@@ -76,34 +71,12 @@ class Servers:
         for channel in self.channels:
             await until_answer(lambda channel=channel: self._knows_all(channel), within_s=60)
 
-    async def match(self, caller: int) -> str | None:
-        """The order, or none if there was no room."""
+    async def match(self, caller: int) -> None:
         number = next(self.numbers)
         bid = market_pb2.Bid(model=MODEL, prompt_tokens=10, max_tokens=10)
         request = market_pb2.MatchRequest(order_id=f"o-{number}", bid=bid, alternates=0)
         stub = MarketServiceStub(self.channels[caller % len(self.channels)])
-        try:
-            return str((await stub.Match(request, metadata=self.keys["alice"])).order_id)
-        except GRPCError as error:
-            if error.status is not Status.RESOURCE_EXHAUSTED:
-                raise
-            return None
-
-    async def settle(self, order_id: str, caller: int) -> None:
-        usage = common_pb2.Usage(prompt_tokens=10, completion_tokens=5)
-        request = provider_pb2.SettleRequest(
-            provider_id="seller", order_id=order_id, usage=usage, outcome=provider_pb2.SettleRequest.COMPLETED
-        )
-        stub = ProviderServiceStub(self.channels[caller % len(self.channels)])
-        await stub.Settle(request, metadata=self.keys["seller"])
-
-    async def refused(self) -> int:
-        """Claims, at all nodes, by what they last told."""
-        await asyncio.sleep(1.5)  # a heartbeat, and half of one
-        answer = await AdminServiceStub(self.channels[0]).ListNodes(
-            admin_pb2.ListNodesRequest(), metadata=self.keys["ops"]
-        )
-        return sum(node.refused for node in answer.nodes)
+        await stub.Match(request, metadata=self.keys["alice"])
 
     async def _knows_all(self, channel: Channel) -> bool:
         request = market_pb2.GetOrderBookRequest(model=MODEL)
@@ -156,7 +129,7 @@ async def sell_for(servers: Servers, seconds: float, redis: RedisServer | None) 
     async def call(caller: int) -> None:
         while time.perf_counter() - began < seconds:
             started = time.perf_counter()
-            assert await servers.match(caller)
+            await servers.match(caller)
             took_ms.append(1_000 * (time.perf_counter() - started))
 
     await asyncio.gather(*map(call, range(CALLERS)))
@@ -190,37 +163,6 @@ async def match_cases(ledger: str, endpoint: str, nodes: Sequence[int], seconds:
         yield Case(BENCH, f"Redis bytes a match, {what}", sold.spent.bytes / sold.count, "bytes")
 
 
-async def refusal_cases(endpoint: str, flushes_ms: Sequence[int], seconds: float) -> AsyncIterator[Case]:
-    """Two nodes after the same scarce slots: how often the book that a node knows is no longer true."""
-    for flush_ms in flushes_ms:
-        with redis_server() as redis:
-            settings = {"nodes.book": f"redis://127.0.0.1:{redis.port}", "nodes.flush_ms": str(flush_ms)}
-            async with AsyncExitStack() as stack:
-                servers = await open_servers(stack, 2, settings | await _ledger("DynamoDB Local", endpoint))
-                await servers.sell(SCARCE)
-                matches = await _trade(servers, seconds)
-                refused = await servers.refused()
-        share = 100 * refused / max(1, refused + matches)
-        yield Case(BENCH, f"claims refused, changes collected for {flush_ms} ms", share, "% of claims")
-
-
-async def _trade(servers: Servers, seconds: float) -> int:
-    """How many orders were matched, served for a moment and settled."""
-    matches, began = 0, time.perf_counter()
-
-    async def call(caller: int) -> None:
-        nonlocal matches
-        while time.perf_counter() - began < seconds:
-            order_id = await servers.match(caller)
-            await asyncio.sleep(SERVED_S)
-            if order_id:
-                matches += 1
-                await servers.settle(order_id, caller)
-
-    await asyncio.gather(*map(call, range(CALLERS)))
-    return matches
-
-
 async def _ledger(kind: str, endpoint: str) -> dict[str, str]:
     """Settings of a new one; SQLite lies in the data folder by itself."""
     if kind == "SQLite":
@@ -237,6 +179,4 @@ async def cases(seconds: float, is_quick: bool) -> AsyncIterator[Case]:
             async for case in match_cases("SQLite", endpoint, (1,), seconds):
                 yield case
         async for case in match_cases("DynamoDB Local", endpoint, (2,) if is_quick else (1, 2), seconds):
-            yield case
-        async for case in refusal_cases(endpoint, FLUSHES_MS[1:2] if is_quick else FLUSHES_MS, seconds):
             yield case

@@ -44,7 +44,7 @@ def nodes_table(answer: stubs.ListNodesResponse) -> Table:
 
 
 def _state(node: stubs.NodeInfo) -> str:
-    """What a node that has died said last is no news of it."""
-    if node.heartbeat_age_ms > _SILENT_MS:
-        return "silent"
-    return "degraded" if node.degraded else "well"
+    """What a node that has died said last is no news of it. One that is cut off tells of itself, and of nobody else."""
+    if node.degraded:
+        return "degraded"
+    return "silent" if node.heartbeat_age_ms > _SILENT_MS else "well"

@@ -120,7 +120,10 @@ class RedisNodes:
         )
 
     async def nodes(self) -> list[NodeInfo]:
-        return await self._roll.read()
+        try:
+            return await self._roll.read()
+        except BookUnavailable:
+            return [self._roll.own(self.status())]
 
     # --- inside -----------------------------------------------------------------------------------------------------
 

@@ -1,20 +1,27 @@
 """The roll of nodes: each tells what it is and how it does, every second or so, and learns Redis's time in return."""
 
 import json
-from dataclasses import dataclass
 
 from gollem.nodes import keys
 from gollem.nodes.node import Node
 from gollem.nodes.types import NodeInfo, Status
 
 
-@dataclass(frozen=True, slots=True)
 class Roll:
     """`name` is this node's, `version` its release."""
 
-    node: Node
-    name: str
-    version: str
+    def __init__(self, node: Node, name: str, version: str) -> None:
+        self.node = node
+        self.name = name
+        self.version = version
+        self._beat_ms = node.clock.monotonic_ms()
+
+    def own(self, status: Status) -> NodeInfo:
+        """This node, by itself alone: the others cannot be asked for, nor ask for it."""
+        age_ms = self.node.clock.monotonic_ms() - self._beat_ms
+        return NodeInfo(
+            self.name, self.version, age_ms, status.asks, status.lag_ms, status.epoch, status.refused, degraded=True
+        )
 
     async def beat(self, status: Status) -> None:
         """This node is there. Raises BookUnavailable."""
@@ -30,6 +37,7 @@ class Roll:
         text, forget_ms = json.dumps(told, separators=(",", ":")), self.node.config.forget_ms
         redis_us = await self.node.client.call("beat", [keys.NODES], [self.name, text, forget_ms])
         self.node.time.told(int(redis_us), asked_ms)
+        self._beat_ms = asked_ms
 
     async def leave(self) -> None:
         """This node goes. Raises BookUnavailable."""

@@ -60,4 +60,4 @@ class SharedBook(Protocol):
         """This node."""
 
     async def nodes(self) -> list[NodeInfo]:
-        """All nodes that were there lately, by name. Raises BookUnavailable."""
+        """All nodes that were there lately, by name; this one alone, degraded, while the shared book is away."""

@@ -87,6 +87,9 @@ async def test_redis_away_is_decided_alone_then_not_at_all(
     assert alone.degraded
     assert alone.fence > shared.fence
     assert node.status().degraded
+    [own] = await node.nodes()
+    assert own.degraded
+    assert own.name == "node"
 
     async def refused() -> bool:
         return await node.claim(a_claim("c")) == Refused(0, 0, degraded=True)
