@@ -45,7 +45,7 @@ class FakeExchange:
         self.keys: set[str] = set()
         # What stands before the next answers of a method: a GRPCError, LOST or HANG.
         self.next: dict[str, deque[object]] = defaultdict(deque)
-        self.relay: list[market_pb2.MarketGenerateResponse] = []
+        self.relay: list[market_pb2.MarketGenerateResponse | str] = []
         self.books: list[market_pb2.OrderBook] = []
         self.transactions: list[credit_pb2.StatementLine] = []
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
@@ -190,8 +190,11 @@ class _Market(MarketServiceBase):
             await stream.send_message(book)
 
     async def Generate(self, stream: Any) -> None:
+        self._state.met(stream)
         await stream.recv_message()
         for event in self._state.relay:
+            if event == HANG:
+                await asyncio.Event().wait()
             await stream.send_message(event)
 
     async def MatchStream(self, stream: Any) -> None:

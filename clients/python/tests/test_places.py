@@ -103,18 +103,24 @@ async def test_tries_are_bounded() -> None:
                 await client.balance()
 
 
-async def test_a_stream_begins_at_the_next_and_is_never_begun_twice(
-    exchange: FakeExchange, other: FakeExchange, both: GollemClient
-) -> None:
-    other.books = exchange.books = [market_pb2.OrderBook(at_ms=1)]
+async def test_a_stream_begins_at_the_next(exchange: FakeExchange, other: FakeExchange, both: GollemClient) -> None:
+    other.books = [market_pb2.OrderBook(at_ms=1)]
     await exchange.stop()
     assert [book.at_ms async for book in both.watch_order_book("m")] == [1]
-    await exchange.start()
-    exchange.relay = [market_pb2.MarketGenerateResponse(chunk=common_pb2.Chunk(text="Hel"))]
-    both._exchange._places._at = 0
-    with pytest.raises(errors.ProviderFailed):  # it breaks off
-        await both.generate_via_exchange("m", [{"role": "user", "content": "x"}]).complete()
-    assert not other.calls["Generate"]
+
+
+async def test_a_stream_that_breaks_off_is_not_begun_again(
+    exchange: FakeExchange, other: FakeExchange, both: GollemClient
+) -> None:
+    exchange.relay = [market_pb2.MarketGenerateResponse(chunk=common_pb2.Chunk(text="Hel")), HANG]
+    other.relay = [market_pb2.MarketGenerateResponse(chunk=common_pb2.Chunk(text="lo", finish_reason="stop"))]
+    answer = both.generate_via_exchange("m", [{"role": "user", "content": "x"}])
+    chunks = aiter(answer)
+    assert (await anext(chunks)).text == "Hel"
+    await exchange.stop()
+    with pytest.raises(errors.ProviderFailed) as caught:
+        await anext(chunks)
+    assert caught.value.text == "Hel"
 
 
 async def test_a_conversation_that_falls_silent_goes_on_at_the_next(
