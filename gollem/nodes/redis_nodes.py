@@ -91,8 +91,8 @@ class RedisNodes:
     async def claim(self, request: ClaimRequest) -> Granted | Refused:
         return await self._claims.claim(request)
 
-    async def release(self, lease: Lease) -> bool:
-        return await self._claims.release(lease)
+    async def release(self, lease: Lease, unless_left_ms: int | None = None) -> bool:
+        return await self._claims.release(lease, unless_left_ms)
 
     async def renew(self, lease: Lease, lease_ms: int) -> bool:
         return await self._claims.renew(lease, lease_ms)

@@ -45,9 +45,9 @@ class SharedBook(Protocol):
         """Capacity for an order, for `lease_ms` or until it is released. The same order gets the same answer again.
         Never raises: while the shared book is away it is granted by this node alone, after `degraded_ms` refused."""
 
-    async def release(self, lease: Lease) -> bool:
-        """Give the capacity back; soon, if the shared book is away. False if the order holds it under another fence:
-        then nothing has changed. Idempotent."""
+    async def release(self, lease: Lease, unless_left_ms: int | None = None) -> bool:
+        """Give the capacity back; soon, if the shared book is away. False if the order holds it under another fence, or
+        for longer than `unless_left_ms` from now: then nothing has changed. Idempotent."""
 
     async def renew(self, lease: Lease, lease_ms: int) -> bool:
         """Hold it for `lease_ms` from now, also if it had run out, even beyond the ask's capacity: an order that is

@@ -3,14 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
 from gollem.clock import SystemClock
 from gollem.config import NodesConfig
-from gollem.errors import BookUnavailable, CapacityExhausted
+from gollem.errors import BookUnavailable, CapacityExhausted, LedgerUnavailable
 from gollem.exchange import CancelState, Outcome, Usage
-from gollem.ledger import open_ledger
+from gollem.ledger import Ledger, open_ledger
 from gollem.market import Block, Match
 from gollem.nodes import Change, ClaimRequest, Granted, Heard, Placed, Removed
 from gollem.providers import Gauge, Promise
@@ -162,6 +163,45 @@ async def test_a_node_learns_by_the_replay_of_an_order_whose_node_died(pair: Pai
     assert (await pair.b.orders.match("alice", "o1", BID)).replayed
     assert pair.b.floor.depth("gpt-4").free_slots == 3
     assert await pair.leased() == 1
+
+
+class CutLedger:
+    """One that a node cannot reach any more, from the moment that it is told so."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.is_cut = False
+
+    def __getattr__(self, name: str) -> Any:
+        if self.is_cut:
+            raise LedgerUnavailable("nobody answers")
+        return getattr(self._ledger, name)
+
+
+async def test_a_node_cut_off_from_the_ledger_takes_no_room_from_the_others(server: RedisServer) -> None:
+    """Each caller tries it once: it would hold a slot a try for `lease_ms`, though it can sell none."""
+    server.ask("flushall")
+    ledger = await open_ledger("memory:")
+    cut, url = CutLedger(ledger), f"redis://127.0.0.1:{server.port}"
+    a, b = (
+        build(of, SystemClock(), NodesConfig(book=url, name=name, partitions=2, flush_ms=2, heartbeat_ms=50))
+        for name, of in (("a", cut), ("b", ledger))  # type: ignore[arg-type]
+    )
+    for bench in (a, b):
+        await bench.shared.start(bench.replica)
+    pair = Pair(a, b, server, AheadClock())
+    await b.fund(amount=10_000)
+    b.sell(capacity_slots=1)
+    await pair.both_see(1)
+    cut.is_cut = True
+    with pytest.raises(LedgerUnavailable):
+        await a.orders.match("alice", "o1", BID)
+    assert await pair.leased() == 0
+    cut.is_cut = False
+    assert not (await b.orders.match("alice", "o1", BID)).replayed
+    for bench in (a, b):
+        await bench.commits.finish()
+        await bench.shared.close()
 
 
 async def test_a_bid_rests_until_another_node_has_room_for_it(pair: Pair) -> None:
