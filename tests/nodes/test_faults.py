@@ -217,8 +217,7 @@ async def test_another_release_writes_what_this_one_does_not_know(
     redis.ask("hset", KEYS.head, "last", str(int(last) + len(later)))
     redis.ask("hset", KEYS.asks, "provider-5/ask", f"1 {later[0]}")
 
-    await until(lambda: len(listener.changes) == 2)
-    assert node.status().passed_over == 3
+    await until(lambda: len(listener.changes) == 2 and node.status().passed_over == 3)
     speaker.announce(placed(3))
     await until(lambda: len(listener.changes) == 3)
     newcomer, there = await open_node(redis_url, "newcomer")
