@@ -9,7 +9,7 @@ import betterproto
 
 from gollem_client import wire
 from gollem_client.channels import ChannelPool
-from gollem_client.errors import ExchangeUnavailable, GollemError, OutcomeUnknown, invalid
+from gollem_client.errors import ExchangeUnavailable, GollemError, NoFeasibleAsk, OutcomeUnknown, invalid
 from gollem_client.places import Place, Places
 from gollem_client.timeouts import Timeouts
 from gollem_client.wire import Answer, Request
@@ -58,6 +58,11 @@ class Exchange:
                 self._places.leave(place)
                 doubtful |= isinstance(error, OutcomeUnknown)
                 failure: GollemError = error
+            except NoFeasibleAsk as error:
+                if not doubtful or len(self._places) == 1:
+                    raise
+                # Another node may be about to commit this order: then it is found there a moment later.
+                failure = OutcomeUnknown(f"another node may have matched it, and {_peer(place)} says: {error.message}")
             if attempt + 1 < attempts:
                 await asyncio.sleep(_PAUSES_S[min(attempt, 1)] * random.uniform(0.5, 1.0))  # noqa: S311
         # A later attempt that never left does not tell what became of an earlier one that did.

@@ -89,6 +89,29 @@ async def test_an_order_whose_answer_was_lost_is_the_same_order_at_the_next(
     assert set(exchange.orders) == {"o1"}
 
 
+async def test_a_refusal_of_the_next_is_not_the_answer_of_the_first(
+    exchange: FakeExchange, other: FakeExchange, both: GollemClient
+) -> None:
+    """Which may just be about to commit the order: the next finds it there a moment later."""
+    exchange.add_ask("p1", NOWHERE)
+    exchange.next["Match"].append(LOST)
+    other.next["Match"].append(fault(Status.RESOURCE_EXHAUSTED, "CAPACITY_EXHAUSTED"))
+    assert (await both.match("m", 10, order_id="o1")).replayed
+    assert (exchange.calls["Match"], other.calls["Match"]) == (1, 2)
+
+
+async def test_an_order_that_one_node_may_have_and_another_refuses_is_unknown(
+    exchange: FakeExchange, other: FakeExchange, both: GollemClient
+) -> None:
+    exchange.next["Match"].append(fault(Status.UNAVAILABLE, "OUTCOME_UNKNOWN"))
+    with pytest.raises(errors.OutcomeUnknown, match="another node"):
+        await both.match("m", 10)
+    assert other.calls["Match"] == 3
+    with pytest.raises(errors.NoFeasibleAsk):  # without a doubt it is the answer
+        await both.match("m", 10)
+    assert other.calls["Match"] == 4
+
+
 async def test_every_node_is_tried(exchange: FakeExchange) -> None:
     dead = [f"127.0.0.1:{port}" for port in range(1, MAX_PLACES)]
     async with GollemClient(",".join([*dead, exchange.address]), api_key="k", timeouts=TIMEOUTS) as client:
