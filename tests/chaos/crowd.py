@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from gollem_client import Exchange, GollemClient, Timeouts, errors, stubs
 from tests.chaos.model_server import MODEL, PROMPT_TOKENS
 
-TIMEOUTS = Timeouts(connect_ms=1_000, turn_ms=1_000, receipt_ms=1)
+TIMEOUTS = Timeouts(connect_ms=1_000, receipt_ms=1)
 REPEAT_PAUSE_S = 0.2
 MOST_REPEATS = 200
 TICK_S = 0.05
@@ -24,7 +24,7 @@ class Told:
 
     account: str
     provider: str
-    degraded: bool  # by the view of a node that was cut off
+    degraded: bool  # by the view of a node that was cut off; or it is a replay, which does not say
 
 
 class Load(Protocol):
@@ -51,7 +51,7 @@ class Witness(Exchange):
     async def call(self, method: str, request: Any, answer_type: Any, *, extra_ms: int = 0) -> Any:
         answer = await super().call(method, request, answer_type, extra_ms=extra_ms)
         if isinstance(answer, stubs.MatchResponse):
-            told = Told(self._account, answer.offer.provider_id, answer.degraded)
+            told = Told(self._account, answer.offer.provider_id, answer.degraded or answer.replayed)
             self._told.setdefault(answer.order_id, told)
         return answer
 
@@ -153,6 +153,10 @@ class Crowd:
                 await self._stream(client, order_id)
             except errors.NoFeasibleAsk as error:  # the market, not a fault
                 self.trouble[error.reason] += 1
+            except (errors.OrderCancelled, errors.OrderAlreadyServed) as error:
+                self.trouble[error.reason] += (
+                    1  # the client undid what it could not know; a new order is another's turn
+                )
             except errors.ProviderFailed as error:
                 self.trouble[f"{error.reason} {error.figures.get('provider_reason', '')}".strip()] += 1
             except (errors.ExchangeUnavailable, errors.OutcomeUnknown) as error:

@@ -54,7 +54,7 @@ class Row:
     repeats_allowed: int | None
     trouble: dict[str, int]
     oversold: int = 0  # orders beyond a provider's slots
-    degraded: int = 0  # orders that a node sold by its own view, cut off from the others
+    degraded: int = 0  # orders that a node sold by its own view, cut off from the others, or may have
     began_ms: int = 0
     ended_ms: int = 0
     usual_gap_s: float = 0  # without any fault, in the same run

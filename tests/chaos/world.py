@@ -32,7 +32,7 @@ SETTINGS = {
     "providers.forget_after_ms": "60000",
     "exchange.grant_ttl_ms": "6000",
     "exchange.settle_grace_ms": "6000",
-    "nodes.claim_timeout_ms": "500",
+    "nodes.claim_timeout_ms": "1500",
     "nodes.lease_ms": "8000",
     "nodes.heartbeat_ms": "500",
     "nodes.partitions": "4",
