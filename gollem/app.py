@@ -34,7 +34,7 @@ from gollem.market import Catalogue, MemoryBook
 from gollem.nodes import open_shared_book
 from gollem.payments import Payments, open_payments
 from gollem.providers import Registry
-from gollem.rpc import Edge
+from gollem.rpc import Edge, GrantSigner
 from gollem.units import ATOMS_PER_CENT
 
 _log = logging.getLogger(__name__)
@@ -101,7 +101,8 @@ class App:
         config, clock, payments = self.config, self._clock, self.payments
         catalogue = Catalogue.load(Path(config.market.catalogue) if config.market.catalogue else None)
         registry = Registry(config.providers)
-        shared = open_shared_book(config.nodes, __version__, clock)
+        signer = GrantSigner.open(data / "grant.key", config.storage.grant_keys)
+        shared = open_shared_book(config.nodes, __version__, clock, signer.names)
         self._closers.append(shared.close)
         floor = Floor(MemoryBook(catalogue), registry, clock, shared.announce)
         links = AgentLinks(registry, clock, shared.announce)
@@ -148,7 +149,7 @@ class App:
             payments=payments,
             keys=keys,
             shared=shared,
-            signing_key=data / "grant.key",
+            signer=signer,
         )
 
     def _keep_up(

@@ -1,8 +1,10 @@
 """`gollem keys`: API keys, where they are kept, past any exchange: the first one has to come from somewhere."""
 
 import asyncio
+import base64
 import json
 import os
+import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import wraps
@@ -102,6 +104,19 @@ def table(place: StorageConfig) -> None:
         raise Failure(error.message, "Credentials and region are found as by any AWS tool.") from error
     for line in told:
         click.echo(line)
+
+
+@keys.command()
+@click.option("--existing", is_flag=True, help="print the one in the data folder, so that other nodes can have it")
+@place_options
+def grant(existing: bool, place: StorageConfig) -> None:
+    """Print a new key that signs grants, for the setting storage.grant_keys. Whoever has it can make grants."""
+    file = Path(place.data) / "grant.key"
+    try:
+        seed = file.read_bytes() if existing else secrets.token_bytes(32)
+    except OSError as error:
+        raise Failure(f"{file}: {error.strerror}", "Name the folder with --data.") from error
+    click.echo(base64.urlsafe_b64encode(seed).rstrip(b"=").decode())
 
 
 @asynccontextmanager

@@ -199,7 +199,8 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class NodeInfo:
-    """One node as it last told. `asks` are those whose agents it hears; figures as in `Status`."""
+    """One node as it last told. `asks` are those whose agents it hears; figures as in `Status`. `grant_keys` are names
+    of the keys that its agents accept, the one that it signs with first; none of an older release."""
 
     name: str
     version: str
@@ -209,3 +210,4 @@ class NodeInfo:
     epoch: int
     refused: int
     degraded: bool
+    grant_keys: tuple[str, ...] = ()
