@@ -18,6 +18,7 @@ from gollem.exchange import (
     AgentLinks,
     Asks,
     Cases,
+    ClientLimits,
     Commits,
     Floor,
     Leases,
@@ -28,7 +29,7 @@ from gollem.exchange import (
     WaitingRoom,
     restore_claims,
 )
-from gollem.identity import KeyStore, open_key_store
+from gollem.identity import KeyStore, RateLimiter, open_key_store
 from gollem.ledger import Desk, Ledger, LowBalanceWatch, Reconciler, open_ledger
 from gollem.market import Catalogue, MemoryBook
 from gollem.nodes import open_shared_book
@@ -126,11 +127,15 @@ class App:
             config.exchange,
             _debited(low_balance, payments),
         )
-        reports = Reports(floor, ledger, settlement, links, clock, config.providers)
+        reports = Reports(floor, ledger, settlement, links, clock, config.providers, shared.announce)
+        limiter = RateLimiter(config.server.requests_per_second, config.server.burst, clock)
+        limits = ClientLimits(limiter, shared.announce)
         restored = await restore_claims(ledger, floor)
         if restored:
             _log.info("%d orders were under way and keep their capacity", restored)
-        await shared.start(Replica(floor, links, leases, shared))
+        await shared.start(Replica(floor, links, leases, reports, limits, shared))
+        if not config.nodes.is_alone:
+            self._chore(config.nodes.heartbeat_ms, _as_async(limits.tell))
         self._keep_up(floor, reports, settlement, leases, low_balance)
         admission = (payments.onboarding.require_payable,) if payments and payments.is_real else ()
         return Edge(
@@ -148,6 +153,7 @@ class App:
             cases=Cases(ledger, desk, clock, _has_key(keys)),
             payments=payments,
             keys=keys,
+            limiter=limiter,
             shared=shared,
             signer=signer,
         )

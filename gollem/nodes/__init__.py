@@ -9,6 +9,7 @@ from gollem.nodes.types import (
     CancelAsked,
     Change,
     ClaimRequest,
+    Contested,
     Ended,
     Ending,
     FailureReported,
@@ -22,6 +23,7 @@ from gollem.nodes.types import (
     Removed,
     Sampled,
     Sent,
+    Spent,
     Status,
 )
 
@@ -30,6 +32,7 @@ __all__ = [
     "CancelAsked",
     "Change",
     "ClaimRequest",
+    "Contested",
     "Ended",
     "Ending",
     "FailureReported",
@@ -46,6 +49,7 @@ __all__ = [
     "Sampled",
     "Sent",
     "SharedBook",
+    "Spent",
     "Status",
     "open_shared_book",
 ]

@@ -39,11 +39,11 @@ class Edge:
         cases: Cases,
         payments: Payments | None,
         keys: KeyStore,
+        limiter: RateLimiter,
         shared: SharedBook,
         signer: GrantSigner,
     ) -> None:
         settings = config.server
-        limiter = RateLimiter(settings.requests_per_second, settings.burst, clock)
         self._middleware = Middleware(Authenticator(keys, clock), limiter)
         self._waiting = waiting
         self._settings = settings

@@ -9,7 +9,7 @@ import pytest
 from gollem.clock import SystemClock
 from gollem.config import NodesConfig
 from gollem.errors import BookUnavailable, CapacityExhausted
-from gollem.exchange import CancelState, Outcome, Usage
+from gollem.exchange import CancelState, ClientOutcome, Measurement, Outcome, Usage
 from gollem.ledger import open_ledger
 from gollem.market import Block, Match
 from gollem.nodes import Change, ClaimRequest, Granted, Heard, Placed, Removed
@@ -183,6 +183,34 @@ async def test_a_failure_told_at_one_node_counts_at_both(pair: Pair) -> None:
     now_ms = pair.a.clock.monotonic_ms()
     await until(lambda: pair.a.asks.circuit("p1", now_ms).failures == 1)
     assert pair.b.asks.circuit("p1", now_ms).failures == 1
+
+
+async def test_one_consumers_word_counts_once_at_whatever_nodes(pair: Pair) -> None:
+    pair.a.sell()
+    await pair.both_see(4)
+    for order_id in ("o1", "o2"):
+        await pair.a.orders.match("alice", order_id, BID)
+        await pair.a.settlement.settle("p1", order_id, USAGE, Outcome.COMPLETED)
+    now_ms, nothing = pair.a.clock.monotonic_ms(), Measurement(None, None)
+    await pair.a.reports.report("alice", "o1", ClientOutcome.FAILED, nothing)
+    await until(lambda: pair.b.asks.circuit("p1", now_ms).failures == 1)
+    await until(lambda: pair.b.reports._counted)
+    await pair.b.reports.report("alice", "o2", ClientOutcome.FAILED, nothing)
+    assert pair.b.asks.circuit("p1", now_ms).failures == 1
+    await pair.a.orders.match("alice", "o3", BID)
+    await pair.both_see(3)  # all that was told before has come
+    assert pair.a.asks.circuit("p1", now_ms).failures == 1
+
+
+async def test_what_an_account_does_at_one_node_counts_at_the_other(pair: Pair) -> None:
+    for _ in range(150):
+        assert pair.a.limiter.spend("alice") == 0
+    pair.a.limits.tell()
+    await until(lambda: "alice" in pair.b.limiter._buckets)
+    pair.b.limits.tell()
+    admitted = [pair.b.limiter.spend("alice") == 0 for _ in range(200)]
+    assert sum(admitted) <= 60, "what is left of 200, and what came in meanwhile"
+    assert pair.b.limiter.spend("bob") == 0
 
 
 async def test_without_redis_each_node_goes_on_for_a_while(pair: Pair) -> None:
