@@ -116,7 +116,7 @@ class RateLimiter:
         aside = bucket.aside + (self.per_second - bucket.per_second) * passed_ms
         whole = min(self._full, bucket.tokens + aside) - bucket.others_calls * 1_000
         whole = max(whole, -_LONGEST_DEBT_S * self.per_second * 1_000)
-        # Halved each time: of two that tell every second, now and then one tells twice between two looks, or not at all.
+        # Halved each time: between two looks another node tells twice now and then, or not at all.
         bucket.wants = (bucket.wants + bucket.asked * 1_000_000 // max(1, passed_ms)) // 2
         bucket.others_want = (bucket.others_want + bucket.others_asked * 1_000_000 // max(1, passed_ms)) // 2
         bucket.per_second = self._part(bucket)
