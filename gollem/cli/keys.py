@@ -107,6 +107,16 @@ def table(place: StorageConfig) -> None:
 
 
 @keys.command()
+@click.option("--to", "target", required=True, metavar="URL", help="of the table, such as dynamodb://gollem-keys")
+@place_options
+def copy(target: str, place: StorageConfig) -> None:
+    """Take all keys over into a table, as they are, and revocations of those that it has already."""
+    if place.keys == target:
+        raise Failure("the keys are there already", "Name where they come from with --data, or --keys.")
+    click.echo(f"{asyncio.run(_copied(place, target))} keys or revocations taken over")
+
+
+@keys.command()
 @click.option("--existing", is_flag=True, help="print the one in the data folder, so that other nodes can have it")
 @place_options
 def grant(existing: bool, place: StorageConfig) -> None:
@@ -154,6 +164,17 @@ async def _revoked(place: StorageConfig, key_id: str) -> KeyRecord | None:
     async with open_store(place) as store:
         await store.revoke(key_id)
         return await store.find(key_id)
+
+
+async def _copied(place: StorageConfig, target: str) -> int:
+    """How many were news there."""
+    copied, last = 0, None
+    async with open_store(place) as store, open_store(StorageConfig(data=place.data, keys=target)) as other:
+        while page := await store.list(after=last):
+            for record in page:
+                copied += await other.adopt(record)
+            last = page[-1]
+    return copied
 
 
 def write_secret(file: Path, secret: str) -> None:

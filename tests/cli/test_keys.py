@@ -36,6 +36,19 @@ def test_keys_of_a_table_are_made_listed_and_revoked(gollem, dynamodb_endpoint: 
     assert gollem("revoke", "0" * 16, "--keys", there).exit_code == 1
 
 
+def test_keys_of_a_folder_are_taken_over(gollem, dynamodb_endpoint: str, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr("gollem.identity.sqlite_store.MAX_LISTED", 2)
+    there = f"dynamodb://copy-of-{tmp_path.name}?endpoint={dynamodb_endpoint}&region=eu-west-1"
+    gollem("table", "--keys", there)
+    made = [gollem("create", "--account", name, "--role", "consumer", "--json").stdout for name in "abcde"]
+    assert gollem("copy", "--to", there).stdout == "5 keys or revocations taken over\n"
+    gollem("revoke", json.loads(made[2])["key_id"])
+    assert gollem("copy", "--to", there).stdout == "1 keys or revocations taken over\n"
+    listed = json.loads(gollem("list", "--json", "--keys", there).stdout)
+    assert [(key["account"], bool(key["revoked_at_ms"])) for key in listed] == [(n, n == "c") for n in "abcde"]
+    assert gollem("copy", "--to", there, "--keys", there).exit_code == 1
+
+
 def test_what_is_no_table_is_said(gollem) -> None:  # type: ignore[no-untyped-def]
     assert "--keys dynamodb://" in gollem("table").stderr
     assert "storage.keys: 'redis://x' is no table" in gollem("list", "--keys", "redis://x").stderr
