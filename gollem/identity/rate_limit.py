@@ -9,11 +9,13 @@ asks here and elsewhere; otherwise all nodes would give out the same tokens, and
 from collections import OrderedDict
 from dataclasses import dataclass
 from heapq import nlargest
+from itertools import islice
 
 from gollem.clock import Clock
 
 _ACCOUNTS_KEPT = 100_000
 _MOST_TOLD = 1_000
+_LOOKED_AT_ONCE = 5_000  # some milliseconds' work, and more accounts than a node serves in a second
 _TOLD_FROM = 100  # what is less than this part of a second's calls waits until it is more
 _LONGEST_DEBT_S = 60  # nobody is shut out for longer by what it did elsewhere
 _LOOK_AGAIN_MS = 1_000  # who has to wait for another part of the rate learns of it by asking again
@@ -82,12 +84,15 @@ class RateLimiter:
     def share(self) -> list[Use]:
         """Take in what was heard, and return what others have to hear. To be called every second or so."""
         now_ms = self._clock.monotonic_ms()
-        for account, bucket in list(self._stirred.items()):
+        asked = []
+        for account in list(islice(self._stirred, _LOOKED_AT_ONCE)):
+            bucket = self._stirred.pop(account)
             self._settle(bucket, now_ms)
-            if bucket.per_second == self.per_second and not bucket.untold_asked:
-                del self._stirred[account]
-        waiting = ((bucket.untold_asked, account) for account, bucket in self._stirred.items())
-        busiest = nlargest(_MOST_TOLD, (each for each in waiting if each[0] >= self._told_from))
+            if bucket.per_second != self.per_second or bucket.untold_asked:
+                self._stirred[account] = bucket  # last: the next call begins with those that this one left out
+            if bucket.untold_asked >= self._told_from:
+                asked.append((bucket.untold_asked, account))
+        busiest = nlargest(_MOST_TOLD, asked)
         return [self._told(account) for _, account in busiest]
 
     def _bucket(self, account: str) -> _Bucket:

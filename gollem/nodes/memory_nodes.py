@@ -11,7 +11,7 @@ from gollem.nodes.types import Change, ClaimRequest, Granted, Lease, NodeInfo, P
 class MemoryNodes:
     """A SharedBook of one. The exchange's own book has claimed before it asks, so there is nothing to refuse."""
 
-    def __init__(self, name: str, version: str, clock: Clock, grant_keys: tuple[str, ...]) -> None:
+    def __init__(self, name: str, version: str, clock: Clock, grant_keys: tuple[str, ...] = ()) -> None:
         self._name = name
         self._version = version
         self._grant_keys = grant_keys

@@ -33,7 +33,7 @@ _LAST_WORDS_S = 1.0
 class RedisNodes:
     """A SharedBook. Built once a process; every partition is sent, read and judged for itself."""
 
-    def __init__(self, config: NodesConfig, version: str, clock: Clock, grant_keys: tuple[str, ...]) -> None:
+    def __init__(self, config: NodesConfig, version: str, clock: Clock, grant_keys: tuple[str, ...] = ()) -> None:
         """Raises ConfigError if the URL is none."""
         address, name = addresses.parse(config.book), config.own_name()
         client = RedisClient(

@@ -138,6 +138,16 @@ def test_little_is_told_late_and_much_of_many_in_turns() -> None:
     assert limiter.share() == []
 
 
+def test_a_crowd_is_looked_at_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gollem.identity.rate_limit._LOOKED_AT_ONCE", 4)
+    limiter = RateLimiter(RATE, BURST, FakeClock())
+    for number in range(10):
+        limiter.spend(f"user-{number}")
+    rounds = [[use.account for use in limiter.share()] for _ in range(4)]
+    assert [len(told) for told in rounds] == [4, 4, 2, 0]
+    assert len({account for told in rounds for account in told}) == 10
+
+
 def test_nonsense_of_other_nodes_shuts_nobody_out_for_long() -> None:
     nodes = Nodes(2)
     dice = random.Random(7)
