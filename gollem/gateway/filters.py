@@ -81,6 +81,7 @@ def _rate_limit(config: GatewayConfig) -> Json:
         descriptors=[{"entries": [{"key": _PER_CLIENT}], "token_bucket": bucket}],
         max_dynamic_descriptors=_MAX_CLIENTS,
         rate_limited_as_resource_exhausted=True,
+        response_headers_to_add=[{"header": {"key": "retry-after", "value": "1"}}],
     )
 
 
