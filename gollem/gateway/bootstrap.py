@@ -12,6 +12,7 @@ _TLS = "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"
 _MAX_HEADER_KIB = 32
 _MAX_HEADERS = 64
 _HEADERS_MS = 10_000
+_DOCUMENT_BYTES = 1 << 20
 _CONNECTION_BUFFER_BYTES = 1 << 20
 
 
@@ -41,7 +42,11 @@ def _manager(config: GatewayConfig) -> Json:
         _HTTP_MANAGER,
         stat_prefix="http",
         codec_type="AUTO",
-        route_config={"name": "routes", "virtual_hosts": [virtual_host(config)]},
+        route_config={
+            "name": "routes",
+            "max_direct_response_body_size_bytes": _DOCUMENT_BYTES,
+            "virtual_hosts": [virtual_host(config)],
+        },
         http_filters=filters(config),
         local_reply_config=local_replies(),
         # Who is asking: the connection's own address, unless proxies of ours stand in front.

@@ -2,7 +2,7 @@
 
 from gollem.config import GatewayConfig
 from gollem.gateway.clusters import BRIDGE, EXCHANGE
-from gollem.gateway.filters import SERVICES, as_events, without
+from gollem.gateway.filters import SERVICES, as_events, generated, without
 from gollem.gateway.typed import Json, duration, filter_config
 
 # gRPC, and gRPC-Web before it is turned into it. Health and reflection need no key.
@@ -26,6 +26,7 @@ def virtual_host(config: GatewayConfig) -> Json:
             _nothing({"prefix": "/grpc."}),
             _stream(config, {"path": _GENERATE, "headers": [_EVENTS]}, "text/event-stream", as_events(config)),
             _stream(config, {"path": _GENERATE}, "application/x-ndjson", {}),
+            _described(),
             _api(config),
             _bridged("/webhooks/", "grpc_json_transcoder", "local_ratelimit"),
             _bridged("/", "grpc_json_transcoder"),
@@ -43,6 +44,15 @@ def _call(config: GatewayConfig, service: str) -> Json:
 
 def _nothing(match: Json) -> Json:
     return {"match": match, "direct_response": {"status": 404}}
+
+
+def _described() -> Json:
+    return {
+        "match": {"path": "/api/openapi.json"},
+        "direct_response": {"status": 200, "body": {"filename": generated("openapi.json")}},
+        "response_headers_to_add": [{"header": {"key": "content-type", "value": "application/json"}}],
+        "typed_per_filter_config": without("grpc_json_transcoder"),
+    }
 
 
 def _stream(config: GatewayConfig, match: Json, content_type: str, filters: Json) -> Json:
