@@ -1,6 +1,6 @@
 """The OpenAPI document is what is served, and what it allows is answered as it says: schemathesis tries.
 
-EXAMPLES=n tries n requests a route instead of a few.
+EXAMPLES=n tries n requests a route instead of a few, and every bound and type of every field beside them.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from gollem.identity import Role, open_key_store
 from tests.interop.tools import REPOSITORY
 from tests.servers.gateway import Gateway
 
+IS_THOROUGH = "EXAMPLES" in os.environ
 EXAMPLES = int(os.environ.get("EXAMPLES", "6"))
 DOCUMENT = REPOSITORY / "gollem" / "gateway" / "openapi.json"
 CHECKS: list[Any] = [content_type_conformance, response_schema_conformance, status_code_conformance]
@@ -32,6 +33,7 @@ ABSENT = {501: {"PAYMENTS_OFF"}, 503: {"PROVIDER_FAILED"}}
 SOLD = ("/api/payouts", "/api/provider/status")
 
 document = schemathesis.openapi.from_path(DOCUMENT)
+document.config.phases.coverage.enabled = IS_THOROUGH
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +60,7 @@ def no_fault(_context: CheckContext, answer: Response, _case: schemathesis.Case)
 @hypothesis.settings(
     max_examples=EXAMPLES,
     deadline=None,
-    derandomize=True,
+    derandomize=not IS_THOROUGH,
     database=None,
     suppress_health_check=list(hypothesis.HealthCheck),
 )
