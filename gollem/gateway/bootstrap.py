@@ -77,7 +77,7 @@ def _manager(config: GatewayConfig) -> Json:
 def _tls(config: GatewayConfig) -> Json:
     if not config.certificate:
         return {}
-    files = {"certificate_chain": {"filename": config.certificate}, "private_key": {"filename": config.key}}
+    files = {"certificate_chain": {"filename": config.certificate}, "private_key": {"filename": config.private_key}}
     context = {
         "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
         "tls_certificates": [files],

@@ -67,7 +67,7 @@ def _place(endpoint: dict[str, Any]) -> tuple[str, int]:
         ("cors_origins", "*"),
         ("cors_origins", "https://a.example/path"),
         ("certificate", "only.pem"),
-        ("key", "only.pem"),
+        ("private_key", "only.pem"),
         ("max_body_bytes", "1"),
         ("requests_per_second", "0"),
         ("trusted_hops", "-1"),
@@ -93,7 +93,7 @@ def test_without_envoy_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_certificate_that_is_not_there_is_named(tmp_path: Path) -> None:
-    status, said = run("--certificate", str(tmp_path / "none.pem"), "--key", str(tmp_path / "none.key"))
+    status, said = run("--certificate", str(tmp_path / "none.pem"), "--private-key", str(tmp_path / "none.key"))
     assert status == 1
     assert f"gateway.certificate: {tmp_path / 'none.pem'} cannot be read" in said
 
@@ -128,7 +128,7 @@ def test_tls(tmp_path: Path) -> None:
     key, chain = tmp_path / "key.pem", tmp_path / "chain.pem"
     for file, content in zip((key, chain), authority.issue("localhost"), strict=True):
         file.write_bytes(content)
-    files = {"gateway.certificate": str(chain), "gateway.key": str(key)}
+    files = {"gateway.certificate": str(chain), "gateway.private_key": str(key)}
     with envoy([free_port()], free_port(), files, wait_for_exchange=False) as (port, _):
         context = ssl.create_default_context(cadata=authority.authority.decode())
         with pytest.raises(urllib.error.HTTPError) as error:
