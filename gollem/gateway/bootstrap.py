@@ -12,6 +12,8 @@ _TLS = "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"
 _MAX_HEADER_KIB = 32
 _MAX_HEADERS = 64
 _HEADERS_MS = 10_000
+_PING_MS = 30_000
+_PONG_MS = 10_000
 _DOCUMENT_BYTES = 1 << 20
 _CONNECTION_BUFFER_BYTES = 1 << 20
 
@@ -70,6 +72,7 @@ def _manager(config: GatewayConfig) -> Json:
             "max_concurrent_streams": config.max_streams,
             "initial_stream_window_size": 1 << 16,
             "initial_connection_window_size": 1 << 20,
+            "connection_keepalive": {"interval": duration(_PING_MS), "timeout": duration(_PONG_MS)},
         },
     )
 

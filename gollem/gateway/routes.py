@@ -21,7 +21,7 @@ def virtual_host(config: GatewayConfig) -> Json:
         "name": "gollem",
         "domains": ["*"],
         "routes": [
-            *[_call(config, service) for service in (*_CALLED, _CALLED_LONG_AGO)],
+            *[_call(service) for service in (*_CALLED, _CALLED_LONG_AGO)],
             _nothing({"prefix": "/gollem.v1."}),
             _nothing({"prefix": "/grpc."}),
             _stream(config, {"path": _GENERATE, "headers": [_EVENTS]}, "text/event-stream", as_events(config)),
@@ -35,10 +35,10 @@ def virtual_host(config: GatewayConfig) -> Json:
     }
 
 
-def _call(config: GatewayConfig, service: str) -> Json:
-    """Streams of agents never end: only their silence is bounded, by that of the whole connection."""
+def _call(service: str) -> Json:
+    """Streams of agents and watchers may be silent for long and need never end; a peer that is gone answers no ping."""
+    route = {"cluster": EXCHANGE, "timeout": "0s", "idle_timeout": "0s", "retry_policy": _RETRY}
     match = {"prefix": f"/{service}/", "headers": [_GRPC]}
-    route = {"cluster": EXCHANGE, "timeout": "0s", "retry_policy": _RETRY}
     return {"match": match, "route": route, "typed_per_filter_config": without("local_ratelimit")}
 
 
