@@ -28,7 +28,7 @@ async def ask_nodes(server: Server) -> stubs.ListNodesResponse:
 
 
 def nodes_table(answer: stubs.ListNodesResponse) -> Table:
-    shown = output.table("node", "version", "heard of", "asks", "lag", "claims refused", "epoch", "state")
+    shown = output.table("node", "version", "heard of", "asks", "lag", "claims refused", "epoch", "grants", "state")
     for node in answer.nodes:
         shown.add_row(
             node.name,
@@ -38,6 +38,7 @@ def nodes_table(answer: stubs.ListNodesResponse) -> Table:
             f"{node.lag_ms} ms",
             str(node.refused),
             str(node.epoch or "-"),
+            " ".join(name[:8] for name in node.grant_keys) or "-",
             _state(node),
         )
     return shown
