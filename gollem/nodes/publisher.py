@@ -85,7 +85,7 @@ class Publisher:
             self._node.config.stream_length,
             *_batch(self._node.sender, changes),
         ]
-        backoff = Backoff()
+        backoff = Backoff(self._node.chance)
         while True:
             try:
                 await self._node.client.call("publish", self._keys, arguments)
