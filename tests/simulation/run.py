@@ -11,6 +11,8 @@ from tests.simulation.consumer import Consumer
 from tests.simulation.loop import Stuck
 from tests.simulation.network import Network
 from tests.simulation.node import Node
+from tests.simulation.redis.link import Link
+from tests.simulation.redis.server import Server
 from tests.simulation.store import SharedStore
 from tests.simulation.treasury import Treasury
 from tests.simulation.world import CALM, HOUR_MS, World, silence_logs
@@ -18,6 +20,7 @@ from tests.simulation.world import CALM, HOUR_MS, World, silence_logs
 _CALLBACKS_A_STEP = 4_000
 _HEALS_WITHIN_S = 120
 _FINISHED_WITHIN = 5  # rounds
+_SHARING = 0.7  # of the seeds; in the others each node has a book of its own
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,10 @@ class Simulation:
         self.world = world = World(seed, steps)
         self.store = SharedStore(world, MemoryLedger())
         self.auditor = auditor = Auditor(world, self.store)
+        self.redis = Server(world) if world.chance(_SHARING) else None
         self.nodes = auditor.nodes = [
-            Node(world, self.store, auditor, f"n{number}") for number in range(1, world.dice.randrange(2, 5))
+            Node(world, self.store, auditor, name, Link(world, self.redis, name) if self.redis else None)
+            for name in [f"n{number}" for number in range(1, world.dice.randrange(2, 5))]
         ]
         network = Network(world, self.nodes)
         auditor.providers = [f"p{number}" for number in range(1, world.dice.randrange(2, 6))]
