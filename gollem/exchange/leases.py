@@ -114,14 +114,18 @@ class Leases:
                 self._to_restore |= partitions
 
     async def _restore(self, partitions: set[int]) -> None:
-        restored, after = 0, ""
+        restored, asked, after = 0, 0, ""
         while page := await self._ledger.open_holds(after, _PAGE):
             now_ms, after = self._clock.now_ms(), page[-1].order_id
             leases = [
                 (claim_of(hold).lease, hold.expires_at_ms - now_ms) for hold in page if hold.expires_at_ms > now_ms
             ]
             lost = [each for each in leases if self._shared.partition_of(each[0].model) in partitions]
+            asked += len(lost)
             restored += await self._shared.restore(lost)
+        if restored < asked:
+            # Whoever repeated an order whose lease was lost has it under a higher fence, until it hears of the hold.
+            self._to_restore |= partitions
         _log.info("%d leases of open orders were restored", restored)
 
     async def _renew(self, order_id: str) -> None:

@@ -164,6 +164,26 @@ async def test_a_node_learns_by_the_replay_of_an_order_whose_node_died(pair: Pai
     assert await pair.leased() == 1
 
 
+async def test_a_lease_comes_back_once_a_repeated_order_lets_go_of_it(pair: Pair) -> None:
+    """While it was lost, its order was claimed for once more, by a node that did not know of the hold."""
+    pair.a.sell()
+    await pair.both_see(4)
+    await pair.a.orders.match("alice", "o1", BID)
+    assert await pair.leased() == 1
+    claim = pair.a.floor.claim("o1")
+    assert claim is not None
+    await pair.a.shared.release(claim.lease)
+    again = await pair.b.shared.claim(
+        ClaimRequest("o1", claim.ask_key, claim.model, claim.tokens, 60_000, claim.tokens, 1)
+    )
+    assert isinstance(again, Granted)
+    pair.a.leases.lost(pair.a.shared.partition_of(claim.model))
+    assert await pair.leased() == 1
+    await pair.b.shared.release(replace(claim.lease, fence=again.fence))
+    await pair.a.leases.restore_lost()
+    assert await pair.leased() == 1
+
+
 async def test_a_bid_rests_until_another_node_has_room_for_it(pair: Pair) -> None:
     pair.a.sell(capacity_slots=1)
     await pair.both_see(1)
