@@ -16,6 +16,7 @@ from tests.simulation.arithmetic import Parts, cost, parts
 from tests.simulation.books import Books, Deed
 from tests.simulation.loop import Process
 from tests.simulation.node import Node
+from tests.simulation.rooms import Rooms
 from tests.simulation.store import SharedStore
 from tests.simulation.world import EPOCH_MS, World, run_now
 
@@ -49,6 +50,7 @@ class Auditor:
         self.nodes: list[Node] = []
         self.users: list[str] = []
         self.providers: list[str] = []
+        self.rooms: Rooms | None = None
         self.orders: dict[str, Order] = {}
         self.deeds: dict[str, Deed] = {}
         self._told: dict[str, list[tuple[str, float]]] = {}
@@ -56,6 +58,7 @@ class Auditor:
         self._matching: Counter[tuple[str, str]] = Counter()
         self._late: set[tuple[str, str]] = set()
         self._claimed: list[tuple[Process, Node, str]] = []
+        self._healed_s = float("inf")
 
     def read(self, name: str, *args: Any) -> Any:
         """A read of the shared ledger, past every fault."""
@@ -65,6 +68,8 @@ class Auditor:
 
     def priced(self, ask: Ask) -> None:
         self._prices.setdefault(ask.key, set()).add((ask.price_ticks, ask.completion_price_ticks))
+        if self.rooms:
+            self.rooms.sells(ask)
 
     def deed(self, key: str, kind: str, figures: dict[str, Any]) -> Deed:
         """Something is asked for, perhaps again; whoever hears that it was done marks it certain."""
@@ -188,8 +193,10 @@ class Auditor:
 
     def look(self) -> None:
         """What must hold between any two steps."""
-        open_atoms = dict.fromkeys(self.users, 0)
-        for hold in self.read("open_holds"):
+        open_atoms, holds = dict.fromkeys(self.users, 0), self.read("open_holds")
+        if self.rooms:
+            self.rooms.look(holds)
+        for hold in holds:
             open_atoms[hold.user] += hold.amount_atoms - hold.settled_atoms
         for user in self.users:
             balance = self.read("balance", user)
@@ -199,6 +206,15 @@ class Auditor:
         for node in self.nodes:
             if node.is_up and not node.busy:
                 self.look_at_capacity(node)
+
+    def heal(self) -> None:
+        """From now on nothing goes wrong."""
+        self._healed_s = self._world.loop.time()
+
+    def look_healed(self) -> None:
+        """What must hold between any two moments once the faults are over."""
+        if self.rooms:
+            self.rooms.look_healed(self.read("open_holds"), self._healed_s, self.now_ms())
 
     def _look_at_claims(self) -> None:
         live = []

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gollem.config import ExchangeConfig, MarketConfig, NodesConfig, ProvidersConfig
 from gollem.errors import GollemError
@@ -24,7 +24,7 @@ from gollem.exchange import (
 )
 from gollem.ledger import LowBalanceWatch
 from gollem.market import Catalogue, MemoryBook
-from gollem.nodes import MemoryNodes, SharedBook
+from gollem.nodes import ClaimRequest, Granted, MemoryNodes, Refused, SharedBook
 from gollem.nodes.redis_nodes import RedisNodes
 from gollem.providers import Registry
 from tests.simulation.loop import Process
@@ -193,7 +193,26 @@ class Node:
         if self.link is None:
             return MemoryNodes(self.name, "test", self.clock)
         chance = Random(self._world.dice.getrandbits(64))
-        return RedisNodes(replace(NODES, name=self.name), "test", self.clock, chance, self.link.connect)
+        nodes = RedisNodes(replace(NODES, name=self.name), "test", self.clock, chance, self.link.connect)
+        return _Overheard(nodes, self.link, self._auditor)  # type: ignore[return-value]
+
+
+class _Overheard:
+    """A SharedBook whose answers the auditor hears."""
+
+    def __init__(self, nodes: RedisNodes, link: Link, auditor: "Auditor") -> None:
+        self._nodes = nodes
+        self._link = link
+        self._auditor = auditor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._nodes, name)
+
+    async def claim(self, request: ClaimRequest) -> Granted | Refused:
+        answer = await self._nodes.claim(request)
+        if self._auditor.rooms:
+            self._auditor.rooms.answered(self._link, request, answer)
+        return answer
 
 
 def _tick(floor: Floor) -> Callable[[], Awaitable[None]]:

@@ -20,7 +20,8 @@ from tests.simulation.world import World
 
 
 class Link:
-    """Of one node; it outlives the node's processes. `troubled_s` is when it last failed to carry something in time."""
+    """Of one node; it outlives the node's processes. `troubled_s` is when it last failed to carry something in time,
+    `cut_s` when it was cut, endless if it is not."""
 
     def __init__(self, world: World, server: Server, name: str) -> None:
         self.name = name
@@ -29,10 +30,14 @@ class Link:
         self.is_silent = False
         self.is_refusing = False
         self.troubled_s = float("-inf")
+        self.cut_s = float("inf")
 
-    @property
-    def is_cut(self) -> bool:
-        return self.is_silent or self.is_refusing or self.server.is_away
+    def cut(self, is_silent: bool) -> None:
+        """Nothing comes through; unless it is silent, whoever tries is told."""
+        self.is_silent, self.is_refusing, self.cut_s = is_silent, not is_silent, self.world.loop.time()
+
+    def mend(self) -> None:
+        self.is_silent, self.is_refusing, self.cut_s = False, False, float("inf")
 
     def connect(self, address: Address, timeout_s: float, connections: int, stack: AsyncExitStack) -> "Client":
         """In the place of `gollem.nodes.redis_client.connect`."""
@@ -132,8 +137,11 @@ class Client:
                 async with asyncio.timeout(until_s - loop.time()):
                     await self._server.wait_for_news(known)
             except TimeoutError:
+                if self._link.is_silent:
+                    raise TooLate("no answer") from None
                 return []
             if generation != self._server.generation:
+                self._link.troubled_s = loop.time()
                 raise Cut("reset")
 
     async def _command(self, name: str, *arguments: str) -> Any:
