@@ -164,6 +164,17 @@ async def test_a_node_learns_by_the_replay_of_an_order_whose_node_died(pair: Pai
     assert await pair.leased() == 1
 
 
+async def test_old_news_of_another_node_does_not_undo_what_an_agent_says_here(pair: Pair) -> None:
+    """It was on its way, or not yet sent, when the agent came over with another price."""
+    sold = pair.a.sell()
+    await pair.both_see(4)
+    for bench in (pair.a, pair.b):
+        bench.floor.take_in(Placed(replace(sold, price_ticks=7), None, age_ms=10_000))
+    assert pair.a.floor.ask(sold.key) == sold
+    assert pair.a.floor.is_own(sold.key)
+    await until(lambda: pair.b.floor.ask(sold.key) == sold)  # who was misled is told again
+
+
 async def test_a_lease_comes_back_once_a_repeated_order_lets_go_of_it(pair: Pair) -> None:
     """While it was lost, its order was claimed for once more, by a node that did not know of the hold."""
     pair.a.sell()
