@@ -103,9 +103,9 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     # --- what the simulation calls ----------------------------------------------------------------------------------
 
-    def outside(self, delay_s: float, callback: Callable[..., object], *args: object) -> None:
+    def outside(self, delay_s: float, callback: Callable[..., object], *args: object) -> asyncio.TimerHandle:
         """Call later, whoever crashes meanwhile."""
-        self.call_later(delay_s, callback, *args, context=_OUTSIDE)
+        return self.call_at(self._now_s + delay_s, callback, *args, context=_OUTSIDE)
 
     def run(self, until: Callable[[], bool], max_callbacks: int) -> None:
         """Run until the condition holds. Raises Stuck, and whatever a callback let escape."""

@@ -7,7 +7,7 @@ not ask Redis, lost by Redis, or its lease ran out or was given back before its 
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,10 +19,12 @@ from tests.simulation.redis.link import Link
 from tests.simulation.redis.server import Server
 from tests.simulation.world import World
 
-ALONE, LOST, RAN_OUT, RELEASED = "granted alone", "lost", "ran out", "released"
+ALONE, LOST, RESTORED, RAN_OUT, RELEASED = "granted alone", "lost", "restored", "ran out", "released"
 # Of a node's outage it learns within a beat and a call; then it may decide alone for so long.
 _NOTICED_S = 1.0
 _RESTORED_S = 4.0
+# A slow ledger answers, and the lease is renewed.
+_RENEWED_S = 4.0
 
 
 class Held(NamedTuple):
@@ -55,6 +57,8 @@ class Rooms:
         self._unbroken: dict[str, dict[str, int]] = defaultdict(dict)
         self._last_fence: dict[str, int] = defaultdict(int)
         self._broken: dict[Promise, str] = {}
+        self._kept: set[Promise] = set()
+        self._seen_s: dict[Promise, float] = {}
         self._published: set[tuple[str, str]] = set()
         self._top: dict[str, str] = {}
         self._ask_of: dict[str, str] = {}
@@ -80,6 +84,14 @@ class Rooms:
             self._held[ask_key] = now
             self._last_fence[ask_key] = max([self._last_fence[ask_key], *(held.fence for held in now.values())])
             self._find_breaks(ask_key, RELEASED if function == "release" else RAN_OUT)
+            if function == "keep":
+                self._kept.update(
+                    Promise(*each) for each in zip(arguments[::4], map(int, arguments[2::4]), strict=True)
+                )
+                for order_id, held in now.items():
+                    promise = Promise(order_id, held.fence)
+                    if self._broken.get(promise) == LOST:
+                        self._broken[promise] = RESTORED
 
     def lost(self, how: str) -> None:
         self.lost_s = self._world.loop.time()
@@ -133,22 +145,33 @@ class Rooms:
 
     # --- at any moment ----------------------------------------------------------------------------------------------
 
-    def look(self, holds: Sequence[Hold]) -> None:
-        """Every open order has its lease, or a reason why not."""
+    def look(self, holds: Sequence[Hold], keeper: Callable[[str], Link | None]) -> None:
+        """Every open order has its lease, or a reason why not. `keeper` is the link of the node that wrote its hold, if
+        that is still there and by its clock there is time left."""
         taken: dict[str, list[Held]] = defaultdict(list)
         for hold in holds:
             if hold.fence:
                 ask_key = self._ask_key(hold)
                 held = self._held[ask_key].get(hold.order_id)
+                promise = Promise(hold.order_id, hold.fence)
+                self._look_at_renewal(promise, keeper)
                 if self._unbroken[ask_key].get(hold.order_id) == hold.fence and held:
                     taken[ask_key].append(held)
                 else:
-                    promise = Promise(hold.order_id, hold.fence)
                     self._expect(promise in self._broken, hold.order_id, "was sold without a lease:", hold)
         for ask_key, held_by in taken.items():
             tokens, slots = self._room[ask_key]
             is_within = sum(held.tokens for held in held_by) <= tokens and len(held_by) <= slots
             self._expect(is_within, ask_key, "is oversold:", held_by)
+
+    def _look_at_renewal(self, promise: Promise, keeper: Callable[[str], Link | None]) -> None:
+        """A lease outlives its first term once its order is committed, if its node reached Redis all the time."""
+        now_s = self._world.loop.time()
+        seen_s = self._seen_s.setdefault(promise, now_s)
+        if promise not in self._kept and now_s - seen_s > _RENEWED_S:
+            link = keeper(promise.order_id)
+            is_late = link is not None and link.troubled_s < seen_s and link.cut_s == float("inf")
+            self._expect(not is_late, promise, "is committed, and its lease was not renewed")
 
     def look_healed(self, holds: Sequence[Hold], healed_s: float, now_ms: int) -> None:
         """What Redis lost has come back, if its order is open and has time left."""
@@ -156,8 +179,7 @@ class Rooms:
             return
         for hold in holds:
             if hold.expires_at_ms > now_ms and self._broken.get(Promise(hold.order_id, hold.fence)) == LOST:
-                held = self._read(self._ask_key(hold)).get(hold.order_id)
-                self._expect(held is not None, hold.order_id, "was lost, and has not come back")
+                self._expect(False, hold.order_id, "was lost, and has not come back")
 
     def left(self) -> list[tuple[str, Held]]:
         """Leases that are held now."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from gollem.ledger.memory import MemoryLedger
 from tests.simulation.agent import Agent
+from tests.simulation.agreement import disagreement
 from tests.simulation.auditor import Auditor
 from tests.simulation.chaos import Chaos
 from tests.simulation.consumer import Consumer
@@ -22,7 +23,7 @@ from tests.simulation.world import HOUR_MS, World, silence_logs
 _CALLBACKS_A_STEP = 4_000
 _HEALS_WITHIN_S = 120
 _FINISHED_WITHIN = 5  # rounds
-_SHARING = 0.7  # of the seeds; in the others each node has a book of its own
+_SHARING = 0.5  # of the seeds; in the others each node has a book of its own
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ class Simulation:
         for node in self.nodes:
             node.clock.jump(2 * HOUR_MS)
         await self._until(self.auditor.is_settled, "orders open or room claimed")
+        if self.redis:
+            await self._until(self._is_agreed, "nodes disagree")
         for _ in range(_FINISHED_WITHIN):
             if self.auditor.is_quiet():
                 break
@@ -117,6 +120,9 @@ class Simulation:
         )
         return not busy and not self.treasury.under_way and not self.store.under_way
 
+    def _is_agreed(self) -> bool:
+        return not disagreement(self.nodes, [ask for agent in self.agents.values() for ask in agent.asks])
+
     def _left(self) -> str:
         """What is not finished."""
         left = [f"open {hold.order_id}" for hold in self.auditor.read("open_holds")]
@@ -125,4 +131,5 @@ class Simulation:
             left.append(
                 f"{node.name} claims {exchange.floor.next_claims(9)} cancels {exchange.links.next_cancelled(9)}"
             )
+        left.append(disagreement(self.nodes, [ask for agent in self.agents.values() for ask in agent.asks]))
         return "; ".join(left)

@@ -177,9 +177,10 @@ class Data:
     def _do_xread(self, key: str, after: str, limit: str) -> list[Entry]:
         """What comes after an entry: of one stream, and at once."""
         value: list[Entry] = self._value(key) or []
-        if not value or _position(value[-1][0]) <= _position(after):
-            return []
-        return [entry for entry in value if _position(entry[0]) > _position(after)][: int(limit)]
+        known, first = _position(after), len(value)
+        while first and _position(value[first - 1][0]) > known:
+            first -= 1
+        return value[first : first + int(limit)]
 
 
 def _position(entry_id: str) -> tuple[int, int]:

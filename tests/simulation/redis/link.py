@@ -52,15 +52,14 @@ class Link:
             raise Cut("refused")
         for _ in range(2 if world.chance(world.weather.redis_doubled) else 1):
             self._carry(self._serve, work, answer, self.server.generation)
+        patience = world.loop.outside(timeout_s, self._give, answer, None, TooLate("no answer"))
         try:
-            async with asyncio.timeout(timeout_s):
-                return await answer
-        except TimeoutError:
-            self.troubled_s = world.loop.time()
-            raise TooLate("no answer") from None
+            return await answer
         except asyncio.CancelledError:
             self.troubled_s = world.loop.time()
             raise
+        finally:
+            patience.cancel()
 
     def _carry(self, then: Callable[..., None], *arguments: Any) -> None:
         """One way."""
@@ -133,12 +132,10 @@ class Client:
             known, found = await self._ask(lambda: self._server.read(key, after, count))
             if found:
                 return [(key, found)]
-            try:
-                async with asyncio.timeout(until_s - loop.time()):
-                    await self._server.wait_for_news(known)
-            except TimeoutError:
+            await self._server.wait_for_news(known, until_s)
+            if loop.time() >= until_s:
                 if self._link.is_silent:
-                    raise TooLate("no answer") from None
+                    raise TooLate("no answer")
                 return []
             if generation != self._server.generation:
                 self._link.troubled_s = loop.time()

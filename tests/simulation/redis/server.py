@@ -67,12 +67,14 @@ class Server:
         """How often there was news so far, and what comes after an entry."""
         return self._news, self.command("XREAD", key, after, str(limit))
 
-    async def wait_for_news(self, known: int) -> None:
-        """Until something was published, or every connection was cut, since there was news so often."""
+    async def wait_for_news(self, known: int, until_s: float) -> None:
+        """Until something was published, or every connection was cut, since there was news so often; or until then."""
         if self._news == known:
             news: asyncio.Future[None] = self._world.loop.create_future()
             self._waiting.append(news)
+            patience = self._world.loop.outside(until_s - self._world.loop.time(), _wake, news)
             await news
+            patience.cancel()
 
     # --- what goes wrong --------------------------------------------------------------------------------------------
 
@@ -114,5 +116,9 @@ class Server:
         self._news += 1
         waiting, self._waiting = self._waiting, []
         for news in waiting:
-            if not news.done():
-                news.set_result(None)
+            _wake(news)
+
+
+def _wake(news: asyncio.Future[None]) -> None:
+    if not news.done():
+        news.set_result(None)
