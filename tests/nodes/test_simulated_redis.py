@@ -66,6 +66,8 @@ def real(client: vendor.Redis, command: tuple[str, ...]) -> object:
         reply = client.execute_command(name, *rest)
     except vendor.ResponseError:
         return "refused"
+    if name == "PEXPIRE":
+        return int(reply)
     return "OK" if reply is True else reply
 
 
