@@ -23,8 +23,7 @@ ALONE, LOST, RESTORED, RAN_OUT, RELEASED = "granted alone", "lost", "restored", 
 # Of a node's outage it learns within a beat and a call; then it may decide alone for so long.
 _NOTICED_S = 1.0
 _RESTORED_S = 4.0
-# A slow ledger answers, and the lease is renewed.
-_RENEWED_S = 4.0
+_RENEWED_S = 0.6
 
 
 class Held(NamedTuple):
@@ -168,10 +167,15 @@ class Rooms:
         """A lease outlives its first term once its order is committed, if its node reached Redis all the time."""
         now_s = self._world.loop.time()
         seen_s = self._seen_s.setdefault(promise, now_s)
-        if promise not in self._kept and now_s - seen_s > _RENEWED_S:
+        if promise not in self._kept and now_s - seen_s > self._renewed_s():
             link = keeper(promise.order_id)
             is_late = link is not None and link.troubled_s < seen_s and link.cut_s == float("inf")
             self._expect(not is_late, promise, "is committed, and its lease was not renewed")
+
+    def _renewed_s(self) -> float:
+        """The ledger has answered by then, and the lease is renewed."""
+        weather = self._world.weather
+        return _RENEWED_S + (2 * weather.slowest_s if weather.slow or weather.redis_slow else 0.0)
 
     def look_healed(self, holds: Sequence[Hold], healed_s: float, now_ms: int) -> None:
         """What Redis lost has come back, if its order is open and has time left."""
