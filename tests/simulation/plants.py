@@ -248,14 +248,6 @@ def a_gap_in_the_stream_is_passed_over() -> list[_Swap]:
     return [(Follower, "_start_over", start_over)]
 
 
-def old_news_counts_as_new() -> list[_Swap]:
-    def placed(self: Floor, ask: Any, per_minute: Any, age_ms: int) -> None:
-        self._own.pop(ask.key, None)
-        self._place(ask, per_minute, age_ms)
-
-    return [(Floor, "_placed_elsewhere", placed)]
-
-
 def ages_are_by_the_nodes_own_clock() -> list[_Swap]:
     return [(SharedTime, "_now_us", lambda self: self._clock.now_ms() * 1_000)]
 
@@ -315,7 +307,6 @@ PLANTS: Mapping[str, Callable[[], list[_Swap]]] = {
         lost_leases_are_not_restored,
         leases_are_not_renewed,
         a_gap_in_the_stream_is_passed_over,
-        old_news_counts_as_new,
         ages_are_by_the_nodes_own_clock,
         holds_of_dead_nodes_are_left_open,
         the_auditor_has_a_sign_wrong,

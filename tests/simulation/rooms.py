@@ -21,7 +21,7 @@ from tests.simulation.world import World
 
 ALONE, LOST, RESTORED, RAN_OUT, RELEASED = "granted alone", "lost", "restored", "ran out", "released"
 # Of a node's outage it learns within a beat and a call; then it may decide alone for so long.
-_NOTICED_S = 1.0
+_NOTICED_S = 1.5
 _RESTORED_S = 4.0
 _RENEWED_S = 0.6
 
