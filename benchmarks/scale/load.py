@@ -38,4 +38,4 @@ class Load:
 
 # As the question was put, and a load that the same nodes hold.
 WANTED = Load()
-HELD = Load(providers=10_000, asks=100_000, matches_s=2_000.0, partitions=16, hot_share=1 / 16, asks_a_model=500)
+HELD = Load(providers=10_000, asks=100_000, matches_s=1_500.0, partitions=16, hot_share=1 / 16, asks_a_model=500)

@@ -134,8 +134,10 @@ def _money(loads: Sequence[Load], cost: Calibration) -> str:
         "traffic between zones": lambda of: of.traffic,
         "together": lambda of: of.total,
     }
+    capacity_usd = cost.write_units * prices()["dynamodb_capacity"]["usd"] * 1e6 / 3_600 / BUSY
     costs = [price(load, cost) for load in loads]
     rows = [(name, *(f"{part(of):.2f}" for of in costs)) for name, part in parts.items()]
+    rows.append((f"DynamoDB instead with provisioned units, {BUSY:.0%} used", *[f"{capacity_usd:.2f}" for _ in loads]))
     listed = [(f"{entry['usd']} a {entry['a']}", str(entry["source"])) for entry in prices().values()]
     head = "## Cost of a million matches, US dollars"
     return "\n".join([_table(head, ("what", "wanted", "held"), rows), _table(_PRICES, ("price", "source"), listed)])
