@@ -130,6 +130,7 @@ class App:
         if restored:
             _log.info("%d orders were under way and keep their capacity", restored)
         await shared.start(Replica(floor, links, leases, shared))
+        leases.joined()
         self._keep_up(floor, reports, settlement, leases, low_balance)
         admission = (payments.onboarding.require_payable,) if payments and payments.is_real else ()
         return Edge(

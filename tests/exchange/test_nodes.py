@@ -164,6 +164,25 @@ async def test_a_node_learns_by_the_replay_of_an_order_whose_node_died(pair: Pai
     assert await pair.leased() == 1
 
 
+async def test_leases_come_back_after_everything_was_restarted(pair: Pair) -> None:
+    """Redis is empty, and no node is left that saw it happen."""
+    pair.a.sell()
+    await pair.both_see(4)
+    await pair.a.orders.match("alice", "o1", BID)
+    assert await pair.leased() == 1
+    for bench in (pair.a, pair.b):
+        await bench.shared.close()
+    pair.redis.ask("flushall")
+    assert await pair.leased() == 0
+    config = NodesConfig(book=f"redis://127.0.0.1:{pair.redis.port}", name="c", partitions=2, heartbeat_ms=50)
+    started = build(pair.a.ledger, SystemClock(), config)
+    await started.shared.start(started.replica)
+    started.leases.joined()
+    await started.commits.finish()
+    await started.shared.close()
+    assert await pair.leased() == 1
+
+
 async def test_old_news_of_another_node_does_not_undo_what_an_agent_says_here(pair: Pair) -> None:
     """It was on its way, or not yet sent, when the agent came over with another price."""
     sold = pair.a.sell()

@@ -26,7 +26,7 @@ class Chaos:
         create_task = self._world.loop.create_task
         self._tasks = [create_task(self._strike([self._crash, self._jump, self._outage]))]
         if self._redis:
-            faults = [self._cut_off, self._cut_all, self._flush, self._fail_over, self._restart]
+            faults = [self._cut_off, self._cut_all, self._flush, self._fail_over, self._restart, self._restart_all]
             self._tasks.append(create_task(self._strike(faults)))
 
     def heal(self) -> None:
@@ -106,6 +106,14 @@ class Chaos:
 
     async def _restart(self) -> None:
         self._the_redis().restart()
+
+    async def _restart_all(self) -> None:
+        """Redis and every node at once: nobody is left who knows what was lost."""
+        self._the_redis().restart()
+        for node in self._nodes:
+            if node.process.alive:
+                node.crash()
+                node.start()
 
     def _the_redis(self) -> Server:
         assert self._redis is not None

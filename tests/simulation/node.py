@@ -148,6 +148,7 @@ class Node:
                 opened = self._auditor.read("open_holds")
                 await restore_claims(ledger, exchange.floor)
                 await exchange.shared.start(exchange.replica)
+                exchange.leases.joined()
                 break
             except GollemError:
                 await asyncio.sleep(0.1)
