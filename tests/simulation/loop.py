@@ -148,6 +148,9 @@ class VirtualLoop(asyncio.AbstractEventLoop):
                 left = [task for task in self._tasks if not task.done()]
                 for task in left:
                     task.cancel()
+                # Whoever waits for a moment before it ends has waited.
+                self._ready += [handle for _, _, handle in self._timers if not handle.cancelled]
+                self._timers.clear()
                 while self._ready:
                     self._run(self._ready.pop(0))
                 if not left:
