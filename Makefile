@@ -9,7 +9,7 @@ INSTALL := $(PIP) --no-build-isolation
 CORE := setup.py $(wildcard gollem/_*.px* gollem/_*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate simulate-long simulate-scale kill-rounds micro-settles mutants check proto bench bench-ledger bench-nodes replay \
+.PHONY: help demo test simulate simulate-long simulate-scale kill-rounds micro-settles mutants check proto bench bench-ledger bench-nodes replay fuzz-http \
   venv clean
 
 help: ## print this list
@@ -57,6 +57,9 @@ bench-nodes: $(VENV)/.core $(VENV)/.dev ## what a claim, a change and a new node
 
 simulate-scale: $(VENV)/.core $(VENV)/.dev ## writes docs/scale.md: what 10^5 matches a second would take; CALIBRATE=1 measures anew
 	$(BIN)/python -m benchmarks.scale $(if $(CALIBRATE),--calibrate) $(ARGS)
+
+fuzz-http: $(VENV)/.core $(VENV)/.dev ## schemathesis against the gateway, at length; EXAMPLES=200
+	EXAMPLES=$(or $(EXAMPLES),200) $(BIN)/python -m pytest tests/gateway/test_openapi.py $(ARGS)
 
 replay: $(VENV)/.core ## real requests against real asks; REQUESTS=file ASKS=file LIMIT=n LEDGER=url
 	@$(BIN)/python -m benchmarks.replay \

@@ -16,7 +16,7 @@ LAYERS = [
     {"market", "ledger", "providers", "identity"},
     {"payments", "nodes"},
     {"exchange"},
-    {"rpc"},
+    {"rpc", "gateway"},
     {"app"},
     {"cli"},
     {"__main__"},
@@ -38,13 +38,20 @@ OURS = {
 # What is not ours is imported only where this table says; what it does not name is imported nowhere.
 # Of the standard library, only what must stay in one place.
 VENDORS = {
-    "aioboto3": ("gollem.ledger.dynamodb.client",),
-    "aiobotocore": ("gollem.ledger.dynamodb.client",),
-    "aiohttp": ("provider_agent", "gollem.ledger.dynamodb.client", "gollem.payments", "gollem.cli"),
+    "aioboto3": ("gollem.ledger.dynamodb.client", "gollem.identity.dynamodb_table"),
+    "aiobotocore": ("gollem.ledger.dynamodb.client", "gollem.identity.dynamodb_table"),
+    "aiohttp": (
+        "provider_agent",
+        "gollem.ledger.dynamodb.client",
+        "gollem.identity.dynamodb_table",
+        "gollem.payments",
+        "gollem.cli",
+    ),
     "betterproto": ("gollem_client", "gollem.cli.output"),
-    "botocore": ("gollem.ledger.dynamodb.client",),
+    "botocore": ("gollem.ledger.dynamodb.client", "gollem.identity.dynamodb_table"),
     "click": ("gollem.cli", "provider_agent"),
     "cryptography": ("gollem.rpc.grants", "provider_agent"),
+    "envoy": ("gollem.gateway.envoy",),
     "google": ("gollem.rpc", "grpclib_guard", "gollem_client.wire", "provider_agent"),
     "grpclib": ("gollem.rpc", "grpclib_guard", "gollem_client", "provider_agent"),
     "h2": ("grpclib_guard", "gollem_client.wire"),

@@ -38,6 +38,7 @@ class RedisNodes:
         config: NodesConfig,
         version: str,
         clock: Clock,
+        grant_keys: tuple[str, ...] = (),
         chance: Random | None = None,
         connect: Connect = connect,
     ) -> None:
@@ -51,7 +52,7 @@ class RedisNodes:
         self._node = Node(sender, client, SharedTime(clock), clock, config, chance)
         self._partitions = [Partition(self._node, number) for number in range(config.partitions)]
         self._claims = Claims(self._node, [partition.outage for partition in self._partitions])
-        self._roll = Roll(self._node, name, version)
+        self._roll = Roll(self._node, name, version, grant_keys)
         self._sweeper = Sweeper(self._node)
         self._heart: asyncio.Task[None] | None = None
         self._obstacle: BookUnavailable | None = None
@@ -140,7 +141,8 @@ class RedisNodes:
             try:
                 await self._node.client.open()
                 await self._agree()
-                return await self._roll.beat(self.status())
+                await self._roll.beat(self.status())
+                return await self._roll.require_common_keys()
             except BookUnavailable as error:
                 if self._obstacle is None:
                     _log.warning("cannot join the other nodes yet: %s", error)

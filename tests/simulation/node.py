@@ -12,6 +12,7 @@ from gollem.exchange import (
     Accounts,
     AgentLinks,
     Asks,
+    ClientLimits,
     Commits,
     Floor,
     Leases,
@@ -22,6 +23,7 @@ from gollem.exchange import (
     WaitingRoom,
     restore_claims,
 )
+from gollem.identity import RateLimiter
 from gollem.ledger import LowBalanceWatch
 from gollem.market import Catalogue, MemoryBook
 from gollem.nodes import ClaimRequest, Granted, MemoryNodes, Refused, SharedBook
@@ -175,6 +177,8 @@ class Node:
         commits = Commits()
         leases = Leases(shared, floor, ledger, commits, clock, NODES if self.link else NodesConfig())
         settlement = Settlement(floor, ledger, links, leases, commits, clock)
+        reports = Reports(floor, ledger, settlement, links, clock, PROVIDERS, shared.announce)
+        limits = ClientLimits(RateLimiter(1_000, 1_000, clock), shared.announce)
         market = MarketConfig(fee_bps=FEE_BPS)
         return Exchange(
             floor,
@@ -183,18 +187,18 @@ class Node:
             settlement,
             Orders(floor, ledger, CATALOGUE, settlement, links, leases, waiting, commits, clock, market, EXCHANGE),
             Asks(floor, registry, links, settlement, PROVIDERS),
-            Reports(floor, ledger, settlement, links, clock, PROVIDERS),
+            reports,
             Accounts(ledger, LowBalanceWatch(ledger, clock), clock),
             leases,
             shared,
-            Replica(floor, links, leases, shared),
+            Replica(floor, links, leases, reports, limits, shared),
         )
 
     def _shared_book(self) -> SharedBook:
         if self.link is None:
             return MemoryNodes(self.name, "test", self.clock)
         chance = Random(self._world.dice.getrandbits(64))
-        nodes = RedisNodes(replace(NODES, name=self.name), "test", self.clock, chance, self.link.connect)
+        nodes = RedisNodes(replace(NODES, name=self.name), "test", self.clock, chance=chance, connect=self.link.connect)
         return _Overheard(nodes, self.link, self._auditor)  # type: ignore[return-value]
 
 
