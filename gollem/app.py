@@ -134,7 +134,6 @@ class App:
         if restored:
             _log.info("%d orders were under way and keep their capacity", restored)
         await shared.start(Replica(floor, links, leases, reports, limits, shared))
-        leases.joined()
         if not config.nodes.is_alone:
             self._chore(config.nodes.heartbeat_ms, _as_async(limits.tell))
         self._keep_up(floor, reports, settlement, leases, low_balance)
@@ -164,6 +163,7 @@ class App:
     ) -> None:
         """What time brings, and what other nodes may have left undone. Any number of nodes may do it at once."""
         config = self.config
+        leases.joined()
         self._chore(_TICK_MS, _as_async(floor.tick))
         self._chore(_TICK_MS, reports.review)
         self._chore(config.exchange.sweep_interval_ms, settlement.expire_overdue)

@@ -19,7 +19,8 @@ from tests.simulation.redis.link import Link
 from tests.simulation.redis.server import Server
 from tests.simulation.world import World
 
-ALONE, LOST, RESTORED, RAN_OUT, RELEASED = "granted alone", "lost", "restored", "ran out", "released"
+ALONE, LOST, FAILED_OVER, RESTORED = "granted alone", "lost", "lost at a failover", "restored"
+RAN_OUT, RELEASED = "ran out", "released"
 # Of a node's outage it learns within a beat and a call; then it may decide alone for so long.
 _NOTICED_S = 1.5
 _RESTORED_S = 4.0
@@ -97,7 +98,8 @@ class Rooms:
         self._published.clear()
         for ask_key in self._room:
             self._held[ask_key] = self._read(ask_key)
-            self._find_breaks(ask_key, LOST)
+            # That a failover lost something only a node can tell that was there before, and it may have ended since.
+            self._find_breaks(ask_key, FAILED_OVER if how == "failover" else LOST)
 
     def _claimed(
         self, ask_key: str, arguments: Sequence[str], reply: Any, before: dict[str, Held], now: dict[str, Held]
