@@ -158,8 +158,8 @@ local function release(keys, args)
   if fence and fence ~= tonumber(args[2]) then
     return 0
   end
-  local most_left = tonumber(args[3])
-  if fence and most_left and tonumber(redis.call('ZSCORE', keys[2], args[1])) - now > most_left then
+  local most_left, due = tonumber(args[3]), redis.call('ZSCORE', keys[2], args[1])
+  if fence and most_left and due and tonumber(due) - now > most_left then
     return 0
   end
   drop(keys[1], keys[2], args[1])
