@@ -16,7 +16,7 @@ LAYERS = [
     {"market", "ledger", "providers", "identity"},
     {"payments", "nodes"},
     {"exchange"},
-    {"rpc"},
+    {"rpc", "watch"},
     {"app"},
     {"cli"},
     {"__main__"},
@@ -40,7 +40,13 @@ OURS = {
 VENDORS = {
     "aioboto3": ("gollem.ledger.dynamodb.client",),
     "aiobotocore": ("gollem.ledger.dynamodb.client",),
-    "aiohttp": ("provider_agent", "gollem.ledger.dynamodb.client", "gollem.payments", "gollem.cli"),
+    "aiohttp": (
+        "provider_agent",
+        "gollem.ledger.dynamodb.client",
+        "gollem.payments",
+        "gollem.cli",
+        "gollem.observability.http_door",
+    ),
     "betterproto": ("gollem_client", "gollem.cli.output"),
     "botocore": ("gollem.ledger.dynamodb.client",),
     "click": ("gollem.cli", "provider_agent"),
@@ -51,6 +57,8 @@ VENDORS = {
     "hpack": ("grpclib_guard",),
     "hyperframe": ("grpclib_guard",),
     "multidict": ("grpclib_guard", "gollem.rpc", "provider_agent"),
+    # The text format has its own library; one place keeps what is counted apart from how it is told.
+    "prometheus_client": ("gollem.observability.meters", "provider_agent.metrics"),
     "pynvml": ("provider_agent.gpu",),
     "redis": ("gollem.nodes.redis_client",),
     "rich": ("gollem.cli",),

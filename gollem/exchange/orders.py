@@ -25,6 +25,7 @@ from gollem.exchange.leases import Leases, claim_of
 from gollem.exchange.links import AgentLinks
 from gollem.exchange.refusals import refusal, taken
 from gollem.exchange.settlement import Settlement
+from gollem.exchange.tally import Tally
 from gollem.exchange.types import Cancelled, CancelState, Matched, Terms, bid_fingerprint
 from gollem.exchange.waiting import WaitingRoom
 from gollem.ledger import Hold, HoldState, Ledger, rules
@@ -75,6 +76,7 @@ class Orders:
         self._config = config
         self._commits = commits
         self._flights: dict[str, _Flight] = {}
+        self.tally = Tally()
 
     # --- match ------------------------------------------------------------------------------------------------------
 
@@ -94,7 +96,11 @@ class Orders:
             flight.task.add_done_callback(lambda _: self._flights.pop(order_id, None))
         elif flight.fingerprint != fingerprint:
             raise _mismatch(order_id)
-        matched = await self._on_board(flight)
+        try:
+            matched = await self._on_board(flight)
+        except GollemError as error:
+            self.tally.refused(bid.model, error)
+            raise
         return replace(matched, alternates=(), replayed=True) if joined else matched
 
     def quote(self, bid: Bid) -> Quote:
@@ -164,7 +170,7 @@ class Orders:
 
     async def _commit(self, user: str, order_id: str, bid: Bid, match: Match, granted: Granted) -> Matched:
         hold, ask = self._hold(user, order_id, bid, match, granted.fence), match.offer.ask
-        claim = Claim(order_id, ask.key, ask.model, match.claimed_tokens, granted.fence)
+        claim = Claim(order_id, ask.key, ask.model, match.claimed_tokens, hold.opened_at_ms, granted.fence)
         fingerprint = bid_fingerprint(user, bid)
         try:
             posted = await self._ledger.post(rules.hold(hold, fingerprint, self._clock.now_ms()))
@@ -189,6 +195,7 @@ class Orders:
             return replay
         self._debited(user)
         self._keep(claim, hold)
+        self.tally.matched(ask.model)
         terms = Terms.from_text(hold.terms)
         return Matched(
             order_id,
