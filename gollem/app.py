@@ -32,12 +32,12 @@ from gollem.identity import KeyStore, open_key_store
 from gollem.ledger import Desk, Ledger, LowBalanceWatch, Reconciler, open_ledger
 from gollem.market import Catalogue, MemoryBook
 from gollem.nodes import open_shared_book
-from gollem.observability import HttpDoor, Meters, Phase, Readiness, Sample, metrics
+from gollem.observability import HttpDoor, Meters, Phase, Readiness, Sample, metrics, watch_loop
 from gollem.payments import Payments, open_payments
 from gollem.providers import Registry
 from gollem.rpc import Edge
 from gollem.units import ATOMS_PER_CENT
-from gollem.watch import LedgerOperations, Watch, Watched
+from gollem.watch import LedgerOperations, Watch, Watched, redis_timer
 
 _log = logging.getLogger(__name__)
 _TICK_MS = 100
@@ -115,7 +115,7 @@ class App:
         config, clock, payments = self.config, self._clock, self.payments
         catalogue = Catalogue.load(Path(config.market.catalogue) if config.market.catalogue else None)
         registry = Registry(config.providers)
-        shared = open_shared_book(config.nodes, __version__, clock)
+        shared = open_shared_book(config.nodes, __version__, clock, redis_timer(self._meters))
         self._closers.append(shared.close)
         floor = Floor(MemoryBook(catalogue), registry, clock, shared.announce)
         links = AgentLinks(registry, clock, shared.announce)
@@ -150,6 +150,7 @@ class App:
         watched = Watched(floor, registry, waiting, orders.tally, shared, ledger, payments, lengths)
         watch = Watch(watched, self._meters, self._readiness, clock, config.observability)
         self._chore(config.observability.read_interval_ms, watch.look, rest=_REST, first_ms=_TICK_MS)
+        self._chores.append(asyncio.create_task(watch_loop(self._meters)))
         admission = (payments.onboarding.require_payable,) if payments and payments.is_real else ()
         return Edge(
             config=config,

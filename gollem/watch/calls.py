@@ -1,4 +1,4 @@
-"""A ledger that is timed: the same promise, each operation counted, and the credits that its postings moved."""
+"""What is asked of stores: each operation timed and counted, and the credits that postings of the ledger moved."""
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -73,6 +73,16 @@ class LedgerOperations:
             yield Sample(metrics.TRANSACTIONS, count, (kind.value,))
         for flow, atoms in self._moved_atoms.items():
             yield Sample(metrics.CREDITS, atoms / ATOMS_PER_CREDIT, (flow,))
+
+
+def redis_timer(meters: Meters) -> Callable[[str, float, str], None]:
+    """For `open_shared_book`: operations are its functions and a few commands, outcomes ok or failed."""
+
+    def timed(operation: str, seconds: float, outcome: str) -> None:
+        meters.observe(metrics.REDIS_SECONDS, seconds, operation)
+        meters.count(metrics.REDIS_CALLS, operation, outcome)
+
+    return timed
 
 
 class _TimedLedger:
