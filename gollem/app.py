@@ -25,6 +25,7 @@ from gollem.exchange import (
     Replica,
     Reports,
     Settlement,
+    Tally,
     WaitingRoom,
     restore_claims,
 )
@@ -138,6 +139,7 @@ class App:
             config.market,
             config.exchange,
             _debited(low_balance, payments),
+            Tally(lambda seconds: self._meters.observe(metrics.MATCH_SECONDS, seconds)),
         )
         reports = Reports(floor, ledger, settlement, links, clock, config.providers)
         restored = await restore_claims(ledger, floor)

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from gollem.clock import Clock
+from gollem.clock import Clock, stopwatch_s
 from gollem.config import ExchangeConfig, MarketConfig
 from gollem.errors import (
     BookUnavailable,
@@ -43,6 +43,7 @@ class _Flight:
     task: asyncio.Task[Matched]
     callers: int = 0
     committing: bool = False
+    rested: bool = False
 
 
 class Orders:
@@ -62,6 +63,7 @@ class Orders:
         market: MarketConfig,
         config: ExchangeConfig,
         debited: Callable[[str], None] = lambda user: None,
+        tally: Tally | None = None,
     ) -> None:
         self._floor = floor
         self._debited = debited
@@ -76,7 +78,7 @@ class Orders:
         self._config = config
         self._commits = commits
         self._flights: dict[str, _Flight] = {}
-        self.tally = Tally()
+        self.tally = tally or Tally()
 
     # --- match ------------------------------------------------------------------------------------------------------
 
@@ -123,11 +125,15 @@ class Orders:
     ) -> Matched:
         """What cannot be had may have been had before: then that is the answer."""
         refused: GollemError = taken()
+        began_s, flight = stopwatch_s(), self._flights[order_id]
         try:
             if matched := await self._attempt(user, order_id, bid, fingerprint, good_for_ms, alternates):
                 return matched
         except BookUnavailable as error:
             refused = error
+        finally:
+            if not flight.rested:
+                self.tally.timed(stopwatch_s() - began_s)
         if replay := await self._replay(user, order_id, fingerprint):
             return replay
         raise refused
@@ -159,6 +165,7 @@ class Orders:
         good_for_ms = until_ms - self._clock.monotonic_ms()
         if good_for_ms <= 0:
             raise refusal(rejection)
+        self._flights[order_id].rested = True
         await self._check_can_pay(user)
         return await self._waiting.wait(user, order_id, bid, good_for_ms, alternates)
 

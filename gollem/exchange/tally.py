@@ -1,6 +1,7 @@
 """What became of bids here, counted since the start for whoever watches."""
 
 from collections import Counter
+from collections.abc import Callable
 
 from gollem.errors import GollemError
 
@@ -10,7 +11,9 @@ _EXCLUDED_BY = "excluded_by."
 class Tally:
     """Bounded by the models of the catalogue, the reasons of errors and the limits of a bid."""
 
-    def __init__(self) -> None:
+    def __init__(self, timed: Callable[[float], None] = lambda seconds: None) -> None:
+        """`timed` hears how long each bid took that did not rest."""
+        self.timed = timed
         self.matches: Counter[str] = Counter()  # by model
         self.refusals: Counter[tuple[str, str]] = Counter()  # by model and reason
         self.refusals_by_limit: Counter[tuple[str, str]] = Counter()  # by model and limit

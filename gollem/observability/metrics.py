@@ -56,6 +56,9 @@ BOOK_BEST_ASK = _gauge("gollem_book_best_ask_usd", "Lowest price, in USD per sta
 BOOK_BEST_BID = _gauge("gollem_book_best_bid_usd", "Highest price limit of a bid that rests, in the same.", "model")
 BOOK_SPREAD = _gauge("gollem_book_spread_usd", "Best ask less best bid; only where there are both.", "model")
 MATCHES = _counter("gollem_matches_total", "Bids that were matched and held here, replays not counted.", "model")
+MATCH_SECONDS = _timer(
+    "gollem_match_duration_seconds", "How long a bid took to be matched and held, or refused; none that rested."
+)
 REFUSALS = _counter(
     "gollem_match_refusals_total", "Bids that were refused here, by the error's reason.", "model", "reason"
 )
