@@ -49,15 +49,15 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus(targets: Mapping[str, list[str]], rules: Mapping[str, str], every: str = "250ms") -> Iterator[Prometheus]:
+def prometheus(
+    targets: Mapping[str, list[str]], rules: Mapping[str, str], every: str = "250ms"
+) -> Iterator[Prometheus]:
     """One that scrapes these targets by job, and evaluates these rules by file name, so often."""
     with tempfile.TemporaryDirectory(prefix="gollem-prometheus-") as name:
         folder, port = Path(name), free_port()
         for file, text in rules.items():
             (folder / file).write_text(text)
-        jobs = [
-            {"job_name": job, "static_configs": [{"targets": addresses}]} for job, addresses in targets.items()
-        ]
+        jobs = [{"job_name": job, "static_configs": [{"targets": addresses}]} for job, addresses in targets.items()]
         times = {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every}
         settings = {"global": times, "rule_files": list(rules), "scrape_configs": jobs}
         (folder / "prometheus.yml").write_text(json.dumps(settings))  # which is YAML, too
