@@ -32,6 +32,7 @@ QUICK = {
     "payments.inbox_interval_ms": "200",
     # Nobody expires what is overdue.
     "exchange.sweep_interval_ms": "600000",
+    "exchange.max_order_ms": "1000",
 }
 
 
