@@ -33,7 +33,7 @@ from gollem.identity import KeyStore, open_key_store
 from gollem.ledger import Desk, Ledger, LowBalanceWatch, Reconciler, open_ledger
 from gollem.market import Catalogue, MemoryBook
 from gollem.nodes import open_shared_book
-from gollem.observability import HttpDoor, Meters, Phase, Readiness, Sample, metrics, watch_loop
+from gollem.observability import Emf, HttpDoor, Meters, Phase, Readiness, Sample, metrics, watch_loop
 from gollem.payments import Payments, open_payments
 from gollem.providers import Registry
 from gollem.rpc import Edge
@@ -149,10 +149,7 @@ class App:
         self._keep_up(floor, reports, settlement, leases, low_balance)
         queues: dict[str, Sized] = {"bids": waiting, "commits": commits, "leases": leases, "reports": reports}
         lengths = {name: queue.__len__ for name, queue in queues.items()}
-        watched = Watched(floor, registry, waiting, orders.tally, shared, ledger, payments, lengths)
-        watch = Watch(watched, self._meters, self._readiness, clock, config.observability)
-        self._chore(config.observability.read_interval_ms, watch.look, rest=_REST, first_ms=_TICK_MS)
-        self._chores.append(asyncio.create_task(watch_loop(self._meters)))
+        self._tell(Watched(floor, registry, waiting, orders.tally, shared, ledger, payments, lengths))
         admission = (payments.onboarding.require_payable,) if payments and payments.is_real else ()
         return Edge(
             config=config,
@@ -173,6 +170,16 @@ class App:
             signing_key=data / "grant.key",
             meters=self._meters,
         )
+
+    def _tell(self, watched: Watched) -> None:
+        """Figures for those who watch."""
+        settings = self.config.observability
+        watch = Watch(watched, self._meters, self._readiness, self._clock, settings)
+        self._chore(settings.read_interval_ms, watch.look, rest=_REST, first_ms=_TICK_MS)
+        self._chores.append(asyncio.create_task(watch_loop(self._meters)))
+        if settings.emf:
+            emf = Emf(self._meters, self._clock, self.config.nodes.own_name())
+            self._chore(settings.emf_interval_ms, emf.step)
 
     async def _open_http(self) -> None:
         """Before all else, so that a start can be watched. Raises ConfigError."""

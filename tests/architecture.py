@@ -59,6 +59,7 @@ VENDORS = {
     "multidict": ("grpclib_guard", "gollem.rpc", "provider_agent"),
     # The text format has its own library; one place keeps what is counted apart from how it is told.
     "prometheus_client": ("gollem.observability.meters", "provider_agent.metrics"),
+    "pythonjsonlogger": ("gollem.observability.logs",),
     "pynvml": ("provider_agent.gpu",),
     "redis": ("gollem.nodes.redis_client",),
     "rich": ("gollem.cli",),

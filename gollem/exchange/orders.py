@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -31,7 +32,10 @@ from gollem.exchange.waiting import WaitingRoom
 from gollem.ledger import Hold, HoldState, Ledger, rules
 from gollem.market import Bid, Catalogue, Match, Quote, Rejection
 from gollem.nodes import Granted
+from gollem.observability import note
 from gollem.units import format_fixed
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -125,6 +129,7 @@ class Orders:
     ) -> Matched:
         """What cannot be had may have been had before: then that is the answer."""
         refused: GollemError = taken()
+        note(order_id=order_id, match_id=f"hold:{order_id}")
         began_s, flight = stopwatch_s(), self._flights[order_id]
         try:
             if matched := await self._attempt(user, order_id, bid, fingerprint, good_for_ms, alternates):
@@ -203,6 +208,7 @@ class Orders:
         self._debited(user)
         self._keep(claim, hold)
         self.tally.matched(ask.model)
+        _log.debug("matched %s to %s for at most %d atoms", ask.model, ask.key, hold.amount_atoms)
         terms = Terms.from_text(hold.terms)
         return Matched(
             order_id,

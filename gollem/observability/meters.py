@@ -4,7 +4,7 @@ A registry of its own, none that is shared by the process. The only file that kn
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, disable_created_metrics
@@ -26,6 +26,30 @@ class Sample:
     metric: Metric
     value: float
     labels: tuple[str, ...] = ()
+
+
+class Totals:
+    """What every series was at one moment, by its name and labels."""
+
+    def __init__(self, values: Mapping[tuple[str, frozenset[tuple[str, str]]], float]) -> None:
+        self._values = values
+
+    def sum(self, name: str, **labels: str | tuple[str, ...]) -> float:
+        """Over the series of this name that have these labels, each one of the values."""
+        wanted = {label: (value,) if isinstance(value, str) else value for label, value in labels.items()}
+        return sum(
+            value
+            for (series, found), value in self._values.items()
+            if series == name and all(dict(found).get(label) in values for label, values in wanted.items())
+        )
+
+    def count(self, name: str, value: float) -> int:
+        """Series of this name with this value."""
+        return sum(series == name and found == value for (series, _), found in self._values.items())
+
+    def since(self, before: "Totals") -> "Totals":
+        """How much each has grown."""
+        return Totals({series: value - before._values.get(series, 0) for series, value in self._values.items()})
 
 
 Source = Callable[[], Iterable[Sample]]
@@ -71,6 +95,11 @@ class Meters:
             except Exception:
                 _log.exception("figures of %s could not be read", name)
                 self.count(READS_FAILED, name)
+
+    def totals(self) -> Totals:
+        """All of it, as it is now."""
+        samples = (sample for family in self._registry.collect() for sample in family.samples)
+        return Totals({(sample.name, frozenset(sample.labels.items())): sample.value for sample in samples})
 
     def render(self) -> bytes:
         """All of it, in Prometheus's text format."""
