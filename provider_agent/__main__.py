@@ -75,6 +75,8 @@ def _number(name: str, field: str, default: int | None, most: int, meaning: str,
 @click.option("--tls-key", type=_FILE, help="PEM private key.")
 @click.option("--api-key-file", type=_FILE, help="File with the API key.")
 @click.option("--state-dir", type=click.Path(path_type=Path, file_okay=False), show_default=_FOLDER, help=_STATE)
+@click.option("--metrics-port", type=click.IntRange(0, 65_535), show_default="none", help="HTTP: metrics, health.")
+@click.option("--metrics-host", default="127.0.0.1", help="Address of that.")
 @_number("--drain-ms", "drain_ms", 30_000, 3_600_000, "How long generations may go on after SIGTERM.")
 @click.option("--verbose", is_flag=True, help="Log everything.")
 def main(api_key_file: Path | None, verbose: bool, **values: Any) -> None:

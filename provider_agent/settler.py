@@ -7,6 +7,7 @@ from gollem_client import Exchange, GollemError, errors
 from gollem_client.stubs import SettleRequest, SettleRequestOutcome, SettleResponse, Usage
 from provider_agent.backoff import Backoff
 from provider_agent.journal import Earning, Journal
+from provider_agent.metrics import AgentMetrics
 
 _log = logging.getLogger(__name__)
 
@@ -18,7 +19,8 @@ _FINAL = (errors.HoldClosed, errors.UnknownOrder, errors.Forbidden, errors.KeyRe
 class Settler:
     """Empties the journal of what is unsettled; what the exchange has not answered stays in it."""
 
-    def __init__(self, journal: Journal, exchange: Exchange, provider_id: str) -> None:
+    def __init__(self, journal: Journal, exchange: Exchange, provider_id: str, metrics: AgentMetrics) -> None:
+        self._metrics = metrics
         self._journal = journal
         self._exchange = exchange
         self._provider_id = provider_id
@@ -65,8 +67,10 @@ class Settler:
         )
         try:
             answer = await self._exchange.call("ProviderService/Settle", request, SettleResponse)
+            self._metrics.settled(answer.provider_share)
             _log.info("order %s settled: %s credits of %s", earning.order_id, answer.provider_share, answer.charged)
         except _FINAL as error:
+            self._metrics.never_settled()
             _log.warning("order %s will never be settled: %s", earning.order_id, error.message)
         except GollemError as error:
             _log.warning("order %s is not settled yet: %s", earning.order_id, error.message)

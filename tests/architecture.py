@@ -58,7 +58,7 @@ VENDORS = {
     "hyperframe": ("grpclib_guard",),
     "multidict": ("grpclib_guard", "gollem.rpc", "provider_agent"),
     # The text format has its own library; one place keeps what is counted apart from how it is told.
-    "prometheus_client": ("gollem.observability.meters", "provider_agent.metrics"),
+    "prometheus_client": ("gollem.observability.meters", "provider_agent.metrics", "provider_agent.engine"),
     "pythonjsonlogger": ("gollem.observability.logs",),
     "pynvml": ("provider_agent.gpu",),
     "redis": ("gollem.nodes.redis_client",),

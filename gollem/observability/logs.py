@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from logging.handlers import QueueHandler, QueueListener
 from types import MappingProxyType
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from pythonjsonlogger.json import JsonFormatter
 
@@ -95,7 +95,7 @@ class _Queued(QueueHandler):
 class _Listener(QueueListener):
     def enqueue_sentinel(self) -> None:
         """The end comes after all that waits, however full the queue is."""
-        self.queue.put(None)
+        cast("queue.Queue[object]", self.queue).put(None)
 
 
 class _Text(logging.Formatter):
