@@ -8,6 +8,7 @@ from typing import Protocol
 
 from grpclib.server import Stream
 
+from provider_agent import traces
 from provider_agent.clock import Clock
 from provider_agent.events import OrderEvents
 from provider_agent.exchange_link import Registration
@@ -74,7 +75,8 @@ class InferenceService(InferenceServiceBase):
         if request is None:
             return
         try:
-            await self._serve(stream, request)
+            with traces.span("generate", stream.metadata.get(traces.PARENT)):
+                await self._serve(stream, request)
         except Refusal as refusal:
             self._metrics.refused(refusal.reason)
             raise refusal.to_grpc() from None
@@ -145,7 +147,8 @@ class InferenceService(InferenceServiceBase):
         last = Chunk(finish_reason="cancelled")
         failure: UpstreamFailed | None = None
         try:
-            last.finish_reason = await self._relay(stream, request, max_tokens, generation)
+            with traces.span("stream", order_id=generation.order_id):
+                last.finish_reason = await self._relay(stream, request, max_tokens, generation)
             outcome = Outcome.COMPLETED
         except UpstreamFailed as error:
             outcome, failure = Outcome.FAILED, error

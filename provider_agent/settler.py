@@ -5,6 +5,7 @@ import logging
 
 from gollem_client import Exchange, GollemError, errors
 from gollem_client.stubs import SettleRequest, SettleRequestOutcome, SettleResponse, Usage
+from provider_agent import traces
 from provider_agent.backoff import Backoff
 from provider_agent.journal import Earning, Journal
 from provider_agent.metrics import AgentMetrics
@@ -12,6 +13,7 @@ from provider_agent.metrics import AgentMetrics
 _log = logging.getLogger(__name__)
 
 _BATCH = 16
+_TRACES_KEPT = 1_000
 # The exchange has decided, and repeating the call will not change it.
 _FINAL = (errors.HoldClosed, errors.UnknownOrder, errors.Forbidden, errors.KeyReused, errors.InvalidField)
 
@@ -21,6 +23,7 @@ class Settler:
 
     def __init__(self, journal: Journal, exchange: Exchange, provider_id: str, metrics: AgentMetrics) -> None:
         self._metrics = metrics
+        self._parents: dict[str, str] = {}
         self._journal = journal
         self._exchange = exchange
         self._provider_id = provider_id
@@ -31,6 +34,7 @@ class Settler:
     async def finished(self, earning: Earning) -> None:
         """A generation has ended. When this returns, its earning survives a crash."""
         self._empty.clear()
+        self._remember_trace(earning.order_id)
         await self._journal.finish(earning)
         self._wake.set()
 
@@ -66,7 +70,8 @@ class Settler:
             outcome=SettleRequestOutcome.from_string(earning.outcome.value),
         )
         try:
-            answer = await self._exchange.call("ProviderService/Settle", request, SettleResponse)
+            with traces.span("settle", self._parents.get(earning.order_id), order_id=earning.order_id):
+                answer = await self._exchange.call("ProviderService/Settle", request, SettleResponse)
             self._metrics.settled(answer.provider_share)
             _log.info("order %s settled: %s credits of %s", earning.order_id, answer.provider_share, answer.charged)
         except _FINAL as error:
@@ -76,4 +81,12 @@ class Settler:
             _log.warning("order %s is not settled yet: %s", earning.order_id, error.message)
             return False
         await self._journal.settled(earning.order_id)
+        self._parents.pop(earning.order_id, None)
         return True
+
+    def _remember_trace(self, order_id: str) -> None:
+        """Of the latest orders; what is forgotten is settled without its trace."""
+        if parent := traces.parent():
+            self._parents[order_id] = parent
+            if len(self._parents) > _TRACES_KEPT:
+                del self._parents[next(iter(self._parents))]

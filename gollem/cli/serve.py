@@ -9,7 +9,7 @@ from gollem.cli.settings import config_options
 from gollem.config import Config, ConfigError
 from gollem.errors import BookUnavailable, GollemError, InvariantBroken
 from gollem.market import CatalogueError
-from gollem.observability import logging_as
+from gollem.observability import logging_as, traces
 
 
 @click.command()
@@ -19,7 +19,8 @@ def serve(config: Config) -> None:
     from gollem import app  # loads every room
 
     try:
-        with logging_as(config.observability):
+        watch = config.observability
+        with logging_as(watch), traces.tracing(watch.otlp, watch.trace_percent):
             app.serve(config, lambda port: click.echo(f"listening on {config.server.host}:{port}", err=True))
     except (GollemError, CatalogueError, ConfigError, OSError) as error:
         raise _failure(error, config) from error

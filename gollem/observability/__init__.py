@@ -1,6 +1,6 @@
 """What is told of the exchange to those who watch it: metrics, health, logs and traces, in one place."""
 
-from gollem.observability import metrics
+from gollem.observability import metrics, traces
 from gollem.observability.emf import Emf
 from gollem.observability.http_door import HttpDoor
 from gollem.observability.logs import logging_as, note, noted
@@ -21,5 +21,6 @@ __all__ = [
     "metrics",
     "note",
     "noted",
+    "traces",
     "watch_loop",
 ]

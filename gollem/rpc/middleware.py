@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Mapping
 from secrets import token_hex
 from typing import Any
 
@@ -11,7 +12,7 @@ from grpclib.exceptions import GRPCError, StreamTerminatedError
 
 from gollem.errors import RateLimited, ShuttingDown, Unauthenticated
 from gollem.identity import Authenticator, RateLimiter
-from gollem.observability import note
+from gollem.observability import note, traces
 from gollem.rpc import context
 from gollem.rpc.call_meter import CallMeter
 from gollem.rpc.errors import DOMAIN, to_grpc
@@ -45,7 +46,7 @@ class Middleware:
         if not event.method_name.startswith(_OPEN):
             call = self._until_drained(event.method_func) if event.method_name in _ENDLESS else event.method_func
             guarded = self._around(call, event.metadata.get("authorization"))
-            event.method_func = self._metered(guarded, event.method_name, event.metadata.get("x-request-id"))
+            event.method_func = self._metered(guarded, event.method_name, event.metadata)
 
     def drain(self) -> None:
         """Refuse every call from now on, and end the streams that would not end."""
@@ -83,10 +84,10 @@ class Middleware:
 
         return bounded
 
-    def _metered(self, call: Call, method: str, request_id: Any) -> Call:
+    def _metered(self, call: Call, method: str, metadata: Mapping[str, Any]) -> Call:
         async def metered(stream: Any) -> None:
-            note(request_id=_request_id(request_id))
-            with self._meter.call(method):
+            note(request_id=_request_id(metadata.get("x-request-id")))
+            with traces.call_span(method, metadata.get(traces.PARENT)), self._meter.call(method):
                 await call(stream)
 
         return metered
