@@ -75,7 +75,7 @@ class InferenceService(InferenceServiceBase):
         if request is None:
             return
         try:
-            with traces.span("generate", stream.metadata.get(traces.PARENT)):
+            with traces.span("generate", (stream.metadata or {}).get(traces.PARENT)):
                 await self._serve(stream, request)
         except Refusal as refusal:
             self._metrics.refused(refusal.reason)

@@ -3,6 +3,7 @@
 A consumer's `traceparent` ties them to its own trace. Nothing of a prompt or an answer is told.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -12,6 +13,7 @@ from gollem_client.tracing import traced
 PARENT = "traceparent"
 QUEUED = 2_048
 _EXPORT_S = 5
+_LAST_WORDS_S = 2.0
 _OFF: AbstractContextManager[Any] = nullcontext()
 _tracer: Any = None
 
@@ -40,7 +42,9 @@ def parent() -> str:
 
 @contextmanager
 def tracing(url: str, exporter: Any = None) -> Iterator[None]:
-    """While it lasts, send spans to the collector at `url` (empty: none are made) or to `exporter`. Raises NoTracing."""
+    """While it lasts, send spans to the collector at `url` (empty: none are made) or to `exporter`.
+
+    Its end waits a moment for what is still to be sent. Raises NoTracing."""
     global _tracer
     if not url and exporter is None:
         yield
@@ -60,4 +64,7 @@ def tracing(url: str, exporter: Any = None) -> Iterator[None]:
         yield
     finally:
         _tracer = None
+        give_up = threading.Timer(_LAST_WORDS_S, exporter.shutdown)  # a collector that is away holds up no exit
+        give_up.start()
         provider.shutdown()
+        give_up.cancel()
