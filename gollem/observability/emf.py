@@ -13,8 +13,10 @@ from gollem.observability.meters import Meters, Totals
 from gollem.observability.metrics import Metric
 
 _log = logging.getLogger(__name__)
+_log.setLevel(logging.INFO)  # whatever else is logged: these are figures
 NAMESPACE, SERVICE = "GoLLeM", "exchange"
 _OWN_FAULT = ("UNKNOWN", "INTERNAL", "UNAVAILABLE")
+_OTHERS_FAULT = ("PROVIDER_FAILED", "SHUTTING_DOWN")
 
 Value = Callable[[Totals], float]
 
@@ -48,9 +50,15 @@ def _all(*values: Value) -> Value:
     return lambda totals: sum(value(totals) for value in values)
 
 
+def _own_faults(totals: Totals) -> float:
+    """As the recording rules have it: what a provider, or a server that stops, brings about is none."""
+    name = metrics.RPC_CALLS.name
+    return totals.sum(name, code=_OWN_FAULT) - totals.sum(name, code=_OWN_FAULT, reason=_OTHERS_FAULT)
+
+
 COUNTED = (
     Figure("Invocations", "Count", _sum(metrics.RPC_CALLS)),
-    Figure("Errors", "Count", _sum(metrics.RPC_CALLS, code=_OWN_FAULT)),
+    Figure("Errors", "Count", _own_faults),
     Figure("Duration", "Milliseconds", _mean_ms(metrics.RPC_SECONDS)),
     Figure("Requests", "Count", _all(_sum(metrics.MATCHES), _sum(metrics.REFUSALS))),
     Figure("Matches", "Count", _sum(metrics.MATCHES)),

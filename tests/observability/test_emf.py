@@ -16,7 +16,8 @@ PAGE = (Path(__file__).parents[2] / "docs" / "watch.md").read_text()
 async def test_a_line_of_the_log_in_the_form_that_is_specified() -> None:
     stream, clock, meters = io.StringIO(), FakeClock(), Meters()
     for form in ("text", "json"):
-        with logging_as(load(overrides={"observability.log": form}).observability, stream):
+        settings = {"observability.log": form, "observability.level": "error"}  # which are not asked here
+        with logging_as(load(overrides=settings).observability, stream):
             await Emf(meters, clock, "node-1").step()
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert len(lines) == 2
