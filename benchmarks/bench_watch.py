@@ -7,10 +7,11 @@ taken is processor time: other processes do not count. Of the rounds of each the
 """
 
 import argparse
+import gc
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -108,19 +109,19 @@ async def _set_up(channel: Channel, folder: Path) -> dict[str, str]:
     return made[Role.CONSUMER]
 
 
-async def measure(calls: int, rounds: int) -> dict[str, float]:
-    """Microseconds of a Match, by how it is watched."""
-    ways = ("unwatched", "metrics", "metrics and traces")
-    found: dict[str, list[float]] = {way: [] for way in ways}
-    async with AsyncExitStack() as stack:
-        benches = {way: await stack.enter_async_context(bench(way != "unwatched")) for way in ways}
-        for each in benches.values():
-            await each.round_us(calls)  # warm
-        for number in range(rounds):
-            for way in ways if number % 2 else reversed(ways):  # so that none always comes after the same
-                with traces.tracing("", 100, Nowhere()) if "traces" in way else nullcontext():
-                    found[way].append(await benches[way].round_us(calls))
-    return {name: median(values) for name, values in found.items()}
+async def measure(calls: int, rounds: int) -> dict[str, tuple[float, float]]:
+    """By how it is watched: microseconds of a Match, and of the same unwatched, round by round beside it."""
+    found = {}
+    for way in ("metrics", "metrics and traces"):
+        async with bench(watched=False) as plain, bench(watched=True) as watched:
+            taken: dict[Bench, list[float]] = {plain: [], watched: []}
+            for number in range(rounds + 1):
+                for each in (plain, watched) if number % 2 else (watched, plain):
+                    gc.collect()  # what the round before left behind is not this one's
+                    with traces.tracing("", 100, Nowhere()) if "traces" in way and each is watched else nullcontext():
+                        taken[each].append(await each.round_us(calls))
+            found[way] = median(taken[watched][1:]), median(taken[plain][1:])  # the first one warms
+    return found
 
 
 def main() -> None:
@@ -129,9 +130,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=12)
     chosen = parser.parse_args()
     found = uvloop.run(measure(chosen.calls, chosen.rounds))
-    base = found["unwatched"]
-    for name, us in found.items():
-        print(f"{name:20} {us:8.1f} us a Match {us - base:+8.1f}")
+    for way, (us, plain_us) in found.items():
+        print(
+            f"{way:20} {us:8.1f} us a Match, unwatched {plain_us:8.1f}: {us - plain_us:+8.1f}, {us / plain_us - 1:+.1%}"
+        )
 
 
 if __name__ == "__main__":

@@ -75,7 +75,8 @@ class InferenceService(InferenceServiceBase):
         if request is None:
             return
         try:
-            with traces.span("generate", (stream.metadata or {}).get(traces.PARENT)):
+            metadata = stream.metadata
+            with traces.span("generate", metadata.get(traces.PARENT) if metadata is not None else None):
                 await self._serve(stream, request)
         except Refusal as refusal:
             self._metrics.refused(refusal.reason)
