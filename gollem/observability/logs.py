@@ -52,19 +52,22 @@ def write_line(logger: logging.Logger, line: Mapping[str, Any]) -> None:
 @contextmanager
 def logging_as(config: ObservabilityConfig, stream: TextIO | None = None) -> Iterator[None]:
     """While it lasts, everything is logged as configured; at its end all that was logged is written."""
-    root, handler = logging.getLogger(), logging.StreamHandler(stream or sys.stderr)
+    root, ours, handler = logging.getLogger(), logging.getLogger("gollem"), logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(_Json() if config.log == "json" else _Text(TEXT))
     queued = _Queued()
     listener = _Listener(queued.queue, handler)
-    before, level = list(root.handlers), root.level
+    before, levels = list(root.handlers), (root.level, ours.level)
+    level: int = getattr(logging, config.level.upper())
     root.handlers[:] = [queued]
-    root.setLevel(config.level.upper())
+    root.setLevel(max(level, logging.INFO))  # libraries debug by telling every header
+    ours.setLevel(level)
     listener.start()
     try:
         yield
     finally:
         root.handlers[:] = before
-        root.setLevel(level)
+        root.setLevel(levels[0])
+        ours.setLevel(levels[1])
         listener.stop()
         if queued.dropped:
             print(f"{queued.dropped} lines of the log were left out: the queue was full", file=handler.stream)

@@ -72,6 +72,17 @@ def test_levels() -> None:
     assert stream.getvalue().count("\n") == 1
 
 
+def test_libraries_are_not_debugged() -> None:
+    """Those of HTTP/2 tell every header then."""
+    stream = io.StringIO()
+    with logging_as(config(level="debug"), stream):
+        logging.getLogger("hpack").debug("no")
+        logging.getLogger("hpack").info("yes")
+        _log.debug("ours")
+    assert stream.getvalue().count("\n") == 2
+    assert "ours" in stream.getvalue()
+
+
 SECRETS = (
     "authorization: Bearer glm_0123456789abcdef_" + "s" * 43,
     "glm_0123456789abcdef_" + "s" * 43,
