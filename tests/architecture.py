@@ -16,7 +16,7 @@ LAYERS = [
     {"market", "ledger", "providers", "identity"},
     {"payments", "nodes"},
     {"exchange"},
-    {"rpc", "watch"},
+    {"rpc", "watch", "gateway"},
     {"app"},
     {"cli"},
     {"__main__"},
@@ -38,19 +38,21 @@ OURS = {
 # What is not ours is imported only where this table says; what it does not name is imported nowhere.
 # Of the standard library, only what must stay in one place.
 VENDORS = {
-    "aioboto3": ("gollem.ledger.dynamodb.client",),
-    "aiobotocore": ("gollem.ledger.dynamodb.client",),
+    "aioboto3": ("gollem.ledger.dynamodb.client", "gollem.identity.dynamodb_table"),
+    "aiobotocore": ("gollem.ledger.dynamodb.client", "gollem.identity.dynamodb_table"),
     "aiohttp": (
         "provider_agent",
         "gollem.ledger.dynamodb.client",
+        "gollem.identity.dynamodb_table",
         "gollem.payments",
         "gollem.cli",
         "gollem.observability.http_door",
     ),
     "betterproto": ("gollem_client", "gollem.cli.output"),
-    "botocore": ("gollem.ledger.dynamodb.client",),
+    "botocore": ("gollem.ledger.dynamodb.client", "gollem.identity.dynamodb_table"),
     "click": ("gollem.cli", "provider_agent"),
     "cryptography": ("gollem.rpc.grants", "provider_agent"),
+    "envoy": ("gollem.gateway.envoy",),
     "google": ("gollem.rpc", "grpclib_guard", "gollem_client.wire", "provider_agent"),
     "grpclib": ("gollem.rpc", "grpclib_guard", "gollem_client", "provider_agent"),
     "h2": ("grpclib_guard", "gollem_client.wire"),

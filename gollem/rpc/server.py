@@ -1,7 +1,5 @@
 """The edge as one thing to start and stop."""
 
-from pathlib import Path
-
 from gollem.clock import Clock
 from gollem.config import Config
 from gollem.errors import ShuttingDown
@@ -16,6 +14,7 @@ from gollem.rpc.call_meter import CallMeter
 from gollem.rpc.case_calls import CaseCalls
 from gollem.rpc.credit_service import CreditService
 from gollem.rpc.grants import GrantSigner
+from gollem.rpc.http_hints import add_http_hints
 from gollem.rpc.market_service import MarketService
 from gollem.rpc.middleware import Middleware
 from gollem.rpc.payout_service import PayoutService
@@ -43,13 +42,12 @@ class Edge:
         cases: Cases,
         payments: Payments | None,
         keys: KeyStore,
+        limiter: RateLimiter,
         shared: SharedBook,
-        signing_key: Path,
+        signer: GrantSigner,
         meters: Meters,
     ) -> None:
         settings = config.server
-        signer = GrantSigner.open(signing_key)
-        limiter = RateLimiter(settings.requests_per_second, settings.burst, clock)
         self._middleware = Middleware(Authenticator(keys, clock), limiter, CallMeter(meters))
         self._waiting = waiting
         self._settings = settings
@@ -77,7 +75,7 @@ class Edge:
             max_streams=settings.max_streams,
             idle_timeout_ms=settings.idle_timeout_ms,
         )
-        self._server = GuardedServer(services, limits=limits, on_request=self._middleware)
+        self._server = GuardedServer(services, limits=limits, on_request=self._middleware, on_trailers=add_http_hints)
 
     @property
     def port(self) -> int:
