@@ -33,7 +33,7 @@ from gollem.exchange import (
 from gollem.identity import KeyStore, RateLimiter, open_key_store
 from gollem.ledger import Desk, Ledger, LowBalanceWatch, Reconciler, open_ledger
 from gollem.market import Catalogue, MemoryBook
-from gollem.nodes import open_shared_book
+from gollem.nodes import SharedBook, open_shared_book
 from gollem.observability import Emf, HttpDoor, Meters, Phase, Readiness, Sample, metrics, watch_loop
 from gollem.payments import Payments, open_payments
 from gollem.providers import Registry
@@ -146,12 +146,7 @@ class App:
         reports = Reports(floor, ledger, settlement, links, clock, config.providers, shared.announce)
         limiter = RateLimiter(config.server.requests_per_second, config.server.burst, clock)
         limits = ClientLimits(limiter, shared.announce)
-        restored = await restore_claims(ledger, floor)
-        if restored:
-            _log.info("%d orders were under way and keep their capacity", restored)
-        await shared.start(Replica(floor, links, leases, reports, limits, shared))
-        if not config.nodes.is_alone:
-            self._chore(config.nodes.heartbeat_ms, _as_async(limits.tell))
+        await self._join(ledger, floor, shared, Replica(floor, links, leases, reports, limits, shared), limits)
         self._keep_up(floor, reports, settlement, leases, low_balance)
         queues: dict[str, Sized] = {"bids": waiting, "commits": commits, "leases": leases, "reports": reports}
         lengths = {name: queue.__len__ for name, queue in queues.items()}
@@ -177,6 +172,17 @@ class App:
             signer=signer,
             meters=self._meters,
         )
+
+    async def _join(
+        self, ledger: Ledger, floor: Floor, shared: SharedBook, replica: Replica, limits: ClientLimits
+    ) -> None:
+        """Take up what was under way, then hear of the other nodes and let them hear."""
+        restored = await restore_claims(ledger, floor)
+        if restored:
+            _log.info("%d orders were under way and keep their capacity", restored)
+        await shared.start(replica)
+        if not self.config.nodes.is_alone:
+            self._chore(self.config.nodes.heartbeat_ms, _as_async(limits.tell))
 
     def _tell(self, watched: Watched) -> None:
         """Figures for those who watch."""
