@@ -9,8 +9,8 @@ INSTALL := $(PIP) --no-build-isolation
 CORE := setup.py $(wildcard gollem/_*.px* gollem/_*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate simulate-long kill-rounds micro-settles alerts mutants check proto bench bench-ledger \
-  bench-nodes replay fuzz-http venv clean
+.PHONY: help demo test simulate simulate-long simulate-scale kill-rounds micro-settles alerts mutants check proto bench \
+  bench-ledger bench-nodes replay fuzz-http venv clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench-ledger: $(VENV)/.core $(VENV)/.dev ## the ledger beside its limit and Post
 
 bench-nodes: $(VENV)/.core $(VENV)/.dev ## what a claim, a change and a new node cost on Redis
 	$(BIN)/python -m benchmarks.bench_nodes $(ARGS)
+
+simulate-scale: $(VENV)/.core $(VENV)/.dev ## writes docs/scale.md: what 10^5 matches a second would take; CALIBRATE=1 measures anew
+	$(BIN)/python -m benchmarks.scale $(if $(CALIBRATE),--calibrate) $(ARGS)
 
 fuzz-http: $(VENV)/.core $(VENV)/.dev ## schemathesis against the gateway, at length; EXAMPLES=200
 	EXAMPLES=$(or $(EXAMPLES),200) $(BIN)/python -m pytest tests/gateway/test_openapi.py $(ARGS)

@@ -115,7 +115,7 @@ class Claims:
         except BookUnavailable:
             if clock.monotonic_ms() - began_ms > self._node.config.claim_timeout_ms // 2:
                 raise
-        await Backoff().wait()
+        await Backoff(self._node.chance).wait()
         return await client.call(function, keys, arguments)
 
     def _release_later(self, lease: Lease) -> None:

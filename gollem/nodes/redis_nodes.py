@@ -6,9 +6,9 @@ So what Redis loses, even what it had acknowledged, costs a moment of doubt and 
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Sequence
 from contextlib import suppress
+from random import Random, SystemRandom
 
 from gollem.clock import Clock
 from gollem.config import ConfigError, NodesConfig
@@ -19,7 +19,7 @@ from gollem.nodes.claims import Claims
 from gollem.nodes.endings import end
 from gollem.nodes.node import Node
 from gollem.nodes.partition import Partition
-from gollem.nodes.redis_client import RedisClient
+from gollem.nodes.redis_client import Connect, RedisClient, connect
 from gollem.nodes.roll import Roll
 from gollem.nodes.shared_book import Listener
 from gollem.nodes.shared_time import SharedTime
@@ -40,13 +40,17 @@ class RedisNodes:
         clock: Clock,
         grant_keys: tuple[str, ...] = (),
         timed: Timed = nobody_times,
+        chance: Random | None = None,
+        connect: Connect = connect,
     ) -> None:
-        """Raises ConfigError if the URL is none."""
+        """`timed(operation, seconds, outcome)` hears of every call of Redis. `chance` names this run of the node, and
+        spreads its waits. Raises ConfigError if the URL is none."""
+        chance = chance or SystemRandom()
         address, name = addresses.parse(config.book), config.own_name()
-        client = RedisClient(
-            address, config.claim_timeout_ms, config.heartbeat_ms, config.connections, config.partitions, timed
-        )
-        self._node = Node(f"{name}~{secrets.token_hex(4)}", client, SharedTime(clock), clock, config)
+        sizes = config.connections, config.partitions
+        client = RedisClient(address, config.claim_timeout_ms, config.heartbeat_ms, *sizes, connect, timed)
+        sender = f"{name}~{chance.getrandbits(32):08x}"
+        self._node = Node(sender, client, SharedTime(clock), clock, config, chance)
         self._partitions = [Partition(self._node, number) for number in range(config.partitions)]
         self._claims = Claims(self._node, [partition.outage for partition in self._partitions])
         self._roll = Roll(self._node, name, version, grant_keys)
@@ -133,7 +137,7 @@ class RedisNodes:
 
     async def _join(self) -> None:
         """Until it succeeds: a start may fall into a failover. Raises ConfigError."""
-        backoff = Backoff()
+        backoff = Backoff(self._node.chance)
         while True:
             try:
                 await self._node.client.open()

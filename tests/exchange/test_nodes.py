@@ -164,6 +164,56 @@ async def test_a_node_learns_by_the_replay_of_an_order_whose_node_died(pair: Pai
     assert await pair.leased() == 1
 
 
+async def test_leases_come_back_after_everything_was_restarted(pair: Pair) -> None:
+    """Redis is empty, and no node is left that saw it happen."""
+    pair.a.sell()
+    await pair.both_see(4)
+    await pair.a.orders.match("alice", "o1", BID)
+    assert await pair.leased() == 1
+    for bench in (pair.a, pair.b):
+        await bench.shared.close()
+    pair.redis.ask("flushall")
+    assert await pair.leased() == 0
+    config = NodesConfig(book=f"redis://127.0.0.1:{pair.redis.port}", name="c", partitions=2, heartbeat_ms=50)
+    started = build(pair.a.ledger, SystemClock(), config)
+    await started.shared.start(started.replica)
+    started.leases.joined()
+    await started.commits.finish()
+    await started.shared.close()
+    assert await pair.leased() == 1
+
+
+async def test_old_news_of_another_node_does_not_undo_what_an_agent_says_here(pair: Pair) -> None:
+    """It was on its way, or not yet sent, when the agent came over with another price."""
+    sold = pair.a.sell()
+    await pair.both_see(4)
+    for bench in (pair.a, pair.b):
+        bench.floor.take_in(Placed(replace(sold, price_ticks=7), None, age_ms=10_000))
+    assert pair.a.floor.ask(sold.key) == sold
+    assert pair.a.floor.is_own(sold.key)
+    await until(lambda: pair.b.floor.ask(sold.key) == sold)  # who was misled is told again
+
+
+async def test_a_lease_comes_back_once_a_repeated_order_lets_go_of_it(pair: Pair) -> None:
+    """While it was lost, its order was claimed for once more, by a node that did not know of the hold."""
+    pair.a.sell()
+    await pair.both_see(4)
+    await pair.a.orders.match("alice", "o1", BID)
+    assert await pair.leased() == 1
+    claim = pair.a.floor.claim("o1")
+    assert claim is not None
+    await pair.a.shared.release(claim.lease)
+    again = await pair.b.shared.claim(
+        ClaimRequest("o1", claim.ask_key, claim.model, claim.tokens, 60_000, claim.tokens, 1)
+    )
+    assert isinstance(again, Granted)
+    pair.a.leases.lost(pair.a.shared.partition_of(claim.model))
+    assert await pair.leased() == 1
+    await pair.b.shared.release(replace(claim.lease, fence=again.fence))
+    await pair.a.leases.restore_lost()
+    assert await pair.leased() == 1
+
+
 async def test_a_bid_rests_until_another_node_has_room_for_it(pair: Pair) -> None:
     pair.a.sell(capacity_slots=1)
     await pair.both_see(1)

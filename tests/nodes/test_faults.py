@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from gollem.clock import SystemClock
 from gollem.config import ConfigError
 from gollem.errors import BookUnavailable
 from gollem.nodes import Granted, Lease, Refused, Sent
@@ -121,6 +122,22 @@ async def test_what_is_announced_meanwhile_waits_bounded(
     await until(
         lambda: [c.order_id for c in there.changes if isinstance(c, Sent)] == [f"order-{n}" for n in range(90, 100)]
     )
+
+
+async def test_what_was_announced_meanwhile_comes_as_old_as_it_is(
+    link: TcpLink, link_url: str, redis_url: str, open_node: OpenNode
+) -> None:
+    """Its agent may have gone to another node since, and have other terms there."""
+    (node, _), (_, there) = await open_node(link_url, "node"), await open_node(redis_url, "other")
+    _break(link, "refused")
+    clock = SystemClock()
+    announced_ms = clock.monotonic_ms()
+    node.announce(placed(1))
+    await until(lambda: clock.monotonic_ms() - announced_ms > 300)
+    waited_ms = clock.monotonic_ms() - announced_ms
+    _mend(link)
+    await until(lambda: there.changes)
+    assert there.changes[0].age_ms >= waited_ms - 50  # type: ignore[union-attr]
 
 
 async def test_what_was_released_meanwhile_is_free_afterwards(
