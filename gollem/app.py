@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sized
 from pathlib import Path
 from random import uniform
 
@@ -11,7 +11,7 @@ import uvloop
 
 from gollem import __version__
 from gollem.clock import Clock, SystemClock
-from gollem.config import Config
+from gollem.config import Config, ConfigError
 from gollem.errors import GollemError
 from gollem.exchange import (
     Accounts,
@@ -26,17 +26,20 @@ from gollem.exchange import (
     Replica,
     Reports,
     Settlement,
+    Tally,
     WaitingRoom,
     restore_claims,
 )
 from gollem.identity import KeyStore, RateLimiter, open_key_store
 from gollem.ledger import Desk, Ledger, LowBalanceWatch, Reconciler, open_ledger
 from gollem.market import Catalogue, MemoryBook
-from gollem.nodes import open_shared_book
+from gollem.nodes import SharedBook, open_shared_book
+from gollem.observability import Emf, HttpDoor, Meters, Phase, Readiness, Sample, metrics, watch_loop
 from gollem.payments import Payments, open_payments
 from gollem.providers import Registry
 from gollem.rpc import Edge, GrantSigner
 from gollem.units import ATOMS_PER_CENT
+from gollem.watch import LedgerOperations, Watch, Watched, redis_timer
 
 _log = logging.getLogger(__name__)
 _TICK_MS = 100
@@ -50,6 +53,10 @@ class App:
         self.config = config
         self._clock = clock or SystemClock()
         self._edge: Edge | None = None
+        self._meters, self._readiness = Meters(), Readiness(self._clock)
+        self._http = HttpDoor(
+            self._meters, self._readiness, self._clock, config.server.metrics_host, config.server.metrics_port
+        )
         self.payments: Payments | None = None
         self._chores: list[asyncio.Task[None]] = []
         self._closers: list[Callable[[], Awaitable[None]]] = []
@@ -59,6 +66,11 @@ class App:
         """The gRPC port, once started."""
         assert self._edge is not None, "not started"
         return self._edge.port
+
+    @property
+    def metrics_port(self) -> int:
+        """The HTTP port of metrics and health, once started."""
+        return self._http.port
 
     async def start(self) -> None:
         """Open what is stored, take up the orders under way, then listen. Whatever fails is undone."""
@@ -70,6 +82,7 @@ class App:
 
     async def stop(self) -> None:
         """Drain, then close. Idempotent."""
+        self._readiness.phase = Phase.DRAINING
         if self._edge is not None:
             cut_off = await self._edge.drain()
             if cut_off:
@@ -78,8 +91,9 @@ class App:
 
     async def _start(self) -> None:
         config, clock = self.config, self._clock
+        await self._open_http()
         data = config.storage.folder()
-        ledger = await open_ledger(config.storage.ledger_url())
+        ledger = LedgerOperations(self._meters).of(await open_ledger(config.storage.ledger_url()))
         self._closers.append(ledger.close)
         keys = await open_key_store(data, clock, config.storage.keys)
         self._closers.append(keys.close)
@@ -93,6 +107,7 @@ class App:
             await self.payments.start()
         await edge.start()
         self._edge = edge
+        self._readiness.phase = Phase.SERVING
         self._watch_the_books(ledger)
         for chore in self.payments.chores() if self.payments else ():
             self._chore(chore.every_ms, chore.work, rest=1, first_ms=chore.first_ms)
@@ -103,7 +118,7 @@ class App:
         catalogue = Catalogue.load(Path(config.market.catalogue) if config.market.catalogue else None)
         registry = Registry(config.providers)
         signer = GrantSigner.open(data / "grant.key", config.storage.grant_keys)
-        shared = open_shared_book(config.nodes, __version__, clock, signer.names)
+        shared = open_shared_book(config.nodes, __version__, clock, signer.names, redis_timer(self._meters))
         self._closers.append(shared.close)
         floor = Floor(MemoryBook(catalogue), registry, clock, shared.announce)
         links = AgentLinks(registry, clock, shared.announce)
@@ -126,17 +141,16 @@ class App:
             config.market,
             config.exchange,
             _debited(low_balance, payments),
+            Tally(lambda seconds: self._meters.observe(metrics.MATCH_SECONDS, seconds)),
         )
         reports = Reports(floor, ledger, settlement, links, clock, config.providers, shared.announce)
         limiter = RateLimiter(config.server.requests_per_second, config.server.burst, clock)
         limits = ClientLimits(limiter, shared.announce)
-        restored = await restore_claims(ledger, floor)
-        if restored:
-            _log.info("%d orders were under way and keep their capacity", restored)
-        await shared.start(Replica(floor, links, leases, reports, limits, shared))
-        if not config.nodes.is_alone:
-            self._chore(config.nodes.heartbeat_ms, _as_async(limits.tell))
+        await self._join(ledger, floor, shared, Replica(floor, links, leases, reports, limits, shared), limits)
         self._keep_up(floor, reports, settlement, leases, low_balance)
+        queues: dict[str, Sized] = {"bids": waiting, "commits": commits, "leases": leases, "reports": reports}
+        lengths = {name: queue.__len__ for name, queue in queues.items()}
+        self._tell(Watched(floor, registry, waiting, orders.tally, shared, ledger, payments, lengths))
         admission = (payments.onboarding.require_payable,) if payments and payments.is_real else ()
         return Edge(
             config=config,
@@ -156,7 +170,46 @@ class App:
             limiter=limiter,
             shared=shared,
             signer=signer,
+            meters=self._meters,
         )
+
+    async def _join(
+        self, ledger: Ledger, floor: Floor, shared: SharedBook, replica: Replica, limits: ClientLimits
+    ) -> None:
+        """Take up what was under way, then hear of the other nodes and let them hear."""
+        restored = await restore_claims(ledger, floor)
+        if restored:
+            _log.info("%d orders were under way and keep their capacity", restored)
+        await shared.start(replica)
+        if not self.config.nodes.is_alone:
+            self._chore(self.config.nodes.heartbeat_ms, _as_async(limits.tell))
+
+    def _tell(self, watched: Watched) -> None:
+        """Figures for those who watch."""
+        settings = self.config.observability
+        watch = Watch(watched, self._meters, self._readiness, self._clock, settings)
+        self._chore(settings.read_interval_ms, watch.look, rest=_REST, first_ms=_TICK_MS)
+        self._chores.append(asyncio.create_task(watch_loop(self._meters)))
+        if settings.emf:
+            emf = Emf(self._meters, self._clock, self.config.nodes.own_name())
+            self._chore(settings.emf_interval_ms, emf.step)
+
+    async def _open_http(self) -> None:
+        """Before all else, so that a start can be watched. Raises ConfigError."""
+        server = self.config.server
+        try:
+            await self._http.start()
+        except OSError as error:
+            raise ConfigError(
+                f"server.metrics_port: cannot listen on {server.metrics_host}:{server.metrics_port} "
+                f"({error.strerror or error}): name another with --set server.metrics_port=N, and server.metrics_host"
+            ) from error
+        self._closers.append(self._http.stop)
+        self._meters.read_from("server", self._told_of_itself)
+
+    def _told_of_itself(self) -> list[Sample]:
+        ready = self._readiness.phase is Phase.SERVING
+        return [Sample(metrics.BUILD, 1, (__version__,)), Sample(metrics.READY, ready)]
 
     def _keep_up(
         self, floor: Floor, reports: Reports, settlement: Settlement, leases: Leases, low_balance: LowBalanceWatch

@@ -16,7 +16,7 @@ LAYERS = [
     {"market", "ledger", "providers", "identity"},
     {"payments", "nodes"},
     {"exchange"},
-    {"rpc", "gateway"},
+    {"rpc", "watch", "gateway"},
     {"app"},
     {"cli"},
     {"__main__"},
@@ -46,6 +46,7 @@ VENDORS = {
         "gollem.identity.dynamodb_table",
         "gollem.payments",
         "gollem.cli",
+        "gollem.observability.http_door",
     ),
     "betterproto": ("gollem_client", "gollem.cli.output"),
     "botocore": ("gollem.ledger.dynamodb.client", "gollem.identity.dynamodb_table"),
@@ -58,6 +59,10 @@ VENDORS = {
     "hpack": ("grpclib_guard",),
     "hyperframe": ("grpclib_guard",),
     "multidict": ("grpclib_guard", "gollem.rpc", "provider_agent"),
+    # The text format has its own library; one place keeps what is counted apart from how it is told.
+    "prometheus_client": ("gollem.observability.meters", "provider_agent.metrics", "provider_agent.engine"),
+    "opentelemetry": ("gollem.observability.traces", "provider_agent.traces", "gollem_client.tracing"),
+    "pythonjsonlogger": ("gollem.observability.logs",),
     "pynvml": ("provider_agent.gpu",),
     "redis": ("gollem.nodes.redis_client",),
     "rich": ("gollem.cli",),
@@ -70,7 +75,7 @@ VENDORS = {
     "datetime": ("gollem.clock", "gollem.cli"),
 }
 # Rooms' doors must stay light: these may not be loaded by importing one. Whoever needs the backend imports its file.
-HEAVY = {"sqlite3", "aioboto3", "redis", "stripe", "xllamacpp"}
+HEAVY = {"opentelemetry", "sqlite3", "aioboto3", "redis", "stripe", "xllamacpp"}
 BUILDERS = {"app", "cli"}
 MAX_FILE_LINES = 600
 MAX_FUNCTION_LINES = 60

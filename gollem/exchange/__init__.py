@@ -13,6 +13,7 @@ from gollem.exchange.recovery import restore_claims
 from gollem.exchange.replica import Replica
 from gollem.exchange.reports import Measurement, Reports
 from gollem.exchange.settlement import Settlement
+from gollem.exchange.tally import Tally
 from gollem.exchange.types import (
     Cancelled,
     CancelState,
@@ -47,6 +48,7 @@ __all__ = [
     "Reports",
     "Settlement",
     "Status",
+    "Tally",
     "Terms",
     "Usage",
     "WaitingRoom",

@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from gollem.clock import Clock
+from gollem.clock import Clock, stopwatch_s
 from gollem.config import ExchangeConfig, MarketConfig
 from gollem.errors import (
     BookUnavailable,
@@ -25,12 +26,16 @@ from gollem.exchange.leases import Leases, claim_of
 from gollem.exchange.links import AgentLinks
 from gollem.exchange.refusals import refusal, taken
 from gollem.exchange.settlement import Settlement
+from gollem.exchange.tally import Tally
 from gollem.exchange.types import Cancelled, CancelState, Matched, Terms, bid_fingerprint
 from gollem.exchange.waiting import WaitingRoom
 from gollem.ledger import Hold, HoldState, Ledger, rules
 from gollem.market import Bid, Catalogue, Match, Quote, Rejection
 from gollem.nodes import Granted
+from gollem.observability import note, traces
 from gollem.units import format_fixed
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -42,6 +47,7 @@ class _Flight:
     task: asyncio.Task[Matched]
     callers: int = 0
     committing: bool = False
+    rested: bool = False
 
 
 class Orders:
@@ -61,6 +67,7 @@ class Orders:
         market: MarketConfig,
         config: ExchangeConfig,
         debited: Callable[[str], None] = lambda user: None,
+        tally: Tally | None = None,
     ) -> None:
         self._floor = floor
         self._debited = debited
@@ -75,6 +82,7 @@ class Orders:
         self._config = config
         self._commits = commits
         self._flights: dict[str, _Flight] = {}
+        self.tally = tally or Tally()
 
     # --- match ------------------------------------------------------------------------------------------------------
 
@@ -94,7 +102,11 @@ class Orders:
             flight.task.add_done_callback(lambda _: self._flights.pop(order_id, None))
         elif flight.fingerprint != fingerprint:
             raise _mismatch(order_id)
-        matched = await self._on_board(flight)
+        try:
+            matched = await self._on_board(flight)
+        except GollemError as error:
+            self.tally.refused(bid.model, error)
+            raise
         return replace(matched, alternates=(), replayed=True) if joined else matched
 
     def quote(self, bid: Bid) -> Quote:
@@ -117,11 +129,17 @@ class Orders:
     ) -> Matched:
         """What cannot be had may have been had before: then that is the answer."""
         refused: GollemError = taken()
+        note(order_id=order_id, match_id=f"hold:{order_id}")
+        began_s, flight = stopwatch_s(), self._flights[order_id]
         try:
-            if matched := await self._attempt(user, order_id, bid, fingerprint, good_for_ms, alternates):
-                return matched
+            with traces.span("match", order_id=order_id, model=bid.model):
+                if matched := await self._attempt(user, order_id, bid, fingerprint, good_for_ms, alternates):
+                    return matched
         except BookUnavailable as error:
             refused = error
+        finally:
+            if not flight.rested:
+                self.tally.timed(stopwatch_s() - began_s)
         if replay := await self._replay(user, order_id, fingerprint):
             return replay
         raise refused
@@ -143,7 +161,9 @@ class Orders:
                 result = await self._rest(user, order_id, bid, result, until_ms, alternates)
                 tries = self._leases.tries - 1  # its time, not its luck, says when it has waited enough
             flight.committing = True
-            if granted := await self._leases.claim(order_id, result):
+            with traces.span("claim", order_id=order_id, ask=result.offer.ask.key):
+                granted = await self._leases.claim(order_id, result)
+            if granted:
                 return await self._commit(user, order_id, bid, result, granted)
         return None
 
@@ -153,6 +173,7 @@ class Orders:
         good_for_ms = until_ms - self._clock.monotonic_ms()
         if good_for_ms <= 0:
             raise refusal(rejection)
+        self._flights[order_id].rested = True
         await self._check_can_pay(user)
         return await self._waiting.wait(user, order_id, bid, good_for_ms, alternates)
 
@@ -164,10 +185,11 @@ class Orders:
 
     async def _commit(self, user: str, order_id: str, bid: Bid, match: Match, granted: Granted) -> Matched:
         hold, ask = self._hold(user, order_id, bid, match, granted.fence), match.offer.ask
-        claim = Claim(order_id, ask.key, ask.model, match.claimed_tokens, granted.fence)
+        claim = Claim(order_id, ask.key, ask.model, match.claimed_tokens, hold.opened_at_ms, granted.fence)
         fingerprint = bid_fingerprint(user, bid)
         try:
-            posted = await self._ledger.post(rules.hold(hold, fingerprint, self._clock.now_ms()))
+            with traces.span("hold", order_id=order_id, atoms=hold.amount_atoms):
+                posted = await self._ledger.post(rules.hold(hold, fingerprint, self._clock.now_ms()))
         except KeyReused as error:
             self._give_up(match, claim)
             raise _mismatch(order_id) from error
@@ -189,6 +211,8 @@ class Orders:
             return replay
         self._debited(user)
         self._keep(claim, hold)
+        self.tally.matched(ask.model)
+        _log.debug("matched %s to %s for at most %d atoms", ask.model, ask.key, hold.amount_atoms)
         terms = Terms.from_text(hold.terms)
         return Matched(
             order_id,

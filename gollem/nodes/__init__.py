@@ -25,6 +25,8 @@ from gollem.nodes.types import (
     Sent,
     Spent,
     Status,
+    Timed,
+    nobody_times,
 )
 
 __all__ = [
@@ -55,13 +57,20 @@ __all__ = [
 ]
 
 
-def open_shared_book(config: NodesConfig, version: str, clock: Clock, grant_keys: tuple[str, ...] = ()) -> SharedBook:
+def open_shared_book(
+    config: NodesConfig,
+    version: str,
+    clock: Clock,
+    grant_keys: tuple[str, ...] = (),
+    timed: Timed = nobody_times,
+) -> SharedBook:
     """One process alone, or Redis, as the configuration's URL says. Nothing is connected before `start`. `grant_keys`
     are names of the keys that this node's agents accept, the one that signs first; without any, nothing is compared.
+    `timed(operation, seconds, outcome)` hears of every call of Redis.
 
     Raises ConfigError if the URL is none."""
     if config.is_alone:
         return MemoryNodes(config.own_name(), version, clock, grant_keys)
     from gollem.nodes.redis_nodes import RedisNodes
 
-    return RedisNodes(config, version, clock, grant_keys)
+    return RedisNodes(config, version, clock, grant_keys, timed)

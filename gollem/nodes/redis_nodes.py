@@ -24,7 +24,7 @@ from gollem.nodes.roll import Roll
 from gollem.nodes.shared_book import Listener
 from gollem.nodes.shared_time import SharedTime
 from gollem.nodes.sweeper import Sweeper
-from gollem.nodes.types import Change, ClaimRequest, Granted, Lease, NodeInfo, Refused, Status
+from gollem.nodes.types import Change, ClaimRequest, Granted, Lease, NodeInfo, Refused, Status, Timed, nobody_times
 
 _log = logging.getLogger(__name__)
 _LAST_WORDS_S = 1.0
@@ -39,15 +39,16 @@ class RedisNodes:
         version: str,
         clock: Clock,
         grant_keys: tuple[str, ...] = (),
+        timed: Timed = nobody_times,
         chance: Random | None = None,
         connect: Connect = connect,
     ) -> None:
-        """`chance` names this run of the node, and spreads its waits. Raises ConfigError if the URL is none."""
+        """`timed(operation, seconds, outcome)` hears of every call of Redis. `chance` names this run of the node, and
+        spreads its waits. Raises ConfigError if the URL is none."""
         chance = chance or SystemRandom()
         address, name = addresses.parse(config.book), config.own_name()
-        client = RedisClient(
-            address, config.claim_timeout_ms, config.heartbeat_ms, config.connections, config.partitions, connect
-        )
+        sizes = config.connections, config.partitions
+        client = RedisClient(address, config.claim_timeout_ms, config.heartbeat_ms, *sizes, connect, timed)
         sender = f"{name}~{chance.getrandbits(32):08x}"
         self._node = Node(sender, client, SharedTime(clock), clock, config, chance)
         self._partitions = [Partition(self._node, number) for number in range(config.partitions)]

@@ -7,8 +7,10 @@ from gollem.exchange import Accounts, AgentLinks, Asks, Cases, Floor, Orders, Re
 from gollem.identity import Authenticator, KeyStore, RateLimiter
 from gollem.market import Catalogue
 from gollem.nodes import SharedBook
+from gollem.observability import Meters
 from gollem.payments import Payments
 from gollem.rpc.admin_service import AdminService
+from gollem.rpc.call_meter import CallMeter
 from gollem.rpc.case_calls import CaseCalls
 from gollem.rpc.credit_service import CreditService
 from gollem.rpc.grants import GrantSigner
@@ -43,9 +45,10 @@ class Edge:
         limiter: RateLimiter,
         shared: SharedBook,
         signer: GrantSigner,
+        meters: Meters,
     ) -> None:
         settings = config.server
-        self._middleware = Middleware(Authenticator(keys, clock), limiter)
+        self._middleware = Middleware(Authenticator(keys, clock), limiter, CallMeter(meters))
         self._waiting = waiting
         self._settings = settings
         relay = Relay(orders, reports, catalogue, signer, clock)

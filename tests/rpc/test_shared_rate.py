@@ -18,6 +18,7 @@ from tests.servers.redis_server import redis_server
 BURST = 200
 SETTINGS = {
     "server.port": "0",
+    "server.metrics_port": "0",
     "server.requests_per_second": "1",
     "server.burst": str(BURST),
     "storage.ledger": "memory:",

@@ -12,6 +12,7 @@ from gollem_client.channels import ChannelPool
 from gollem_client.errors import ExchangeUnavailable, GollemError, NoFeasibleAsk, OutcomeUnknown, invalid
 from gollem_client.places import Place, Places
 from gollem_client.timeouts import Timeouts
+from gollem_client.tracing import traced
 from gollem_client.wire import Answer, Request
 
 _ATTEMPTS = 3  # at one place; at several, each may be tried once more
@@ -31,7 +32,11 @@ class Exchange:
         self._places = Places(address)
         self._pool = pool
         self._timeouts = timeouts
-        self._metadata = {"authorization": f"Bearer {api_key}"} if api_key else {}
+        self._key = {"authorization": f"Bearer {api_key}"} if api_key else {}
+
+    @property
+    def _metadata(self) -> dict[str, str]:
+        return traced(self._key)
 
     def __repr__(self) -> str:
         return f"<{_peer(self._places.current)}>"
