@@ -80,7 +80,7 @@ class App:
         data = config.storage.folder()
         ledger = await open_ledger(config.storage.ledger_url())
         self._closers.append(ledger.close)
-        keys = await open_key_store(data, clock)
+        keys = await open_key_store(data, clock, config.storage.keys)
         self._closers.append(keys.close)
         cap_atoms = config.payments.adjustment_cap_cents * ATOMS_PER_CENT
         desk = Desk(ledger, clock, delay_days=config.payments.delay_days, cap_atoms=cap_atoms)

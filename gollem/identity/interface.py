@@ -13,10 +13,11 @@ class KeyStore(Protocol):
         """A new key, stored before it is given. Raises InvalidField for an account's name that will not do."""
 
     async def find(self, key_id: str) -> KeyRecord | None:
-        """The key, revoked or not."""
+        """The key, revoked or not, as of no earlier than this call."""
 
     async def list(self, account: str | None = None) -> Sequence[KeyRecord]:
-        """Keys of one account or of all, by account and age, the first thousand."""
+        """Keys of one account or of all, by account and age, the first thousand. What was changed a moment ago may not
+        show yet where many machines keep it."""
 
     async def revoke(self, key_id: str) -> bool:
         """Whether this call revoked it: not if it was revoked before, or is not there."""
