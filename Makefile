@@ -10,7 +10,7 @@ CORE := setup.py $(wildcard gollem/_*.px* gollem/_*.h)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test simulate simulate-long kill-rounds micro-settles mutants check proto bench bench-ledger bench-nodes replay \
-  venv clean
+  venv wheel wheel-check clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,8 +61,19 @@ replay: $(VENV)/.core ## real requests against real asks; REQUESTS=file ASKS=fil
 
 venv: $(VENV)/.core $(VENV)/.demo $(VENV)/.dev ## the virtual environment with everything
 
+wheel: $(VENV)/.dev ## dist/: wheels and sources of the exchange and of its Python client, good for any Linux of this kind
+	rm -rf dist
+	$(BIN)/python -m build --quiet --no-isolation --outdir dist/built clients/python
+	$(BIN)/python -m build --quiet --no-isolation --outdir dist/built .
+	$(BIN)/auditwheel repair --wheel-dir dist dist/built/gollem-*.whl
+	mv dist/built/*.tar.gz dist/built/gollem_client-*.whl dist/
+	rm -r dist/built
+
+wheel-check: wheel $(VENV)/.demo ## install the wheels in an empty environment, away from here, and run the demo there
+	$(BIN)/python -m pytest tests/deploy/check_wheel.py $(ARGS)
+
 clean: ## remove the virtual environment and everything built
-	rm -rf $(VENV) build *.egg-info clients/python/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info clients/python/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -f gollem/_core.c gollem/_core*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
