@@ -65,7 +65,7 @@ wheel: $(VENV)/.dev ## dist/: wheels and sources of the exchange and of its Pyth
 	rm -rf dist
 	$(BIN)/python -m build --quiet --no-isolation --outdir dist/built clients/python
 	$(BIN)/python -m build --quiet --no-isolation --outdir dist/built .
-	$(BIN)/auditwheel repair --wheel-dir dist dist/built/gollem-*.whl
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist dist/built/gollem-*.whl
 	mv dist/built/*.tar.gz dist/built/gollem_client-*.whl dist/
 	rm -r dist/built
 
