@@ -9,7 +9,7 @@ INSTALL := $(PIP) --no-build-isolation
 CORE := setup.py $(wildcard gollem/_*.px* gollem/_*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate simulate-long kill-rounds micro-settles mutants check proto bench bench-ledger bench-nodes replay \
+.PHONY: help demo test simulate simulate-long kill-rounds micro-settles alerts mutants check proto bench bench-ledger bench-nodes replay \
   venv wheel wheel-check clean
 
 help: ## print this list
@@ -32,6 +32,9 @@ kill-rounds: $(VENV)/.core $(VENV)/.dev ## 200 times kill -9 over SQLite, with a
 
 micro-settles: $(VENV)/.core $(VENV)/.dev ## 100,000 random settlements of a few atoms on every backend; MICRO_SETTLES=n
 	MICRO_SETTLES=$(or $(MICRO_SETTLES),100000) $(BIN)/python -m pytest tests/contracts/test_faults.py -k micro $(ARGS)
+
+alerts: $(VENV)/.core $(VENV)/.dev ## provoke every alert that moments can provoke, before a real Prometheus
+	TROUBLES=all $(BIN)/python -m pytest tests/watch $(ARGS)
 
 mutants: $(VENV)/.core $(VENV)/.dev ## break the ledger line by line: a test must turn red each time; ARGS="-k fence"
 	$(BIN)/python tools/mutants.py $(ARGS)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sized
 from pathlib import Path
 from random import uniform
 
@@ -11,7 +11,7 @@ import uvloop
 
 from gollem import __version__
 from gollem.clock import Clock, SystemClock
-from gollem.config import Config
+from gollem.config import Config, ConfigError
 from gollem.errors import GollemError
 from gollem.exchange import (
     Accounts,
@@ -25,6 +25,7 @@ from gollem.exchange import (
     Replica,
     Reports,
     Settlement,
+    Tally,
     WaitingRoom,
     restore_claims,
 )
@@ -32,10 +33,12 @@ from gollem.identity import KeyStore, open_key_store
 from gollem.ledger import Desk, Ledger, LowBalanceWatch, Reconciler, open_ledger
 from gollem.market import Catalogue, MemoryBook
 from gollem.nodes import open_shared_book
+from gollem.observability import HttpDoor, Meters, Phase, Readiness, Sample, metrics, watch_loop
 from gollem.payments import Payments, open_payments
 from gollem.providers import Registry
 from gollem.rpc import Edge
 from gollem.units import ATOMS_PER_CENT
+from gollem.watch import LedgerOperations, Watch, Watched, redis_timer
 
 _log = logging.getLogger(__name__)
 _TICK_MS = 100
@@ -49,6 +52,10 @@ class App:
         self.config = config
         self._clock = clock or SystemClock()
         self._edge: Edge | None = None
+        self._meters, self._readiness = Meters(), Readiness(self._clock)
+        self._http = HttpDoor(
+            self._meters, self._readiness, self._clock, config.server.metrics_host, config.server.metrics_port
+        )
         self.payments: Payments | None = None
         self._chores: list[asyncio.Task[None]] = []
         self._closers: list[Callable[[], Awaitable[None]]] = []
@@ -58,6 +65,11 @@ class App:
         """The gRPC port, once started."""
         assert self._edge is not None, "not started"
         return self._edge.port
+
+    @property
+    def metrics_port(self) -> int:
+        """The HTTP port of metrics and health, once started."""
+        return self._http.port
 
     async def start(self) -> None:
         """Open what is stored, take up the orders under way, then listen. Whatever fails is undone."""
@@ -69,6 +81,7 @@ class App:
 
     async def stop(self) -> None:
         """Drain, then close. Idempotent."""
+        self._readiness.phase = Phase.DRAINING
         if self._edge is not None:
             cut_off = await self._edge.drain()
             if cut_off:
@@ -77,8 +90,9 @@ class App:
 
     async def _start(self) -> None:
         config, clock = self.config, self._clock
+        await self._open_http()
         data = config.storage.folder()
-        ledger = await open_ledger(config.storage.ledger_url())
+        ledger = LedgerOperations(self._meters).of(await open_ledger(config.storage.ledger_url()))
         self._closers.append(ledger.close)
         keys = await open_key_store(data, clock, config.storage.keys)
         self._closers.append(keys.close)
@@ -92,6 +106,7 @@ class App:
             await self.payments.start()
         await edge.start()
         self._edge = edge
+        self._readiness.phase = Phase.SERVING
         self._watch_the_books(ledger)
         for chore in self.payments.chores() if self.payments else ():
             self._chore(chore.every_ms, chore.work, rest=1, first_ms=chore.first_ms)
@@ -101,7 +116,7 @@ class App:
         config, clock, payments = self.config, self._clock, self.payments
         catalogue = Catalogue.load(Path(config.market.catalogue) if config.market.catalogue else None)
         registry = Registry(config.providers)
-        shared = open_shared_book(config.nodes, __version__, clock)
+        shared = open_shared_book(config.nodes, __version__, clock, redis_timer(self._meters))
         self._closers.append(shared.close)
         floor = Floor(MemoryBook(catalogue), registry, clock, shared.announce)
         links = AgentLinks(registry, clock, shared.announce)
@@ -124,6 +139,7 @@ class App:
             config.market,
             config.exchange,
             _debited(low_balance, payments),
+            Tally(lambda seconds: self._meters.observe(metrics.MATCH_SECONDS, seconds)),
         )
         reports = Reports(floor, ledger, settlement, links, clock, config.providers)
         restored = await restore_claims(ledger, floor)
@@ -131,6 +147,12 @@ class App:
             _log.info("%d orders were under way and keep their capacity", restored)
         await shared.start(Replica(floor, links, leases, shared))
         self._keep_up(floor, reports, settlement, leases, low_balance)
+        queues: dict[str, Sized] = {"bids": waiting, "commits": commits, "leases": leases, "reports": reports}
+        lengths = {name: queue.__len__ for name, queue in queues.items()}
+        watched = Watched(floor, registry, waiting, orders.tally, shared, ledger, payments, lengths)
+        watch = Watch(watched, self._meters, self._readiness, clock, config.observability)
+        self._chore(config.observability.read_interval_ms, watch.look, rest=_REST, first_ms=_TICK_MS)
+        self._chores.append(asyncio.create_task(watch_loop(self._meters)))
         admission = (payments.onboarding.require_payable,) if payments and payments.is_real else ()
         return Edge(
             config=config,
@@ -149,7 +171,25 @@ class App:
             keys=keys,
             shared=shared,
             signing_key=data / "grant.key",
+            meters=self._meters,
         )
+
+    async def _open_http(self) -> None:
+        """Before all else, so that a start can be watched. Raises ConfigError."""
+        server = self.config.server
+        try:
+            await self._http.start()
+        except OSError as error:
+            raise ConfigError(
+                f"server.metrics_port: cannot listen on {server.metrics_host}:{server.metrics_port} "
+                f"({error.strerror or error}): name another with --set server.metrics_port=N, and server.metrics_host"
+            ) from error
+        self._closers.append(self._http.stop)
+        self._meters.read_from("server", self._told_of_itself)
+
+    def _told_of_itself(self) -> list[Sample]:
+        ready = self._readiness.phase is Phase.SERVING
+        return [Sample(metrics.BUILD, 1, (__version__,)), Sample(metrics.READY, ready)]
 
     def _keep_up(
         self, floor: Floor, reports: Reports, settlement: Settlement, leases: Leases, low_balance: LowBalanceWatch

@@ -27,6 +27,11 @@ class SystemClock:
         return time.monotonic_ns() // 1_000_000
 
 
+def stopwatch_s() -> float:
+    """Seconds since some moment, as finely as the machine tells: for how long something took. Nothing decides by it."""
+    return time.perf_counter()
+
+
 def utc_minute(at_ms: int) -> str:
     """A moment for people, such as 2027-01-31 16:05 UTC."""
     return datetime.fromtimestamp(at_ms // 1_000, UTC).strftime("%Y-%m-%d %H:%M UTC")

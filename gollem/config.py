@@ -15,6 +15,7 @@ from socket import gethostname
 from typing import Any, get_type_hints
 
 _PREFIX = "GOLLEM_"
+_SWITCHES = {"true": True, "false": False}
 GATEWAYS = ("none", "local", "stripe")
 RETURN_URL = re.compile(r"(?:https://|http://(?:localhost|127\.0\.0\.1)[:/])[!-~]{1,2000}", re.ASCII)
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?", re.ASCII)
@@ -39,6 +40,14 @@ def _secret(about: str) -> Any:
     return field(default="", repr=False, metadata={"about": about, "secret": True})
 
 
+def _choice(default: str, allowed: tuple[str, ...], about: str) -> Any:
+    return field(default=default, metadata={"about": f"{about}: {', '.join(allowed)}", "allowed": allowed})
+
+
+def _switch(default: bool, about: str) -> Any:
+    return field(default=default, metadata={"about": f"{about}: true or false", "switch": True})
+
+
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
     """The gRPC edge."""
@@ -52,6 +61,8 @@ class ServerConfig:
     drain_timeout_ms: int = _number(10_000, 0, 600_000, "how long calls may finish when the server stops")
     requests_per_second: int = _number(2_000, 1, 1_000_000, "calls a second of one account")
     burst: int = _number(4_000, 1, 1_000_000, "calls of one account at once above its rate")
+    metrics_host: str = _text("127.0.0.1", "address of metrics and health")
+    metrics_port: int = _number(9090, 0, 65_535, "HTTP port of metrics and health; 0 takes a free one")
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +236,22 @@ class GatewayConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ObservabilityConfig:
+    """What is told of it all, and to whom."""
+
+    log: str = _choice("text", ("text", "json"), "form of the log")
+    level: str = _choice("info", ("debug", "info", "warning", "error"), "least that is logged")
+    max_series: int = _number(
+        200, 1, 10_000, "providers, and their models, with figures of their own; others are added"
+    )
+    read_interval_ms: int = _number(15_000, 100, 3_600_000, "how often figures are read from the ledger")
+    emf: bool = _switch(False, "figures for CloudWatch in the log, in its embedded metric format")
+    emf_interval_ms: int = _number(60_000, 100, 3_600_000, "how often they are written there")
+    otlp: str = _text("", "URL of an OpenTelemetry collector (OTLP over HTTP) for traces; empty: none are made")
+    trace_percent: int = _number(100, 0, 100, "of requests that are not traced already, so many in a hundred are")
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All of it."""
 
@@ -237,6 +264,7 @@ class Config:
     reconcile: ReconcileConfig = field(default_factory=ReconcileConfig)
     nodes: NodesConfig = field(default_factory=NodesConfig)
     gateway: GatewayConfig = field(default_factory=GatewayConfig)
+    observability: ObservabilityConfig = field(default_factory=ObservabilityConfig)
 
     # Not where everything that is wrong is to be told.
     strict: InitVar[bool] = True
@@ -292,7 +320,7 @@ def read(
     environment: Mapping[str, str] | None = None,
     overrides: Mapping[str, str] | None = None,
 ) -> tuple[Config, list[str]]:
-    """As `load`, with everything that is wrong, a line each; what is wrong by itself has its default in the settings."""
+    """As `load`, with everything that is wrong, a line each. A value that is wrong by itself is left at its default."""
     faults: list[str] = []
     values: dict[str, object] = {}
     with _noted(faults):
@@ -374,6 +402,12 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
 
 def _checked(key: str, value: object, info: Any) -> object:
     """The value in its setting's type and range."""
+    if "switch" in info.metadata:
+        if str(value).lower() not in _SWITCHES:
+            raise ConfigError(f"{key}: must be true or false, not {value!r}")
+        return _SWITCHES[str(value).lower()]
+    if "allowed" in info.metadata and value not in info.metadata["allowed"]:
+        raise ConfigError(f"{key}: must be one of {', '.join(info.metadata['allowed'])}, not {value!r}")
     if "least" not in info.metadata:
         if not isinstance(value, str):
             raise ConfigError(f"{key}: must be text, not {type(value).__name__}")

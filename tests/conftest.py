@@ -1,6 +1,7 @@
 """What tests of several rooms share: real servers, started once a session by whoever first needs one."""
 
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import pytest
 
 from gollem.ledger.dynamodb import pace
 from tests.servers.dynamodb_local import CREDENTIALS, ENDPOINT, dynamodb_local, make_table
+
+# Servers that tests start as processes of their own run side by side: each takes a free port for its metrics.
+os.environ.setdefault("GOLLEM_SERVER_METRICS_PORT", "0")
 
 
 @pytest.fixture(autouse=True)

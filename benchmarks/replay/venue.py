@@ -82,6 +82,7 @@ def settings(folder: Path, port: int, ledger: str = "") -> str:
     return f"""
 [server]
 port = {port}
+metrics_port = 0
 max_streams = 4000
 requests_per_second = 100000
 burst = 100000

@@ -36,16 +36,32 @@ resource "aws_dynamodb_table" "ledger" {
 
   global_secondary_index {
     name            = "dated"
-    hash_key        = "dated"
-    range_key       = "dated_by"
     projection_type = "KEYS_ONLY"
+
+    key_schema {
+      attribute_name = "dated"
+      key_type       = "HASH"
+    }
+
+    key_schema {
+      attribute_name = "dated_by"
+      key_type       = "RANGE"
+    }
   }
 
   global_secondary_index {
     name            = "listed"
-    hash_key        = "listed"
-    range_key       = "pk"
     projection_type = "KEYS_ONLY"
+
+    key_schema {
+      attribute_name = "listed"
+      key_type       = "HASH"
+    }
+
+    key_schema {
+      attribute_name = "pk"
+      key_type       = "RANGE"
+    }
   }
 
   point_in_time_recovery {
@@ -81,9 +97,17 @@ resource "aws_dynamodb_table" "keys" {
 
   global_secondary_index {
     name            = "listed"
-    hash_key        = "listed"
-    range_key       = "listed_by"
     projection_type = "ALL"
+
+    key_schema {
+      attribute_name = "listed"
+      key_type       = "HASH"
+    }
+
+    key_schema {
+      attribute_name = "listed_by"
+      key_type       = "RANGE"
+    }
   }
 
   point_in_time_recovery {

@@ -5,7 +5,7 @@ terraform {
   required_providers {
     aws = {
       source  = "hashicorp/aws"
-      version = "~> 6.0"
+      version = ">= 6.47, < 7.0" # key_schema of an index; with 6.47 it was validated
     }
   }
 }

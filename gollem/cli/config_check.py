@@ -75,7 +75,7 @@ def _payments(config: Config) -> Iterator[str]:
         for name in _STRIPE_NEEDS:
             if not all(part.strip() for part in getattr(payments, name).split(",")):
                 variable = f"GOLLEM_PAYMENTS_{name.upper()}"
-                yield f"payments.{name}: must be set for payments.gateway = stripe, best in the environment as {variable}"
+                yield f"payments.{name}: must be set for payments.gateway = stripe, best in the environment: {variable}"
     if payments.gateway == "local" and not config.nodes.is_alone:
         yield "payments.gateway: local is for development, by one process: not with nodes.book"
 

@@ -12,6 +12,7 @@ from gollem.exchange.recovery import restore_claims
 from gollem.exchange.replica import Replica
 from gollem.exchange.reports import Measurement, Reports
 from gollem.exchange.settlement import Settlement
+from gollem.exchange.tally import Tally
 from gollem.exchange.types import (
     Cancelled,
     CancelState,
@@ -45,6 +46,7 @@ __all__ = [
     "Reports",
     "Settlement",
     "Status",
+    "Tally",
     "Terms",
     "Usage",
     "WaitingRoom",

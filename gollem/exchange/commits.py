@@ -13,6 +13,10 @@ class Commits:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
+    def __len__(self) -> int:
+        """How many are under way."""
+        return len(self._tasks)
+
     async def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         """The result of `work`, which runs to its end whatever happens to the caller."""
         return await asyncio.shield(self.start(work))

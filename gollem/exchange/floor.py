@@ -39,12 +39,14 @@ def _nobody(change: Change) -> None:
 
 @dataclass(slots=True)
 class Claim:
-    """Capacity that an order under way takes from an ask. `fence` is of its lease; 0 if another node has that."""
+    """Capacity that an order under way takes from an ask. `fence` is of its lease; 0 if another node has that.
+    `opened_at_ms` is when its hold was made, or when this node heard of it."""
 
     order_id: str
     ask_key: str
     model: str
     tokens: int
+    opened_at_ms: int
     fence: int = 0
     started: bool = False
 
@@ -298,6 +300,10 @@ class Floor:
     def claims(self) -> int:
         return len(self._claims)
 
+    def oldest_claim_ms(self) -> int | None:
+        """When the oldest order under way was opened, since the epoch; None without any. Looks at all of them."""
+        return min((claim.opened_at_ms for claim in self._claims.values()), default=None)
+
     def next_claims(self, limit: int) -> list[str]:
         """Orders with claims, at most `limit`, in turn: those not named for longest first."""
         order_ids = list(islice(self._claims, limit))
@@ -359,7 +365,7 @@ class Floor:
             case Sampled(key, _, latency_us, tpot_ns):
                 self._sampled(key, latency_us, tpot_ns)
             case Sent(key, model, order_id, tokens):
-                self._sent(Claim(order_id, key, model, tokens))
+                self._sent(Claim(order_id, key, model, tokens, self._clock.now_ms()))
             case Began(key, _, order_id):
                 self._began(key, order_id)
             case Ended():

@@ -26,7 +26,7 @@ _ALONE = Granted(fence=0)
 def claim_of(hold: Hold) -> Claim:
     """What an order takes of its ask's capacity, by its hold alone: any node can tell."""
     terms = Terms.from_text(hold.terms)
-    return Claim(hold.order_id, terms.ask_key, terms.model, terms.tokens, hold.fence)
+    return Claim(hold.order_id, terms.ask_key, terms.model, terms.tokens, hold.opened_at_ms, hold.fence)
 
 
 class Leases:
@@ -43,6 +43,10 @@ class Leases:
         self._to_renew: OrderedDict[str, tuple[Lease, int]] = OrderedDict()
         self._to_restore: set[int] = set()
         self._restoring = asyncio.Lock()  # partitions are lost together: one reading of the holds does for all
+
+    def __len__(self) -> int:
+        """Leases that are still to be renewed."""
+        return len(self._to_renew)
 
     @property
     def tries(self) -> int:

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from gollem.clock import Clock
+from gollem.clock import Clock, stopwatch_s
 from gollem.config import ExchangeConfig, MarketConfig
 from gollem.errors import (
     BookUnavailable,
@@ -25,6 +25,7 @@ from gollem.exchange.leases import Leases, claim_of
 from gollem.exchange.links import AgentLinks
 from gollem.exchange.refusals import refusal, taken
 from gollem.exchange.settlement import Settlement
+from gollem.exchange.tally import Tally
 from gollem.exchange.types import Cancelled, CancelState, Matched, Terms, bid_fingerprint
 from gollem.exchange.waiting import WaitingRoom
 from gollem.ledger import Hold, HoldState, Ledger, rules
@@ -42,6 +43,7 @@ class _Flight:
     task: asyncio.Task[Matched]
     callers: int = 0
     committing: bool = False
+    rested: bool = False
 
 
 class Orders:
@@ -61,6 +63,7 @@ class Orders:
         market: MarketConfig,
         config: ExchangeConfig,
         debited: Callable[[str], None] = lambda user: None,
+        tally: Tally | None = None,
     ) -> None:
         self._floor = floor
         self._debited = debited
@@ -75,6 +78,7 @@ class Orders:
         self._config = config
         self._commits = commits
         self._flights: dict[str, _Flight] = {}
+        self.tally = tally or Tally()
 
     # --- match ------------------------------------------------------------------------------------------------------
 
@@ -94,7 +98,11 @@ class Orders:
             flight.task.add_done_callback(lambda _: self._flights.pop(order_id, None))
         elif flight.fingerprint != fingerprint:
             raise _mismatch(order_id)
-        matched = await self._on_board(flight)
+        try:
+            matched = await self._on_board(flight)
+        except GollemError as error:
+            self.tally.refused(bid.model, error)
+            raise
         return replace(matched, alternates=(), replayed=True) if joined else matched
 
     def quote(self, bid: Bid) -> Quote:
@@ -117,11 +125,15 @@ class Orders:
     ) -> Matched:
         """What cannot be had may have been had before: then that is the answer."""
         refused: GollemError = taken()
+        began_s, flight = stopwatch_s(), self._flights[order_id]
         try:
             if matched := await self._attempt(user, order_id, bid, fingerprint, good_for_ms, alternates):
                 return matched
         except BookUnavailable as error:
             refused = error
+        finally:
+            if not flight.rested:
+                self.tally.timed(stopwatch_s() - began_s)
         if replay := await self._replay(user, order_id, fingerprint):
             return replay
         raise refused
@@ -153,6 +165,7 @@ class Orders:
         good_for_ms = until_ms - self._clock.monotonic_ms()
         if good_for_ms <= 0:
             raise refusal(rejection)
+        self._flights[order_id].rested = True
         await self._check_can_pay(user)
         return await self._waiting.wait(user, order_id, bid, good_for_ms, alternates)
 
@@ -164,7 +177,7 @@ class Orders:
 
     async def _commit(self, user: str, order_id: str, bid: Bid, match: Match, granted: Granted) -> Matched:
         hold, ask = self._hold(user, order_id, bid, match, granted.fence), match.offer.ask
-        claim = Claim(order_id, ask.key, ask.model, match.claimed_tokens, granted.fence)
+        claim = Claim(order_id, ask.key, ask.model, match.claimed_tokens, hold.opened_at_ms, granted.fence)
         fingerprint = bid_fingerprint(user, bid)
         try:
             posted = await self._ledger.post(rules.hold(hold, fingerprint, self._clock.now_ms()))
@@ -189,6 +202,7 @@ class Orders:
             return replay
         self._debited(user)
         self._keep(claim, hold)
+        self.tally.matched(ask.model)
         terms = Terms.from_text(hold.terms)
         return Matched(
             order_id,

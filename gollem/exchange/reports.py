@@ -65,6 +65,10 @@ class Reports:
         self._waiting: OrderedDict[str, _Report] = OrderedDict()
         self._counted: OrderedDict[tuple[str, str], int] = OrderedDict()
 
+    def __len__(self) -> int:
+        """Reports whose orders have not ended."""
+        return len(self._waiting)
+
     async def report(
         self, user: str, order_id: str, outcome: ClientOutcome, measurement: Measurement
     ) -> Receipt | None:

@@ -43,6 +43,10 @@ class WaitingRoom:
         """Bids resting for this model."""
         return self._bids.count(model)
 
+    def best_price_ticks(self, model: str) -> int | None:
+        """The highest price limit that rests for this model; None if none does, or none has one."""
+        return self._bids.best_price_ticks(model)
+
     async def wait(self, user: str, order_id: str, bid: Bid, good_for_ms: int, alternates: int) -> Match:
         """The first match that comes within `good_for_ms`, its capacity claimed. The order of service is by price
         limit (none is the highest), then by age.

@@ -54,6 +54,12 @@ class RestingBids:
         """The model's orders as they are to be tried."""
         return [order_id for _, order_id in self._queues.get(model, [])]
 
+    def best_price_ticks(self, model: str) -> int | None:
+        """The model's highest price limit; None if no bid has one. Those without any come first."""
+        queue = self._queues.get(model, [])
+        first = bisect_left(queue, ((-MAX_PRICE_TICKS, -1), ""))
+        return -queue[first][0][0] if first < len(queue) else None
+
     def count(self, model: str) -> int:
         """The model's bids."""
         return len(self._queues.get(model, []))

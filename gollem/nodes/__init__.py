@@ -23,6 +23,8 @@ from gollem.nodes.types import (
     Sampled,
     Sent,
     Status,
+    Timed,
+    nobody_times,
 )
 
 __all__ = [
@@ -51,12 +53,13 @@ __all__ = [
 ]
 
 
-def open_shared_book(config: NodesConfig, version: str, clock: Clock) -> SharedBook:
+def open_shared_book(config: NodesConfig, version: str, clock: Clock, timed: Timed = nobody_times) -> SharedBook:
     """One process alone, or Redis, as the configuration's URL says. Nothing is connected before `start`.
+    `timed(operation, seconds, outcome)` hears of every call of Redis.
 
     Raises ConfigError if the URL is none."""
     if config.is_alone:
         return MemoryNodes(config.own_name(), version, clock)
     from gollem.nodes.redis_nodes import RedisNodes
 
-    return RedisNodes(config, version, clock)
+    return RedisNodes(config, version, clock, timed)

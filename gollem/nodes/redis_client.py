@@ -18,8 +18,10 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
+from gollem.clock import stopwatch_s
 from gollem.errors import BookUnavailable
 from gollem.nodes.addresses import Address, Kind
+from gollem.nodes.types import Timed, nobody_times
 
 _log = logging.getLogger(__name__)
 _CONNECT_TIMEOUT_S = 1.0
@@ -44,7 +46,17 @@ class RedisClient:
     """Opened once a process, on the event loop that uses it. `connections` bounds calls at once; reads that wait for
     news have connections of their own, one a reader."""
 
-    def __init__(self, address: Address, timeout_ms: int, block_ms: int, connections: int, readers: int) -> None:
+    def __init__(
+        self,
+        address: Address,
+        timeout_ms: int,
+        block_ms: int,
+        connections: int,
+        readers: int,
+        timed: Timed = nobody_times,
+    ) -> None:
+        """`timed(operation, seconds, outcome)` hears of every call that ended."""
+        self._timed = timed
         self._timeout_s = timeout_ms / 1_000
         self._block_ms = block_ms
         self._gate = asyncio.Semaphore(connections)
@@ -65,7 +77,7 @@ class RedisClient:
     async def call(self, function: str, keys: Sequence[str], arguments: Sequence[str | int] = ()) -> Any:
         """What the function of `functions.lua` answers. Loads the functions where they are missing."""
         parts = (f"{library()[0]}_{function}", len(keys), *keys, *arguments)
-        async with self._asking():
+        async with self._asking(function):
             try:
                 return await self._calls.fcall(*parts)
             except ResponseError as error:
@@ -82,23 +94,23 @@ class RedisClient:
 
     async def page(self, key: str, cursor: int) -> tuple[int, Mapping[str, str]]:
         """Some fields of a hash, and where to go on; 0 is the beginning, and the end. A field may come twice."""
-        async with self._asking():
+        async with self._asking("page"):
             following, fields = await self._calls.hscan(key, cursor, count=_PAGE)
         return int(following), fields
 
     async def fields(self, key: str) -> Mapping[str, str]:
         """A small hash, whole."""
-        async with self._asking():
+        async with self._asking("fields"):
             found: Mapping[str, str] = await self._calls.hgetall(key)
         return found
 
     async def remove(self, key: str, field: str) -> None:
-        async with self._asking():
+        async with self._asking("remove"):
             await self._calls.hdel(key, field)
 
     async def agree(self, key: str, value: str) -> str:
         """The value that whoever came first has set."""
-        async with self._asking():
+        async with self._asking("agree"):
             found: str | None = await self._calls.set(key, value, nx=True, get=True)
         return value if found is None else found
 
@@ -107,15 +119,24 @@ class RedisClient:
         await self._calls.function_load(library()[1], replace=True)
 
     @asynccontextmanager
-    async def _asking(self) -> AsyncIterator[None]:
+    async def _asking(self, operation: str) -> AsyncIterator[None]:
         """One call: bounded in time, with its wait for a connection, and in its errors."""
-        with _translated():
+        with self._timing(operation), _translated():
             async with asyncio.timeout(self._timeout_s), self._gate:
                 try:
                     yield
                 except ReadOnlyError:  # of a server that is no master any more: its name may mean another by now
                     await self._forget_connections()
                     raise
+
+    @contextmanager
+    def _timing(self, operation: str) -> Iterator[None]:
+        began_s, outcome = stopwatch_s(), "failed"
+        try:
+            yield
+            outcome = "ok"
+        finally:
+            self._timed(operation, stopwatch_s() - began_s, outcome)
 
     async def _forget_connections(self) -> None:
         for client in (self._calls, self._reads):

@@ -24,7 +24,7 @@ from gollem.nodes.roll import Roll
 from gollem.nodes.shared_book import Listener
 from gollem.nodes.shared_time import SharedTime
 from gollem.nodes.sweeper import Sweeper
-from gollem.nodes.types import Change, ClaimRequest, Granted, Lease, NodeInfo, Refused, Status
+from gollem.nodes.types import Change, ClaimRequest, Granted, Lease, NodeInfo, Refused, Status, Timed, nobody_times
 
 _log = logging.getLogger(__name__)
 _LAST_WORDS_S = 1.0
@@ -33,11 +33,11 @@ _LAST_WORDS_S = 1.0
 class RedisNodes:
     """A SharedBook. Built once a process; every partition is sent, read and judged for itself."""
 
-    def __init__(self, config: NodesConfig, version: str, clock: Clock) -> None:
+    def __init__(self, config: NodesConfig, version: str, clock: Clock, timed: Timed = nobody_times) -> None:
         """Raises ConfigError if the URL is none."""
         address, name = addresses.parse(config.book), config.own_name()
         client = RedisClient(
-            address, config.claim_timeout_ms, config.heartbeat_ms, config.connections, config.partitions
+            address, config.claim_timeout_ms, config.heartbeat_ms, config.connections, config.partitions, timed
         )
         self._node = Node(f"{name}~{secrets.token_hex(4)}", client, SharedTime(clock), clock, config)
         self._partitions = [Partition(self._node, number) for number in range(config.partitions)]

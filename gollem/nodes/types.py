@@ -4,6 +4,7 @@ Times are milliseconds. An `age_ms` says how long ago it was when it is heard of
 clocks of nodes need not agree.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -209,3 +210,12 @@ class NodeInfo:
     epoch: int
     refused: int
     degraded: bool
+
+
+# --- how calls of the store go --------------------------------------------------------------------------------------
+
+Timed = Callable[[str, float, str], None]  # operation, seconds, ok or failed
+
+
+def nobody_times(operation: str, seconds: float, outcome: str) -> None:
+    """For those who do not watch."""

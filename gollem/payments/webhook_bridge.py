@@ -1,4 +1,4 @@
-"""The one door for HTTP: webhooks of the payment provider, health and metrics. Thin: it stores and answers.
+"""The one door for HTTP: webhooks of the payment provider, and health. Thin: it stores and answers.
 
 Anybody can knock here, so that whatever comes in is bounded (size, time, number), one request a connection, and nothing
 that was sent is ever logged or told back.
@@ -31,14 +31,13 @@ class WebhookBridge:
         self._inbox = inbox
         self._host = host
         self._wanted_port = port
-        self._counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()  # webhooks, by the answer
         self._at_once = 0
         app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_one_request])
         app.add_routes(
             [
                 web.post("/webhooks/stripe", self._webhook),
                 web.get("/healthz", self._healthz),
-                web.get("/metrics", self._metrics),
                 *extra_routes,
             ]
         )
@@ -109,16 +108,11 @@ class WebhookBridge:
         return self._answer("stored" if is_new else "known", 200)
 
     def _answer(self, outcome: str, status: int) -> web.Response:
-        self._counts[outcome] += 1
+        self.counts[outcome] += 1
         return web.Response(status=status)
 
     async def _healthz(self, _request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
-
-    async def _metrics(self, _request: web.Request) -> web.Response:
-        lines = [*_counter("gollem_webhooks_total", "outcome", self._counts)]
-        lines += _counter("gollem_payment_events_total", "state", self._inbox.counts)
-        return web.Response(text="\n".join([*lines, ""]))
 
 
 class _TurnedAway(asyncio.Protocol):
@@ -139,9 +133,3 @@ async def _one_request(request: web.Request, handler: Handler) -> web.StreamResp
         raise
     response.force_close()
     return response
-
-
-def _counter(name: str, label: str, counts: Counter[str]) -> Iterable[str]:
-    yield f"# TYPE {name} counter"
-    for value, count in sorted(counts.items()):
-        yield f'{name}{{{label}="{value}"}} {count}'

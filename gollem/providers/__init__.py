@@ -3,7 +3,7 @@
 from gollem.providers.circuit_breaker import CircuitState, CircuitStatus
 from gollem.providers.measurement import Measured
 from gollem.providers.rate_limit import RateStatus
-from gollem.providers.registry import Change, Gauge, Promise, Registry, Seller, What
+from gollem.providers.registry import Change, Gauge, Promise, Reason, Registry, Seller, Statistics, What
 
 __all__ = [
     "Change",
@@ -13,7 +13,9 @@ __all__ = [
     "Measured",
     "Promise",
     "RateStatus",
+    "Reason",
     "Registry",
     "Seller",
+    "Statistics",
     "What",
 ]

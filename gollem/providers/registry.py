@@ -4,7 +4,8 @@ Each method decides and returns the changes; whoever calls applies them. Times a
 """
 
 import heapq
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from enum import Enum
@@ -83,6 +84,14 @@ class Seller:
     figures: tuple[int, int, bool] = (0, 0, False)
 
 
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """How many asks there are, and how many of them each reason blocks."""
+
+    asks: int
+    blocked: Mapping[Reason, int]
+
+
 class Registry:
     """All sellers. Memory grows with the asks and the providers, both of which the caller bounds."""
 
@@ -93,9 +102,17 @@ class Registry:
         self._breakers: dict[str, CircuitBreaker] = {}
         self._timers: list[tuple[int, str]] = []
         self._left: OrderedDict[str, Samples] = OrderedDict()
+        self._blocked: Counter[Reason] = Counter()
 
     def __len__(self) -> int:
         return len(self._sellers)
+
+    def statistics(self) -> Statistics:
+        return Statistics(len(self._sellers), {reason: self._blocked[reason] for reason in Reason})
+
+    def providers(self) -> Iterable[str]:
+        """Those with an ask, in the order in which they came."""
+        return self._by_provider
 
     @property
     def withdraw_after_ms(self) -> int:
@@ -144,6 +161,7 @@ class Registry:
         seller = self._sellers.pop(key, None)
         if seller is None:
             return False
+        self._blocked.subtract(seller.reasons)
         keys = self._by_provider[seller.provider_id]
         keys.discard(key)
         if not keys:
@@ -271,6 +289,8 @@ class Registry:
         reasons = self._reasons(seller, now_ms)
         changes = [Change(seller.key, What.BLOCKED, reason) for reason in sorted_reasons(reasons - seller.reasons)]
         changes += [Change(seller.key, What.UNBLOCKED, reason) for reason in sorted_reasons(seller.reasons - reasons)]
+        self._blocked.update(reasons - seller.reasons)
+        self._blocked.subtract(seller.reasons - reasons)
         seller.reasons = reasons
         figures = self._figures(seller, now_ms)
         if figures != seller.figures:

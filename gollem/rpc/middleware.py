@@ -10,6 +10,7 @@ from grpclib.exceptions import GRPCError, StreamTerminatedError
 from gollem.errors import RateLimited, ShuttingDown, Unauthenticated
 from gollem.identity import Authenticator, RateLimiter
 from gollem.rpc import context
+from gollem.rpc.call_meter import CallMeter
 from gollem.rpc.errors import DOMAIN, to_grpc
 from grpclib_guard import fault
 
@@ -30,15 +31,17 @@ _ENDLESS = frozenset(
 class Middleware:
     """Authentication, the client's rate limit and error mapping, for `GuardedServer(on_request=...)`."""
 
-    def __init__(self, authenticator: Authenticator, limiter: RateLimiter) -> None:
+    def __init__(self, authenticator: Authenticator, limiter: RateLimiter, meter: CallMeter) -> None:
         self._authenticator = authenticator
         self._limiter = limiter
+        self._meter = meter
         self._draining = asyncio.Event()
 
     async def __call__(self, event: RecvRequest) -> None:
         if not event.method_name.startswith(_OPEN):
             call = self._until_drained(event.method_func) if event.method_name in _ENDLESS else event.method_func
-            event.method_func = self._around(call, event.metadata.get("authorization"))
+            guarded = self._around(call, event.metadata.get("authorization"))
+            event.method_func = self._metered(guarded, event.method_name)
 
     def drain(self) -> None:
         """Refuse every call from now on, and end the streams that would not end."""
@@ -75,6 +78,13 @@ class Middleware:
                 await asyncio.gather(serving, draining, return_exceptions=True)
 
         return bounded
+
+    def _metered(self, call: Call, method: str) -> Call:
+        async def metered(stream: Any) -> None:
+            with self._meter.call(method):
+                await call(stream)
+
+        return metered
 
     def _around(self, call: Call, authorization: Any) -> Call:
         async def guarded(stream: Any) -> None:

@@ -9,8 +9,10 @@ from gollem.exchange import Accounts, AgentLinks, Asks, Cases, Floor, Orders, Re
 from gollem.identity import Authenticator, KeyStore, RateLimiter
 from gollem.market import Catalogue
 from gollem.nodes import SharedBook
+from gollem.observability import Meters
 from gollem.payments import Payments
 from gollem.rpc.admin_service import AdminService
+from gollem.rpc.call_meter import CallMeter
 from gollem.rpc.case_calls import CaseCalls
 from gollem.rpc.credit_service import CreditService
 from gollem.rpc.grants import GrantSigner
@@ -43,11 +45,12 @@ class Edge:
         keys: KeyStore,
         shared: SharedBook,
         signing_key: Path,
+        meters: Meters,
     ) -> None:
         settings = config.server
         signer = GrantSigner.open(signing_key)
         limiter = RateLimiter(settings.requests_per_second, settings.burst, clock)
-        self._middleware = Middleware(Authenticator(keys, clock), limiter)
+        self._middleware = Middleware(Authenticator(keys, clock), limiter, CallMeter(meters))
         self._waiting = waiting
         self._settings = settings
         relay = Relay(orders, reports, catalogue, signer, clock)

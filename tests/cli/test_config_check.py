@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 
 from gollem.cli import main
 
-SECRET = "rk_test_very-secret"  # noqa: S105
+SECRET = "rk_test_very-secret"
 
 
 @pytest.fixture(autouse=True)

@@ -70,7 +70,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         processes = Processes(shop.folder)
         serve = [sys.executable, "-m", "gollem", "serve", "--data", shop.data, "--port", str(shop.port)]
         # Silence is not what is tested here.
-        serve += ["--set", "providers.withdraw_after_ms=100000"]
+        serve += ["--set", "server.metrics_port=0", "--set", "providers.withdraw_after_ms=100000"]
         try:
             runner.run(processes.start("exchange", serve))
             runner.run(processes.wait_until("the exchange", lambda: answers(shop.port), 20))

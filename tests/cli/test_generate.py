@@ -37,6 +37,7 @@ class Shop:
         for account, role in ACCOUNTS.items():
             write_secret(self.folder / account, (await new_key(self.folder / "data", account, role)).secret)
         words = ["-m", "gollem", "serve", "--data", str(self.folder / "data"), "--port", str(self.port)]
+        words += ["--set", "server.metrics_port=0"]
         await self._processes.start("exchange", [sys.executable, *words])
         await self._processes.wait_until("the exchange", lambda: answers(self.port), 20)
         grant = stubs.GrantCreditsRequest(grant_id="g", account="alice", amount="10")

@@ -16,7 +16,19 @@ from gollem.ledger import open_ledger
 def serve(folder: Path, *words: str) -> str:
     """The one line that is not of the log."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GOLLEM_")}
-    command = [sys.executable, "-m", "gollem", "serve", "--data", str(folder), "--port", "0", *words]
+    command = [
+        sys.executable,
+        "-m",
+        "gollem",
+        "serve",
+        "--data",
+        str(folder),
+        "--port",
+        "0",
+        "--set",
+        "server.metrics_port=0",
+        *words,
+    ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
     assert done.returncode == 1, done.stderr
     [line] = [line for line in done.stderr.splitlines() if " INFO " not in line]
@@ -38,6 +50,14 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
         line = serve(tmp_path, "--port", str(port))
     assert f"127.0.0.1:{port}: the port is taken" in line
     assert "--port" in line
+
+
+def test_a_metrics_port_that_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        line = serve(tmp_path, "--set", f"server.metrics_port={port}")
+    assert f"server.metrics_port: cannot listen on 127.0.0.1:{port}" in line
+    assert "--set server.metrics_port=N" in line
 
 
 def garbage(name: str) -> Callable[[Path], None]:

@@ -140,7 +140,7 @@ async def test_an_ask_that_comes_anew_keeps_matches_in_mind_that_are_being_commi
     bench.asks.deregister("p1", None)
     bench.sell()
     assert bench.floor.depth("gpt-4").free_slots == 2
-    bench.floor.confirm(Claim("o1", ask.key, ask.model, match.claimed_tokens))
+    bench.floor.confirm(Claim("o1", ask.key, ask.model, match.claimed_tokens, opened_at_ms=0))
     bench.floor.undo(other)
     assert bench.floor.depth("gpt-4").free_slots == 3
     bench.floor.release("o1")

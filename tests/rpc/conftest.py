@@ -107,6 +107,7 @@ async def refused(call: Any) -> tuple[str, str, dict[str, str]]:
 
 SETTINGS = {
     "server.port": "0",
+    "server.metrics_port": "0",
     "payments.gateway": "local",
     "payments.webhook_port": "0",
     "exchange.cancel_wait_ms": "300",

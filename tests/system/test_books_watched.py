@@ -13,6 +13,7 @@ from tests.until import until
 
 FAST = {
     "server.port": "0",
+    "server.metrics_port": "0",
     "reconcile.quick_interval_ms": "100",
     "reconcile.deep_interval_ms": "100",
     "reconcile.seal_interval_ms": "100",

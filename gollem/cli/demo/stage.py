@@ -35,6 +35,7 @@ PROVIDERS = (
 SETTINGS = (
     f"market.catalogue={Path(__file__).with_name('catalogue.toml')}",
     "payments.webhook_port=0",
+    "server.metrics_port=0",
     "payments.delay_days=0",
     "payments.least_payout_cents=1",
     "payments.payout_interval_ms=200",

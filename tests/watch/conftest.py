@@ -1,0 +1,91 @@
+"""A real Prometheus beside an exchange under traffic."""
+
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from grpclib.client import Channel
+
+from gollem.app import App
+from gollem.config import load
+from gollem.identity import open_key_store
+from tests.rpc.conftest import SETTINGS, Site
+from tests.servers.prometheus import Prometheus, prometheus
+from tests.servers.redis_server import RedisServer, free_port, redis_server
+from tests.watch.traffic import Traffic
+
+RULES = Path(__file__).parents[2] / "deploy" / "prometheus"
+# Whatever takes minutes in production takes moments here.
+QUICK = {
+    "observability.read_interval_ms": "200",
+    "reconcile.quick_interval_ms": "200",
+    "reconcile.deep_interval_ms": "200",
+    "reconcile.seal_interval_ms": "200",
+    "nodes.heartbeat_ms": "200",
+    "nodes.degraded_ms": "0",
+    "providers.withdraw_after_ms": "3000",
+    "providers.circuit_failures": "1",
+    "providers.circuit_open_ms": "3000",
+    "payments.inbox_interval_ms": "200",
+    # Nobody expires what is overdue.
+    "exchange.sweep_interval_ms": "600000",
+    "exchange.max_order_ms": "1000",
+}
+
+
+def quick_rules(change: Callable[[str], str] = lambda text: text) -> dict[str, str]:
+    """The rules as they are, but for their windows, which are seconds, and for their patience, which is none."""
+    texts = {name: (RULES / name).read_text() for name in ("recording.yml", "alerts.yml")}
+    return {
+        name: re.sub(r"for: \w+", "for: 0s", re.sub(r"\[(\d+)[mhd]\]", "[4s]", change(text)))
+        for name, text in texts.items()
+    }
+
+
+@dataclass
+class Stage:
+    site: Site
+    traffic: Traffic
+    redis: RedisServer
+    data: Path
+    settings: dict[str, str]
+
+    @asynccontextmanager
+    async def watched(self, rules: dict[str, str]) -> AsyncIterator[Prometheus]:
+        with prometheus({"gollem": [f"127.0.0.1:{self.settings['server.metrics_port']}"]}, rules) as server:
+            yield server
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[RedisServer]:
+    with redis_server() as server:
+        yield server
+
+
+@pytest.fixture
+async def stage(redis: RedisServer, tmp_path: Path) -> AsyncIterator[Stage]:
+    settings = (
+        SETTINGS
+        | QUICK
+        | {
+            "server.port": str(free_port()),
+            "server.metrics_port": str(free_port()),
+            "storage.data": str(tmp_path / "data"),
+            "nodes.book": f"redis://127.0.0.1:{redis.port}",
+        }
+    )
+    app = App(load(overrides=settings))
+    await app.start()
+    channel, keys = Channel("127.0.0.1", app.port), await open_key_store(tmp_path / "data")
+    site = Site(app, channel, keys)
+    await site.connect()
+    traffic = Traffic(site)
+    await traffic.start()
+    yield Stage(site, traffic, redis, tmp_path / "data", settings)
+    await traffic.stop()
+    channel.close()
+    await keys.close()
+    await site.app.stop()

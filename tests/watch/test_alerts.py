@@ -1,0 +1,156 @@
+"""Alerts fire and clear, in a real Prometheus, because of what really goes wrong at an exchange under traffic.
+
+Windows and thresholds are those of moments. What cannot be provoked so quickly is tried in promtool's own time only, as
+all of them are: see `test_rules.py`.
+"""
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
+
+from gollem.app import App
+from gollem.config import load
+from gollem.rpc.pb import admin_pb2, provider_pb2
+from tests.servers.prometheus import Prometheus
+from tests.servers.redis_server import wait_for
+from tests.until import until_answer
+from tests.watch.conftest import Stage, quick_rules
+
+WITHIN_S = 60
+THRESHOLDS = {
+    "hold_overdue_seconds) > 120": "hold_overdue_seconds) > 1",
+    "webhook_lag_seconds) > 900": "webhook_lag_seconds) > 1",
+    "p99_5m > 0.25": "p99_5m > 0.000001",
+    'reconciliation_age_seconds{check=~"R2|R4"}) > 1800': 'reconciliation_age_seconds{check=~"R2|R4"}) > 600',
+}
+
+
+def moments(text: str) -> str:
+    for long, short in THRESHOLDS.items():
+        text = text.replace(long, short)
+    return text
+
+
+class Alarms:
+    def __init__(self, prometheus: Prometheus) -> None:
+        self._prometheus = prometheus
+
+    async def fires(self, *names: str) -> None:
+        await self._until(lambda firing: set(names) <= firing, f"{names} to fire")
+
+    async def clears(self, *names: str) -> None:
+        await self._until(lambda firing: not set(names) & firing, f"{names} to clear")
+
+    async def _until(self, holds: Callable[[set[str]], bool], what: str) -> None:
+        firing: set[str] = set()
+
+        async def look() -> bool:
+            nonlocal firing
+            firing = await asyncio.to_thread(self._prometheus.firing)
+            return holds(firing)
+
+        try:
+            await until_answer(look, WITHIN_S)
+        except AssertionError:
+            raise AssertionError(f"waited {WITHIN_S} s for {what}; there are {firing}") from None
+
+
+Trouble = Callable[[Stage, Alarms], Awaitable[None]]
+
+
+async def an_ask_goes(stage: Stage, alarms: Alarms) -> None:
+    request = provider_pb2.DeregisterRequest(provider_id="p2", ask_id="a")
+    await stage.site.provider.Deregister(request, metadata=stage.site.p2)
+    await alarms.fires("BookShallow")
+    await stage.site.sell("p2")
+    await alarms.clears("BookShallow")
+
+
+async def an_agent_falls_silent(stage: Stage, alarms: Alarms) -> None:
+    stage.traffic.silent.add("p1")
+    await alarms.fires("ProvidersStale")
+    stage.traffic.silent.clear()
+    await alarms.clears("ProvidersStale", "BookShallow")
+
+
+async def orders_fail(stage: Stage, alarms: Alarms) -> None:
+    """The circuit lets a probe through after three seconds."""
+    order_id, provider = await stage.traffic.match()
+    await stage.traffic.fail(order_id)
+    await alarms.fires("CircuitsOpen")
+    await stage.traffic.settle(order_id, provider)
+    await alarms.clears("CircuitsOpen", "BookShallow")
+
+
+async def matches_take_long(stage: Stage, alarms: Alarms) -> None:
+    """A microsecond is long in this test; without matches there is nothing to be late."""
+    await alarms.fires("MatchLatencyHigh")
+    stage.traffic.is_paused = True
+    await alarms.clears("MatchLatencyHigh")
+    stage.traffic.is_paused = False
+
+
+async def a_hold_is_not_expired(stage: Stage, alarms: Alarms) -> None:
+    order_id, provider = await stage.traffic.match()
+    await alarms.fires("HoldLeak")
+    await stage.traffic.settle(order_id, provider)
+    await alarms.clears("HoldLeak")
+
+
+async def the_books_are_forged(stage: Stage, alarms: Alarms) -> None:
+    _forge(stage.data, 1)
+    await alarms.fires("ReconciliationBreak", "PayoutsHalted")
+    _forge(stage.data, -1)
+    await alarms.clears("ReconciliationBreak")
+    await stage.site.admin.ResumePayouts(admin_pb2.ResumePayoutsRequest(), metadata=stage.site.ops)
+    await alarms.clears("PayoutsHalted")
+
+
+def _forge(data: Path, atoms: int) -> None:
+    with closing(sqlite3.connect(data / "ledger.db", timeout=20)) as connection:
+        connection.execute("UPDATE account SET balance_atoms = balance_atoms + ? WHERE account = 'X:promo'", (atoms,))
+        connection.commit()
+
+
+async def redis_dies(stage: Stage, alarms: Alarms) -> None:
+    """Matches fail, as a node alone is not to decide here: that burns the budget of errors, too."""
+    stage.redis.kill()
+    await alarms.fires("RedisLag", "ErrorBudgetBurnFast", "ErrorBudgetBurnSlow")
+    stage.redis.start()
+    await asyncio.to_thread(wait_for, lambda: stage.redis.ask("ping") == "PONG", "Redis")
+    await alarms.clears("RedisLag", "ErrorBudgetBurnFast", "ErrorBudgetBurnSlow")
+
+
+async def the_server_stops(stage: Stage, alarms: Alarms) -> None:
+    await stage.traffic.stop()
+    await stage.site.app.stop()
+    await alarms.fires("MatcherDown")
+    stage.site.app = App(load(overrides=stage.settings))
+    await stage.site.app.start()
+    await alarms.clears("MatcherDown")
+    await stage.traffic.start()
+
+
+TROUBLES: tuple[Trouble, ...] = (
+    an_ask_goes,
+    an_agent_falls_silent,
+    orders_fail,
+    matches_take_long,
+    a_hold_is_not_expired,
+    redis_dies,
+    the_books_are_forged,
+    the_server_stops,
+)
+SHORT: tuple[Trouble, ...] = (an_ask_goes, the_server_stops)  # `make alerts` has all of them
+
+
+async def test_each_trouble_is_told_and_told_to_be_over(stage: Stage) -> None:
+    async with stage.watched(quick_rules(moments)) as prometheus:
+        alarms = Alarms(prometheus)
+        await alarms.fires("MatchLatencyHigh")  # so that all is scraped and reckoned
+        await alarms.clears("BookShallow", "ProvidersStale", "CircuitsOpen", "MatcherDown", "ReconciliationBreak")
+        for trouble in TROUBLES if os.environ.get("TROUBLES") == "all" else SHORT:
+            await trouble(stage, alarms)
