@@ -10,7 +10,7 @@ CORE := setup.py $(wildcard gollem/_*.px* gollem/_*.h)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test simulate simulate-long kill-rounds micro-settles alerts mutants check proto bench bench-ledger bench-nodes replay \
-  venv wheel wheel-check clean
+  venv wheel wheel-check image-check terraform-check drill clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +74,16 @@ wheel: $(VENV)/.dev ## dist/: wheels and sources of the exchange and of its Pyth
 
 wheel-check: wheel $(VENV)/.demo ## install the wheels in an empty environment, away from here, and run the demo there
 	$(BIN)/python -m pytest tests/deploy/check_wheel.py $(ARGS)
+
+image-check: $(VENV)/.core $(VENV)/.dev ## run the Dockerfile's very steps in a bare Debian, and what they built; as root, with debootstrap
+	$(BIN)/python -m pytest tests/deploy/check_image.py $(ARGS)
+
+terraform-check: $(VENV)/.dev ## format, validate and test deploy/terraform with OpenTofu, which Go builds the first time
+	tofu=$$($(BIN)/python tools/terraform_tools.py .cache/terraform) && cd deploy/terraform && \
+	  $$tofu fmt -check -recursive && $$tofu validate && $$tofu test
+
+drill: $(VENV)/.core ## back up a ledger while it is used, destroy it, restore, audit, serve again; FOLDER=empty folder
+	@$(BIN)/python deploy/drill.py $(FOLDER)
 
 clean: ## remove the virtual environment and everything built
 	rm -rf $(VENV) build dist *.egg-info clients/python/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

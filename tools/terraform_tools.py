@@ -1,5 +1,5 @@
-"""Builds what checks deploy/terraform where no registry of providers can be reached: OpenTofu, and the AWS provider with
-the few services that are used, both from their Go modules. Needs Go, 4 GB and a quarter of an hour on two cores, once.
+"""Builds what checks deploy/terraform where no registry of providers can be reached: OpenTofu, and the AWS provider
+with the few services that are used, both from their Go modules. Needs Go, 4 GB and a quarter of an hour, once.
 
 The provider is the real one: its schemas and its own checks of arguments. Services that are not in `SERVICES` are left
 out of its lists, which saves most of the time and memory.

@@ -1,8 +1,8 @@
 """The image without Docker: the Dockerfile's very steps in a bare Debian tree, then what was built is run as it says:
 without root, with a root that cannot be written to.
 
-Needs root and `debootstrap`, and takes minutes: `make image-check` runs it, `make test` does not. What it cannot show is
-what a registry and Docker themselves do: the base image is Debian's own `minbase` of the same release.
+Needs root and `debootstrap`, and takes minutes: `make image-check` runs it, `make test` does not. What it cannot
+show is what a registry and Docker themselves do: the base image is Debian's own `minbase` of the same release.
 """
 
 import json
@@ -120,7 +120,7 @@ def container(image: tuple[Path, Stage], *words: str, **settings: str) -> Iterat
     mounts = (
         f"mount --bind {tree} {tree}; mount -o remount,ro,bind {tree}; mount --bind /proc {tree}/proc;"
         f"mount -t tmpfs -o mode=1777 none {tree}/tmp; mount -t tmpfs -o mode=0755 none {tree}/dev;"
-        f"for name in null zero urandom random; do touch {tree}/dev/$name; mount --bind /dev/$name {tree}/dev/$name; done;"
+        f"for name in null zero urandom; do touch {tree}/dev/$name; mount --bind /dev/$name {tree}/dev/$name; done;"
         f"mount -t tmpfs -o mode=0700,uid=10001,gid=10001 none {tree}{DATA};"
         f'exec chroot --userspec={user} {tree} env -i "$@"'
     )
