@@ -16,6 +16,7 @@ from gollem.rpc.call_meter import CallMeter
 from gollem.rpc.case_calls import CaseCalls
 from gollem.rpc.credit_service import CreditService
 from gollem.rpc.grants import GrantSigner
+from gollem.rpc.http_hints import add_http_hints
 from gollem.rpc.market_service import MarketService
 from gollem.rpc.middleware import Middleware
 from gollem.rpc.payout_service import PayoutService
@@ -77,7 +78,7 @@ class Edge:
             max_streams=settings.max_streams,
             idle_timeout_ms=settings.idle_timeout_ms,
         )
-        self._server = GuardedServer(services, limits=limits, on_request=self._middleware)
+        self._server = GuardedServer(services, limits=limits, on_request=self._middleware, on_trailers=add_http_hints)
 
     @property
     def port(self) -> int:
