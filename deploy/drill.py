@@ -23,6 +23,8 @@ from gollem_client import ChannelPool, Exchange, GollemError, Timeouts, stubs
 
 HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent
+# Another program in the place of the server, for whoever looks at what it does.
+GOLLEM = os.environ.get("DRILL_GOLLEM", str(BIN / "gollem"))
 CALLERS = 4
 GRANTED = Decimal(1_000_000)
 MODEL = "gpt-3"
@@ -68,7 +70,7 @@ class Drill:
     async def serving(self) -> AsyncIterator[None]:
         """An exchange; at the end it is killed, as by a power failure."""
         words = ["serve", "--data", str(self.data), "--port", "0", "--set", "server.metrics_port=0"]
-        process = await asyncio.create_subprocess_exec(BIN / "gollem", *words, stderr=asyncio.subprocess.PIPE)
+        process = await asyncio.create_subprocess_exec(GOLLEM, *words, stderr=asyncio.subprocess.PIPE)
         assert process.stderr is not None
         said = b""
         try:

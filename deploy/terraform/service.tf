@@ -106,7 +106,6 @@ resource "aws_ecs_service" "exchange" {
   cluster                            = aws_ecs_cluster.this.id
   task_definition                    = aws_ecs_task_definition.exchange.arn
   launch_type                        = "FARGATE"
-  platform_version                   = "1.4.0"
   desired_count                      = var.tasks.least
   deployment_minimum_healthy_percent = 100
   deployment_maximum_percent         = 200

@@ -205,7 +205,7 @@ variable "alarm_addresses" {
 variable "log_days" {
   description = "How long logs are kept."
   type        = number
-  default     = 90
+  default     = 365
 
   validation {
     condition     = contains([7, 14, 30, 60, 90, 180, 365, 400, 731, 1827], var.log_days)

@@ -1,4 +1,4 @@
-"""The user of deploy/terraform/book.tf: it may do what the exchange needs, on a server and on a Cluster, and no more."""
+"""The user of deploy/terraform/book.tf: it may do what the exchange needs, on a server and on a Cluster; no more."""
 
 import re
 from collections.abc import Iterator
