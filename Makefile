@@ -10,7 +10,7 @@ CORE := setup.py $(wildcard gollem/_*.px* gollem/_*.h)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test simulate simulate-long kill-rounds micro-settles alerts mutants check proto bench bench-ledger bench-nodes replay \
-  venv wheel wheel-check image-check terraform-check drill clean
+  venv wheel wheel-check image-check terraform-check deploy-check drill clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,6 +81,9 @@ image-check: $(VENV)/.core $(VENV)/.dev ## run the Dockerfile's very steps in a 
 terraform-check: $(VENV)/.dev ## format, validate and test deploy/terraform with OpenTofu, which Go builds the first time
 	tofu=$$($(BIN)/python tools/terraform_tools.py .cache/terraform) && cd deploy/terraform && \
 	  $$tofu fmt -check -recursive && $$tofu validate && $$tofu test
+
+deploy-check: wheel-check image-check terraform-check ## all of deploy/ at length: half an hour; needs root, debootstrap, Go, strace, systemd
+	$(BIN)/python -m pytest tests/deploy/check_compose.py tests/deploy/check_units.py tests/deploy/check_upgrade.py $(ARGS)
 
 drill: $(VENV)/.core ## back up a ledger while it is used, destroy it, restore, audit, serve again; FOLDER=empty folder
 	@$(BIN)/python deploy/drill.py $(FOLDER)

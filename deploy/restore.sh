@@ -15,3 +15,7 @@ for name in keys.db grant.key; do
   [[ ! -e $from/$name ]] || cp "$from/$name" "$data/"
 done
 gollem ledger restore --from "$from/ledger.db" --data "$data"
+# Put back by root, they are still whose the folder is.
+for name in ledger.db keys.db grant.key; do
+  [[ ! -e $data/$name ]] || chown --reference="$data" "$data/$name"
+done
