@@ -18,6 +18,7 @@ from gollem.identity import Role, open_key_store
 from gollem_client import ChannelPool, Exchange, Timeouts, stubs
 from tests.servers.dynamodb_local import make_table
 from tests.servers.redis_server import RedisServer, free_port, redis_server, wait_for
+from tests.until import until
 
 CALLERS = 4
 ORDERS_BETWEEN = 40
@@ -106,9 +107,7 @@ class Trade:
 
     async def more(self) -> None:
         target = self.done + ORDERS_BETWEEN
-        async with asyncio.timeout(90):
-            while self.done < target:
-                await asyncio.sleep(0.01)
+        await until(lambda: self.done >= target, 90)
 
 
 async def test_two_exchanges_are_replaced_and_no_order_fails(
