@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -64,14 +63,16 @@ def exchange(data: Path, bridge_port: int, settings: dict[str, str]) -> Iterator
 
 
 @contextmanager
-def envoy(exchange_ports: list[int], bridge_port: int, settings: dict[str, str]) -> Iterator[tuple[int, int]]:
+def envoy(
+    exchange_ports: list[int], bridge_port: int, settings: dict[str, str], wait_for_exchange: bool = True
+) -> Iterator[tuple[int, int]]:
     """`gollem gateway` before these; its port, and that of Envoy's own pages."""
     port, admin_port = free_port(), free_port()
     places = [word for each in exchange_ports for word in ("--exchange", f"127.0.0.1:{each}")]
     chosen = {"gateway.admin_port": str(admin_port), "gateway.threads": "1"} | settings
     words = ["gateway", "--listen", f"127.0.0.1:{port}", *places, "--bridge", f"127.0.0.1:{bridge_port}"]
     with tempfile.TemporaryDirectory() as folder, _running(Path(folder) / "log", [*words, *_set(chosen)]) as process:
-        _wait_until_ready(process, Path(folder) / "log", admin_port)
+        _wait_until_ready(process, Path(folder) / "log", admin_port, wait_for_exchange)
         yield port, admin_port
 
 
@@ -103,22 +104,30 @@ def _wait_for(process: subprocess.Popen[bytes], log: Path, pattern: str) -> str:
     return found[1]
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], log: Path, admin_port: int) -> None:
+def _wait_until_ready(process: subprocess.Popen[bytes], log: Path, admin_port: int, wait_for_exchange: bool) -> None:
     """Envoy listens, and has found the exchange well."""
     deadline = time.monotonic() + _START_TIMEOUT_S
-    while not _is_ready(admin_port):
+    while not is_ready(admin_port, wait_for_exchange):
         _require_running(process, log, deadline)
         time.sleep(0.02)
 
 
-def _is_ready(admin_port: int) -> bool:
+def is_ready(admin_port: int, wait_for_exchange: bool) -> bool:
+    """Envoy listens, and has found the exchange well where that is waited for."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{admin_port}/clusters", timeout=5) as answer:
-            told = answer.read().decode()
-        with urllib.request.urlopen(f"http://127.0.0.1:{admin_port}/ready", timeout=5) as answer:
-            return answer.status == 200 and re.search(r"^exchange::\S+::health_flags::healthy$", told, re.M) is not None
-    except (urllib.error.URLError, OSError):
+        if "LIVE" not in _page(admin_port, "ready"):
+            return False
+        healthy = re.search(r"^exchange::\S+::health_flags::healthy$", _page(admin_port, "clusters"), re.M)
+        return healthy is not None or not wait_for_exchange
+    except OSError:
         return False
+
+
+def _page(admin_port: int, name: str) -> str:
+    """Of Envoy's own. Raises OSError."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{admin_port}/{name}", timeout=5) as answer:
+        told: str = answer.read().decode()
+        return told
 
 
 def _require_running(process: subprocess.Popen[bytes], log: Path, deadline: float) -> None:
