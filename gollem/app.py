@@ -18,6 +18,7 @@ from gollem.exchange import (
     AgentLinks,
     Asks,
     Cases,
+    ClientLimits,
     Commits,
     Floor,
     Leases,
@@ -29,14 +30,14 @@ from gollem.exchange import (
     WaitingRoom,
     restore_claims,
 )
-from gollem.identity import KeyStore, open_key_store
+from gollem.identity import KeyStore, RateLimiter, open_key_store
 from gollem.ledger import Desk, Ledger, LowBalanceWatch, Reconciler, open_ledger
 from gollem.market import Catalogue, MemoryBook
 from gollem.nodes import open_shared_book
 from gollem.observability import HttpDoor, Meters, Phase, Readiness, Sample, metrics, watch_loop
 from gollem.payments import Payments, open_payments
 from gollem.providers import Registry
-from gollem.rpc import Edge
+from gollem.rpc import Edge, GrantSigner
 from gollem.units import ATOMS_PER_CENT
 from gollem.watch import LedgerOperations, Watch, Watched, redis_timer
 
@@ -116,7 +117,8 @@ class App:
         config, clock, payments = self.config, self._clock, self.payments
         catalogue = Catalogue.load(Path(config.market.catalogue) if config.market.catalogue else None)
         registry = Registry(config.providers)
-        shared = open_shared_book(config.nodes, __version__, clock, redis_timer(self._meters))
+        signer = GrantSigner.open(data / "grant.key", config.storage.grant_keys)
+        shared = open_shared_book(config.nodes, __version__, clock, signer.names, redis_timer(self._meters))
         self._closers.append(shared.close)
         floor = Floor(MemoryBook(catalogue), registry, clock, shared.announce)
         links = AgentLinks(registry, clock, shared.announce)
@@ -141,11 +143,15 @@ class App:
             _debited(low_balance, payments),
             Tally(lambda seconds: self._meters.observe(metrics.MATCH_SECONDS, seconds)),
         )
-        reports = Reports(floor, ledger, settlement, links, clock, config.providers)
+        reports = Reports(floor, ledger, settlement, links, clock, config.providers, shared.announce)
+        limiter = RateLimiter(config.server.requests_per_second, config.server.burst, clock)
+        limits = ClientLimits(limiter, shared.announce)
         restored = await restore_claims(ledger, floor)
         if restored:
             _log.info("%d orders were under way and keep their capacity", restored)
-        await shared.start(Replica(floor, links, leases, shared))
+        await shared.start(Replica(floor, links, leases, reports, limits, shared))
+        if not config.nodes.is_alone:
+            self._chore(config.nodes.heartbeat_ms, _as_async(limits.tell))
         self._keep_up(floor, reports, settlement, leases, low_balance)
         queues: dict[str, Sized] = {"bids": waiting, "commits": commits, "leases": leases, "reports": reports}
         lengths = {name: queue.__len__ for name, queue in queues.items()}
@@ -169,8 +175,9 @@ class App:
             cases=Cases(ledger, desk, clock, _has_key(keys)),
             payments=payments,
             keys=keys,
+            limiter=limiter,
             shared=shared,
-            signing_key=data / "grant.key",
+            signer=signer,
             meters=self._meters,
         )
 

@@ -20,7 +20,7 @@ _STRIPE_NEEDS = ("stripe_key", "webhook_secrets", "connect_secrets")
 
 def what_is_wrong(config: Config) -> list[str]:
     """A line for each fault."""
-    checks = (_data_folder, _ledger, _keys, _book, _catalogue, _payments, _ports, _files, _libraries)
+    checks = (_data_folder, _ledger, _keys, _grant_keys, _book, _catalogue, _payments, _ports, _files, _libraries)
     return [fault for check in checks for fault in check(config)]
 
 
@@ -53,6 +53,14 @@ def _keys(config: Config) -> Iterator[str]:
     url = urlsplit(config.storage.keys)
     if config.storage.keys and (url.scheme != "dynamodb" or not url.netloc or url.path.strip("/")):
         yield f"storage.keys: {config.storage.keys!r} is no table: such as dynamodb://gollem-keys?region=eu-west-1"
+
+
+def _grant_keys(config: Config) -> Iterator[str]:
+    from gollem.rpc import GrantSigner  # loads much
+
+    secret = config.storage.grant_keys
+    if secret:
+        yield from _unparsed("storage.grant_keys", lambda: GrantSigner.open(Path(config.storage.data), secret))
 
 
 def _book(config: Config) -> Iterator[str]:

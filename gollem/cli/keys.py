@@ -1,8 +1,10 @@
 """`gollem keys`: API keys, where they are kept, past any exchange: the first one has to come from somewhere."""
 
 import asyncio
+import base64
 import json
 import os
+import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import wraps
@@ -104,6 +106,29 @@ def table(place: StorageConfig) -> None:
         click.echo(line)
 
 
+@keys.command()
+@click.option("--to", "target", required=True, metavar="URL", help="of the table, such as dynamodb://gollem-keys")
+@place_options
+def copy(target: str, place: StorageConfig) -> None:
+    """Take all keys over into a table, as they are, and revocations of those that it has already."""
+    if place.keys == target:
+        raise Failure("the keys are there already", "Name where they come from with --data, or --keys.")
+    click.echo(f"{asyncio.run(_copied(place, target))} keys or revocations taken over")
+
+
+@keys.command()
+@click.option("--existing", is_flag=True, help="print the one in the data folder, so that other nodes can have it")
+@place_options
+def grant(existing: bool, place: StorageConfig) -> None:
+    """Print a new key that signs grants, for the setting storage.grant_keys. Whoever has it can make grants."""
+    file = Path(place.data) / "grant.key"
+    try:
+        seed = file.read_bytes() if existing else secrets.token_bytes(32)
+    except OSError as error:
+        raise Failure(f"{file}: {error.strerror}", "Name the folder with --data.") from error
+    click.echo(base64.urlsafe_b64encode(seed).rstrip(b"=").decode())
+
+
 @asynccontextmanager
 async def open_store(place: StorageConfig) -> AsyncIterator[KeyStore]:
     """The keys that an exchange with this storage takes; a folder is made if it is not there. Raises Failure."""
@@ -139,6 +164,17 @@ async def _revoked(place: StorageConfig, key_id: str) -> KeyRecord | None:
     async with open_store(place) as store:
         await store.revoke(key_id)
         return await store.find(key_id)
+
+
+async def _copied(place: StorageConfig, target: str) -> int:
+    """How many were news there."""
+    copied, last = 0, None
+    async with open_store(place) as store, open_store(StorageConfig(data=place.data, keys=target)) as other:
+        while page := await store.list(after=last):
+            for record in page:
+                copied += await other.adopt(record)
+            last = page[-1]
+    return copied
 
 
 def write_secret(file: Path, secret: str) -> None:

@@ -6,7 +6,7 @@ from gollem.clock import Clock, SystemClock
 from gollem.identity.authenticator import Authenticator
 from gollem.identity.interface import KeyStore
 from gollem.identity.keys import check_account
-from gollem.identity.rate_limit import RateLimiter
+from gollem.identity.rate_limit import RateLimiter, Use
 from gollem.identity.types import KeyRecord, NewKey, Principal, Role
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Principal",
     "RateLimiter",
     "Role",
+    "Use",
     "check_account",
     "make_key_table",
     "open_key_store",

@@ -40,13 +40,20 @@ class DynamoDBKeyStore:
         answer = await self._table.call("get_item", Key=_key(key_id), ConsistentRead=True)
         return _record(answer["Item"]) if "Item" in answer else None
 
-    async def list(self, account: str | None = None) -> Sequence[KeyRecord]:
+    async def adopt(self, record: KeyRecord) -> bool:
+        condition = f"attribute_not_exists({KEY})"
+        is_new = await self._table.change("put_item", Item=_item(record), ConditionExpression=condition)
+        if is_new or record.revoked_at_ms is None:
+            return is_new
+        return await self._revoke(record.key_id, record.revoked_at_ms)
+
+    async def list(self, account: str | None = None, after: KeyRecord | None = None) -> Sequence[KeyRecord]:
         condition, values = f"{LISTED} = :all", {":all": _ALL}
         if account is not None:
             condition += f" AND begins_with({LISTED_BY}, :account)"
             values |= {":account": {"S": f"{account}#"}}
         found: list[KeyRecord] = []
-        start: Item = {}
+        start: Item = {"ExclusiveStartKey": _place(after)} if after else {}
         while len(found) < MAX_LISTED:
             answer = await self._table.call(
                 "query",
@@ -64,16 +71,19 @@ class DynamoDBKeyStore:
 
     async def revoke(self, key_id: str) -> bool:
         """Also false where it was revoked by a try whose answer was lost."""
+        return await self._revoke(key_id, self._clock.now_ms())
+
+    async def close(self) -> None:
+        await self._table.close()
+
+    async def _revoke(self, key_id: str, at_ms: int) -> bool:
         return await self._table.change(
             "update_item",
             Key=_key(key_id),
             UpdateExpression="SET revoked_at_ms = :now",
             ConditionExpression=f"attribute_exists({KEY}) AND attribute_not_exists(revoked_at_ms)",
-            ExpressionAttributeValues={":now": {"N": str(self._clock.now_ms())}},
+            ExpressionAttributeValues={":now": {"N": str(at_ms)}},
         )
-
-    async def close(self) -> None:
-        await self._table.close()
 
 
 async def open_dynamodb_store(url: str, clock: Clock) -> DynamoDBKeyStore:
@@ -106,16 +116,24 @@ def _key(key_id: str) -> Item:
     return {KEY: {"S": key_id}}
 
 
+def _place(record: KeyRecord) -> Item:
+    """In the index. `#` stands before all that an account's name may have, so that names sort."""
+    by = f"{record.account}#{record.created_at_ms:015d}#{record.key_id}"
+    return _key(record.key_id) | {LISTED: _ALL, LISTED_BY: {"S": by}}
+
+
 def _item(record: KeyRecord) -> Item:
-    """Of a key that is not revoked. `#` stands before all that an account's name may have, so that names sort."""
-    return _key(record.key_id) | {
-        "account": {"S": record.account},
-        "role": {"S": record.role.value},
-        "secret_sha256": {"B": record.secret_sha256},
-        "created_at_ms": {"N": str(record.created_at_ms)},
-        LISTED: _ALL,
-        LISTED_BY: {"S": f"{record.account}#{record.created_at_ms:015d}#{record.key_id}"},
-    }
+    revoked = {} if record.revoked_at_ms is None else {"revoked_at_ms": {"N": str(record.revoked_at_ms)}}
+    return (
+        _place(record)
+        | revoked
+        | {
+            "account": {"S": record.account},
+            "role": {"S": record.role.value},
+            "secret_sha256": {"B": record.secret_sha256},
+            "created_at_ms": {"N": str(record.created_at_ms)},
+        }
+    )
 
 
 def _record(item: Item) -> KeyRecord:

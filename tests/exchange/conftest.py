@@ -10,6 +10,7 @@ from gollem.exchange import (
     Accounts,
     AgentLinks,
     Asks,
+    ClientLimits,
     Commits,
     Floor,
     Leases,
@@ -20,6 +21,7 @@ from gollem.exchange import (
     WaitingRoom,
 )
 from gollem.exchange.asks import Status
+from gollem.identity import RateLimiter
 from gollem.ledger import Ledger, LowBalanceWatch, open_ledger
 from gollem.market import Ask, Bid, Catalogue, MemoryBook
 from gollem.nodes import SharedBook, open_shared_book
@@ -48,6 +50,8 @@ class Bench:
     leases: Leases
     commits: Commits
     replica: Replica
+    limiter: RateLimiter
+    limits: ClientLimits
     shared: SharedBook
 
     def sell(self, provider: str = "p1", per_minute: int | None = None, **changes: object) -> Ask:
@@ -101,6 +105,9 @@ def build(ledger: Ledger, clock: Clock, nodes: NodesConfig = ALONE) -> Bench:
     leases = Leases(shared, floor, ledger, commits, clock, nodes)
     settlement = Settlement(floor, ledger, links, leases, commits, clock)
     market = MarketConfig(fee_bps=500)
+    reports = Reports(floor, ledger, settlement, links, clock, PROVIDERS, shared.announce)
+    limiter = RateLimiter(per_second=1, burst=200, clock=clock)
+    limits = ClientLimits(limiter, shared.announce)
     return Bench(
         clock=clock,  # type: ignore[arg-type]
         ledger=ledger,
@@ -111,10 +118,12 @@ def build(ledger: Ledger, clock: Clock, nodes: NodesConfig = ALONE) -> Bench:
         settlement=settlement,
         orders=Orders(floor, ledger, catalogue, settlement, links, leases, waiting, commits, clock, market, EXCHANGE),
         asks=Asks(floor, registry, links, settlement, PROVIDERS),
-        reports=Reports(floor, ledger, settlement, links, clock, PROVIDERS),
+        reports=reports,
+        limiter=limiter,
+        limits=limits,
         accounts=Accounts(ledger, LowBalanceWatch(ledger, clock), clock),
         commits=commits,
-        replica=Replica(floor, links, leases, shared),
+        replica=Replica(floor, links, leases, reports, limits, shared),
         shared=shared,
     )
 

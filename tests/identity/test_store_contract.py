@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gollem.errors import InvalidField, WorldError
 from gollem.identity import KeyStore, Role, open_key_store
+from gollem.identity.keys import make_key
 from tests.fakes.clock import FakeClock
 from tests.identity.tables import make_keys_table
 
@@ -54,6 +56,9 @@ async def test_list_is_by_account_and_age(store: KeyStore, clock: FakeClock) -> 
     assert await store.list() == [made[1], made[4], made[0], made[2], made[3]]
     assert await store.list("bob") == [made[0], made[2]]
     assert await store.list("nobody") == []
+    assert await store.list(after=made[4]) == [made[0], made[2], made[3]]
+    assert await store.list("bob", after=made[0]) == [made[2]]
+    assert await store.list(after=made[3]) == []
 
 
 async def test_revocation_is_once_and_keeps_its_time(store: KeyStore, clock: FakeClock) -> None:
@@ -68,6 +73,21 @@ async def test_revocation_is_once_and_keeps_its_time(store: KeyStore, clock: Fak
     assert found is not None
     assert (found.revoked, found.revoked_at_ms) == (True, revoked_at_ms)
     assert await store.list("alice") == [found]
+
+
+async def test_a_key_of_another_store_is_taken_over_and_so_is_its_revocation(store: KeyStore, clock: FakeClock) -> None:
+    record = make_key("alice", Role.PROVIDER, clock.now_ms()).record
+    assert await store.adopt(record)
+    assert not await store.adopt(record)
+    assert await store.find(record.key_id) == record
+    revoked = replace(record, revoked_at_ms=clock.now_ms() + 7)
+    assert await store.adopt(revoked)
+    assert not await store.adopt(record), "what is revoked stays so"
+    assert not await store.adopt(replace(record, revoked_at_ms=1))
+    assert await store.find(record.key_id) == revoked
+    other = replace(make_key("bob", Role.CONSUMER, clock.now_ms()).record, revoked_at_ms=9)
+    assert await store.adopt(other)
+    assert await store.list() == [revoked, other]
 
 
 async def test_another_opening_sees_the_same(store: KeyStore, url: str, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from . import common_pb2 as gollem_dot_v1_dot_common__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18gollem/v1/provider.proto\x12\tgollem.v1\x1a\x16gollem/v1/common.proto\x1a\x1cgoogle/api/annotations.proto\"\xc6\x02\n\x0fRegisterRequest\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61sk_id\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x10\n\x08gpu_type\x18\x04 \x01(\t\x12\r\n\x05price\x18\x05 \x01(\t\x12\x18\n\x10\x63ompletion_price\x18\x06 \x01(\t\x12\x13\n\x0b\x63redit_rate\x18\x07 \x01(\t\x12\x12\n\nlatency_ms\x18\x08 \x01(\x05\x12\x16\n\x0ethroughput_tps\x18\t \x01(\x01\x12\x17\n\x0f\x63\x61pacity_tokens\x18\n \x01(\x03\x12\x16\n\x0e\x63\x61pacity_slots\x18\x0b \x01(\x05\x12\x10\n\x08\x65ndpoint\x18\x0c \x01(\t\x12$\n\x17max_requests_per_minute\x18\r \x01(\x05H\x00\x88\x01\x01\x42\x1a\n\x18_max_requests_per_minute\"\xec\x01\n\x10RegisterResponse\x12\x0e\n\x06\x61sk_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x18\n\x10grant_public_key\x18\x03 \x01(\x0c\x12\x1d\n\x15telemetry_interval_ms\x18\x04 \x01(\x05\x12\x19\n\x11withdraw_after_ms\x18\x05 \x01(\x05\x12\x0f\n\x07\x66\x65\x65_bps\x18\x06 \x01(\x05\x12\x1b\n\x13prompt_usd_per_mtok\x18\x07 \x01(\t\x12\x1f\n\x17\x63ompletion_usd_per_mtok\x18\x08 \x01(\t\x12\x16\n\x0e\x63ontext_tokens\x18\t \x01(\x05\"8\n\x11\x44\x65registerRequest\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61sk_id\x18\x02 \x01(\t\"%\n\x12\x44\x65registerResponse\x12\x0f\n\x07removed\x18\x01 \x01(\x05\"\xb9\x03\n\x10TelemetryRequest\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61sk_id\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x03\x12\r\n\x05price\x18\x04 \x01(\t\x12\x18\n\x10\x63ompletion_price\x18\x05 \x01(\t\x12\x17\n\nlatency_ms\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12\x1b\n\x0ethroughput_tps\x18\x07 \x01(\x01H\x01\x88\x01\x01\x12\x1c\n\x0f\x63\x61pacity_tokens\x18\x08 \x01(\x03H\x02\x88\x01\x01\x12\x1b\n\x0e\x63\x61pacity_slots\x18\t \x01(\x05H\x03\x88\x01\x01\x12\x14\n\x07running\x18\n \x01(\x05H\x04\x88\x01\x01\x12\x13\n\x06queued\x18\x0b \x01(\x05H\x05\x88\x01\x01\x12\"\n\x04gpus\x18\x0c \x03(\x0b\x32\x14.gollem.v1.GpuStatus\x12%\n\x06\x65vents\x18\r \x03(\x0b\x32\x15.gollem.v1.OrderEventB\r\n\x0b_latency_msB\x11\n\x0f_throughput_tpsB\x12\n\x10_capacity_tokensB\x11\n\x0f_capacity_slotsB\n\n\x08_runningB\t\n\x07_queued\"\x80\x01\n\nOrderEvent\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12(\n\x04kind\x18\x02 \x01(\x0e\x32\x1a.gollem.v1.OrderEvent.Kind\"6\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0b\n\x07STARTED\x10\x01\x12\x0b\n\x07REFUSED\x10\x02\"\x83\x01\n\x11TelemetryResponse\x12\x0e\n\x06\x61sk_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12\x12\n\nblocked_by\x18\x03 \x03(\t\x12\x18\n\x10\x63\x61ncelled_orders\x18\x04 \x03(\t\x12\x0f\n\x07matched\x18\x05 \x01(\x03\x12\r\n\x05known\x18\x06 \x01(\x08\"\xd8\x01\n\rSettleRequest\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x1f\n\x05usage\x18\x03 \x01(\x0b\x32\x10.gollem.v1.Usage\x12\x31\n\x07outcome\x18\x04 \x01(\x0e\x32 .gollem.v1.SettleRequest.Outcome\"L\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\r\n\tCOMPLETED\x10\x01\x12\r\n\tCANCELLED\x10\x02\x12\n\n\x06\x46\x41ILED\x10\x03\"\xab\x01\n\x0eSettleResponse\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0c\n\x04held\x18\x02 \x01(\t\x12\x0f\n\x07\x63harged\x18\x03 \x01(\t\x12\x10\n\x08refunded\x18\x04 \x01(\t\x12\x16\n\x0eprovider_share\x18\x05 \x01(\t\x12\x0b\n\x03\x66\x65\x65\x18\x06 \x01(\t\x12\x1f\n\x05usage\x18\x07 \x01(\x0b\x32\x10.gollem.v1.Usage\x12\x10\n\x08replayed\x18\x08 \x01(\x08\"(\n\x11GetCircuitRequest\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\"\xdc\x01\n\x07\x43ircuit\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.gollem.v1.Circuit.State\x12\x10\n\x08\x66\x61ilures\x18\x03 \x01(\x05\x12\x11\n\tthreshold\x18\x04 \x01(\x05\x12\x11\n\twindow_ms\x18\x05 \x01(\x05\x12\x16\n\x0eretry_after_ms\x18\x06 \x01(\x05\"C\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\n\n\x06\x43LOSED\x10\x01\x12\x08\n\x04OPEN\x10\x02\x12\r\n\tHALF_OPEN\x10\x03\"*\n\x13GetRateLimitRequest\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\"G\n\tRateLimit\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\x12%\n\x04\x61sks\x18\x02 \x03(\x0b\x32\x17.gollem.v1.AskRateLimit\"\x90\x01\n\x0c\x41skRateLimit\x12\x0e\n\x06\x61sk_id\x18\x01 \x01(\t\x12\x1d\n\x10limit_per_minute\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x16\n\tremaining\x18\x03 \x01(\x05H\x01\x88\x01\x01\x12\x16\n\x0eretry_after_ms\x18\x04 \x01(\x05\x42\x13\n\x11_limit_per_minuteB\x0c\n\n_remaining\"(\n\x11GetLatencyRequest\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\"C\n\x07Latency\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\x12#\n\x04\x61sks\x18\x02 \x03(\x0b\x32\x15.gollem.v1.AskLatency\"\x8b\x03\n\nAskLatency\x12\x0e\n\x06\x61sk_id\x18\x01 \x01(\t\x12\x1b\n\x13promised_latency_ms\x18\x02 \x01(\x01\x12\x1f\n\x17promised_throughput_tps\x18\x03 \x01(\x01\x12\x0f\n\x07samples\x18\x04 \x01(\x05\x12\x16\n\x0esamples_needed\x18\x05 \x01(\x05\x12\x1b\n\x0elatency_p50_ms\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x1b\n\x0elatency_p95_ms\x18\x07 \x01(\x01H\x01\x88\x01\x01\x12\x1b\n\x0elatency_p99_ms\x18\x08 \x01(\x01H\x02\x88\x01\x01\x12\x1f\n\x12throughput_p50_tps\x18\t \x01(\x01H\x03\x88\x01\x01\x12\x1c\n\x14\x65\x66\x66\x65\x63tive_latency_ms\x18\n \x01(\x01\x12 \n\x18\x65\x66\x66\x65\x63tive_throughput_tps\x18\x0b \x01(\x01\x42\x11\n\x0f_latency_p50_msB\x11\n\x0f_latency_p95_msB\x11\n\x0f_latency_p99_msB\x15\n\x13_throughput_p50_tps2\xbb\x05\n\x0fProviderService\x12\x43\n\x08Register\x12\x1a.gollem.v1.RegisterRequest\x1a\x1b.gollem.v1.RegisterResponse\x12I\n\nDeregister\x12\x1c.gollem.v1.DeregisterRequest\x1a\x1d.gollem.v1.DeregisterResponse\x12J\n\tTelemetry\x12\x1b.gollem.v1.TelemetryRequest\x1a\x1c.gollem.v1.TelemetryResponse(\x01\x30\x01\x12h\n\nPostStatus\x12\x1b.gollem.v1.TelemetryRequest\x1a\x1c.gollem.v1.TelemetryResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x14/api/provider/status:\x01*\x12=\n\x06Settle\x12\x18.gollem.v1.SettleRequest\x1a\x19.gollem.v1.SettleResponse\x12]\n\nGetCircuit\x12\x1c.gollem.v1.GetCircuitRequest\x1a\x12.gollem.v1.Circuit\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/api/provider/circuit\x12\x65\n\x0cGetRateLimit\x12\x1e.gollem.v1.GetRateLimitRequest\x1a\x14.gollem.v1.RateLimit\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/api/provider/ratelimit\x12]\n\nGetLatency\x12\x1c.gollem.v1.GetLatencyRequest\x1a\x12.gollem.v1.Latency\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/api/provider/latencyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18gollem/v1/provider.proto\x12\tgollem.v1\x1a\x16gollem/v1/common.proto\x1a\x1cgoogle/api/annotations.proto\"\xc6\x02\n\x0fRegisterRequest\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61sk_id\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x10\n\x08gpu_type\x18\x04 \x01(\t\x12\r\n\x05price\x18\x05 \x01(\t\x12\x18\n\x10\x63ompletion_price\x18\x06 \x01(\t\x12\x13\n\x0b\x63redit_rate\x18\x07 \x01(\t\x12\x12\n\nlatency_ms\x18\x08 \x01(\x05\x12\x16\n\x0ethroughput_tps\x18\t \x01(\x01\x12\x17\n\x0f\x63\x61pacity_tokens\x18\n \x01(\x03\x12\x16\n\x0e\x63\x61pacity_slots\x18\x0b \x01(\x05\x12\x10\n\x08\x65ndpoint\x18\x0c \x01(\t\x12$\n\x17max_requests_per_minute\x18\r \x01(\x05H\x00\x88\x01\x01\x42\x1a\n\x18_max_requests_per_minute\"\x87\x02\n\x10RegisterResponse\x12\x0e\n\x06\x61sk_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x18\n\x10grant_public_key\x18\x03 \x01(\x0c\x12\x1d\n\x15telemetry_interval_ms\x18\x04 \x01(\x05\x12\x19\n\x11withdraw_after_ms\x18\x05 \x01(\x05\x12\x0f\n\x07\x66\x65\x65_bps\x18\x06 \x01(\x05\x12\x1b\n\x13prompt_usd_per_mtok\x18\x07 \x01(\t\x12\x1f\n\x17\x63ompletion_usd_per_mtok\x18\x08 \x01(\t\x12\x16\n\x0e\x63ontext_tokens\x18\t \x01(\x05\x12\x19\n\x11grant_public_keys\x18\n \x03(\x0c\"8\n\x11\x44\x65registerRequest\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61sk_id\x18\x02 \x01(\t\"%\n\x12\x44\x65registerResponse\x12\x0f\n\x07removed\x18\x01 \x01(\x05\"\xb9\x03\n\x10TelemetryRequest\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61sk_id\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x03\x12\r\n\x05price\x18\x04 \x01(\t\x12\x18\n\x10\x63ompletion_price\x18\x05 \x01(\t\x12\x17\n\nlatency_ms\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12\x1b\n\x0ethroughput_tps\x18\x07 \x01(\x01H\x01\x88\x01\x01\x12\x1c\n\x0f\x63\x61pacity_tokens\x18\x08 \x01(\x03H\x02\x88\x01\x01\x12\x1b\n\x0e\x63\x61pacity_slots\x18\t \x01(\x05H\x03\x88\x01\x01\x12\x14\n\x07running\x18\n \x01(\x05H\x04\x88\x01\x01\x12\x13\n\x06queued\x18\x0b \x01(\x05H\x05\x88\x01\x01\x12\"\n\x04gpus\x18\x0c \x03(\x0b\x32\x14.gollem.v1.GpuStatus\x12%\n\x06\x65vents\x18\r \x03(\x0b\x32\x15.gollem.v1.OrderEventB\r\n\x0b_latency_msB\x11\n\x0f_throughput_tpsB\x12\n\x10_capacity_tokensB\x11\n\x0f_capacity_slotsB\n\n\x08_runningB\t\n\x07_queued\"\x80\x01\n\nOrderEvent\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12(\n\x04kind\x18\x02 \x01(\x0e\x32\x1a.gollem.v1.OrderEvent.Kind\"6\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0b\n\x07STARTED\x10\x01\x12\x0b\n\x07REFUSED\x10\x02\"\x83\x01\n\x11TelemetryResponse\x12\x0e\n\x06\x61sk_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12\x12\n\nblocked_by\x18\x03 \x03(\t\x12\x18\n\x10\x63\x61ncelled_orders\x18\x04 \x03(\t\x12\x0f\n\x07matched\x18\x05 \x01(\x03\x12\r\n\x05known\x18\x06 \x01(\x08\"\xd8\x01\n\rSettleRequest\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x1f\n\x05usage\x18\x03 \x01(\x0b\x32\x10.gollem.v1.Usage\x12\x31\n\x07outcome\x18\x04 \x01(\x0e\x32 .gollem.v1.SettleRequest.Outcome\"L\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\r\n\tCOMPLETED\x10\x01\x12\r\n\tCANCELLED\x10\x02\x12\n\n\x06\x46\x41ILED\x10\x03\"\xab\x01\n\x0eSettleResponse\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0c\n\x04held\x18\x02 \x01(\t\x12\x0f\n\x07\x63harged\x18\x03 \x01(\t\x12\x10\n\x08refunded\x18\x04 \x01(\t\x12\x16\n\x0eprovider_share\x18\x05 \x01(\t\x12\x0b\n\x03\x66\x65\x65\x18\x06 \x01(\t\x12\x1f\n\x05usage\x18\x07 \x01(\x0b\x32\x10.gollem.v1.Usage\x12\x10\n\x08replayed\x18\x08 \x01(\x08\"(\n\x11GetCircuitRequest\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\"\xdc\x01\n\x07\x43ircuit\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.gollem.v1.Circuit.State\x12\x10\n\x08\x66\x61ilures\x18\x03 \x01(\x05\x12\x11\n\tthreshold\x18\x04 \x01(\x05\x12\x11\n\twindow_ms\x18\x05 \x01(\x05\x12\x16\n\x0eretry_after_ms\x18\x06 \x01(\x05\"C\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\n\n\x06\x43LOSED\x10\x01\x12\x08\n\x04OPEN\x10\x02\x12\r\n\tHALF_OPEN\x10\x03\"*\n\x13GetRateLimitRequest\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\"G\n\tRateLimit\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\x12%\n\x04\x61sks\x18\x02 \x03(\x0b\x32\x17.gollem.v1.AskRateLimit\"\x90\x01\n\x0c\x41skRateLimit\x12\x0e\n\x06\x61sk_id\x18\x01 \x01(\t\x12\x1d\n\x10limit_per_minute\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x16\n\tremaining\x18\x03 \x01(\x05H\x01\x88\x01\x01\x12\x16\n\x0eretry_after_ms\x18\x04 \x01(\x05\x42\x13\n\x11_limit_per_minuteB\x0c\n\n_remaining\"(\n\x11GetLatencyRequest\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\"C\n\x07Latency\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\x12#\n\x04\x61sks\x18\x02 \x03(\x0b\x32\x15.gollem.v1.AskLatency\"\x8b\x03\n\nAskLatency\x12\x0e\n\x06\x61sk_id\x18\x01 \x01(\t\x12\x1b\n\x13promised_latency_ms\x18\x02 \x01(\x01\x12\x1f\n\x17promised_throughput_tps\x18\x03 \x01(\x01\x12\x0f\n\x07samples\x18\x04 \x01(\x05\x12\x16\n\x0esamples_needed\x18\x05 \x01(\x05\x12\x1b\n\x0elatency_p50_ms\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x1b\n\x0elatency_p95_ms\x18\x07 \x01(\x01H\x01\x88\x01\x01\x12\x1b\n\x0elatency_p99_ms\x18\x08 \x01(\x01H\x02\x88\x01\x01\x12\x1f\n\x12throughput_p50_tps\x18\t \x01(\x01H\x03\x88\x01\x01\x12\x1c\n\x14\x65\x66\x66\x65\x63tive_latency_ms\x18\n \x01(\x01\x12 \n\x18\x65\x66\x66\x65\x63tive_throughput_tps\x18\x0b \x01(\x01\x42\x11\n\x0f_latency_p50_msB\x11\n\x0f_latency_p95_msB\x11\n\x0f_latency_p99_msB\x15\n\x13_throughput_p50_tps2\xbb\x05\n\x0fProviderService\x12\x43\n\x08Register\x12\x1a.gollem.v1.RegisterRequest\x1a\x1b.gollem.v1.RegisterResponse\x12I\n\nDeregister\x12\x1c.gollem.v1.DeregisterRequest\x1a\x1d.gollem.v1.DeregisterResponse\x12J\n\tTelemetry\x12\x1b.gollem.v1.TelemetryRequest\x1a\x1c.gollem.v1.TelemetryResponse(\x01\x30\x01\x12h\n\nPostStatus\x12\x1b.gollem.v1.TelemetryRequest\x1a\x1c.gollem.v1.TelemetryResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x14/api/provider/status:\x01*\x12=\n\x06Settle\x12\x18.gollem.v1.SettleRequest\x1a\x19.gollem.v1.SettleResponse\x12]\n\nGetCircuit\x12\x1c.gollem.v1.GetCircuitRequest\x1a\x12.gollem.v1.Circuit\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/api/provider/circuit\x12\x65\n\x0cGetRateLimit\x12\x1e.gollem.v1.GetRateLimitRequest\x1a\x14.gollem.v1.RateLimit\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/api/provider/ratelimit\x12]\n\nGetLatency\x12\x1c.gollem.v1.GetLatencyRequest\x1a\x12.gollem.v1.Latency\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/api/provider/latencyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,43 +45,43 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REGISTERREQUEST']._serialized_start=94
   _globals['_REGISTERREQUEST']._serialized_end=420
   _globals['_REGISTERRESPONSE']._serialized_start=423
-  _globals['_REGISTERRESPONSE']._serialized_end=659
-  _globals['_DEREGISTERREQUEST']._serialized_start=661
-  _globals['_DEREGISTERREQUEST']._serialized_end=717
-  _globals['_DEREGISTERRESPONSE']._serialized_start=719
-  _globals['_DEREGISTERRESPONSE']._serialized_end=756
-  _globals['_TELEMETRYREQUEST']._serialized_start=759
-  _globals['_TELEMETRYREQUEST']._serialized_end=1200
-  _globals['_ORDEREVENT']._serialized_start=1203
-  _globals['_ORDEREVENT']._serialized_end=1331
-  _globals['_ORDEREVENT_KIND']._serialized_start=1277
-  _globals['_ORDEREVENT_KIND']._serialized_end=1331
-  _globals['_TELEMETRYRESPONSE']._serialized_start=1334
-  _globals['_TELEMETRYRESPONSE']._serialized_end=1465
-  _globals['_SETTLEREQUEST']._serialized_start=1468
-  _globals['_SETTLEREQUEST']._serialized_end=1684
-  _globals['_SETTLEREQUEST_OUTCOME']._serialized_start=1608
-  _globals['_SETTLEREQUEST_OUTCOME']._serialized_end=1684
-  _globals['_SETTLERESPONSE']._serialized_start=1687
-  _globals['_SETTLERESPONSE']._serialized_end=1858
-  _globals['_GETCIRCUITREQUEST']._serialized_start=1860
-  _globals['_GETCIRCUITREQUEST']._serialized_end=1900
-  _globals['_CIRCUIT']._serialized_start=1903
-  _globals['_CIRCUIT']._serialized_end=2123
-  _globals['_CIRCUIT_STATE']._serialized_start=2056
-  _globals['_CIRCUIT_STATE']._serialized_end=2123
-  _globals['_GETRATELIMITREQUEST']._serialized_start=2125
-  _globals['_GETRATELIMITREQUEST']._serialized_end=2167
-  _globals['_RATELIMIT']._serialized_start=2169
-  _globals['_RATELIMIT']._serialized_end=2240
-  _globals['_ASKRATELIMIT']._serialized_start=2243
-  _globals['_ASKRATELIMIT']._serialized_end=2387
-  _globals['_GETLATENCYREQUEST']._serialized_start=2389
-  _globals['_GETLATENCYREQUEST']._serialized_end=2429
-  _globals['_LATENCY']._serialized_start=2431
-  _globals['_LATENCY']._serialized_end=2498
-  _globals['_ASKLATENCY']._serialized_start=2501
-  _globals['_ASKLATENCY']._serialized_end=2896
-  _globals['_PROVIDERSERVICE']._serialized_start=2899
-  _globals['_PROVIDERSERVICE']._serialized_end=3598
+  _globals['_REGISTERRESPONSE']._serialized_end=686
+  _globals['_DEREGISTERREQUEST']._serialized_start=688
+  _globals['_DEREGISTERREQUEST']._serialized_end=744
+  _globals['_DEREGISTERRESPONSE']._serialized_start=746
+  _globals['_DEREGISTERRESPONSE']._serialized_end=783
+  _globals['_TELEMETRYREQUEST']._serialized_start=786
+  _globals['_TELEMETRYREQUEST']._serialized_end=1227
+  _globals['_ORDEREVENT']._serialized_start=1230
+  _globals['_ORDEREVENT']._serialized_end=1358
+  _globals['_ORDEREVENT_KIND']._serialized_start=1304
+  _globals['_ORDEREVENT_KIND']._serialized_end=1358
+  _globals['_TELEMETRYRESPONSE']._serialized_start=1361
+  _globals['_TELEMETRYRESPONSE']._serialized_end=1492
+  _globals['_SETTLEREQUEST']._serialized_start=1495
+  _globals['_SETTLEREQUEST']._serialized_end=1711
+  _globals['_SETTLEREQUEST_OUTCOME']._serialized_start=1635
+  _globals['_SETTLEREQUEST_OUTCOME']._serialized_end=1711
+  _globals['_SETTLERESPONSE']._serialized_start=1714
+  _globals['_SETTLERESPONSE']._serialized_end=1885
+  _globals['_GETCIRCUITREQUEST']._serialized_start=1887
+  _globals['_GETCIRCUITREQUEST']._serialized_end=1927
+  _globals['_CIRCUIT']._serialized_start=1930
+  _globals['_CIRCUIT']._serialized_end=2150
+  _globals['_CIRCUIT_STATE']._serialized_start=2083
+  _globals['_CIRCUIT_STATE']._serialized_end=2150
+  _globals['_GETRATELIMITREQUEST']._serialized_start=2152
+  _globals['_GETRATELIMITREQUEST']._serialized_end=2194
+  _globals['_RATELIMIT']._serialized_start=2196
+  _globals['_RATELIMIT']._serialized_end=2267
+  _globals['_ASKRATELIMIT']._serialized_start=2270
+  _globals['_ASKRATELIMIT']._serialized_end=2414
+  _globals['_GETLATENCYREQUEST']._serialized_start=2416
+  _globals['_GETLATENCYREQUEST']._serialized_end=2456
+  _globals['_LATENCY']._serialized_start=2458
+  _globals['_LATENCY']._serialized_end=2525
+  _globals['_ASKLATENCY']._serialized_start=2528
+  _globals['_ASKLATENCY']._serialized_end=2923
+  _globals['_PROVIDERSERVICE']._serialized_start=2926
+  _globals['_PROVIDERSERVICE']._serialized_end=3625
 # @@protoc_insertion_point(module_scope)
