@@ -146,19 +146,11 @@ class App:
         reports = Reports(floor, ledger, settlement, links, clock, config.providers, shared.announce)
         limiter = RateLimiter(config.server.requests_per_second, config.server.burst, clock)
         limits = ClientLimits(limiter, shared.announce)
-        restored = await restore_claims(ledger, floor)
-        if restored:
-            _log.info("%d orders were under way and keep their capacity", restored)
+        await _take_up_orders(ledger, floor)
         await shared.start(Replica(floor, links, leases, reports, limits, shared))
-        if not config.nodes.is_alone:
-            self._chore(config.nodes.heartbeat_ms, _as_async(limits.tell))
-        self._keep_up(floor, reports, settlement, leases, low_balance)
-        queues: dict[str, Sized] = {"bids": waiting, "commits": commits, "leases": leases, "reports": reports}
-        lengths = {name: queue.__len__ for name, queue in queues.items()}
-        watched = Watched(floor, registry, waiting, orders.tally, shared, ledger, payments, lengths)
-        watch = Watch(watched, self._meters, self._readiness, clock, config.observability)
-        self._chore(config.observability.read_interval_ms, watch.look, rest=_REST, first_ms=_TICK_MS)
-        self._chores.append(asyncio.create_task(watch_loop(self._meters)))
+        self._keep_up(floor, reports, settlement, leases, low_balance, limits)
+        lengths = _lengths(bids=waiting, commits=commits, leases=leases, reports=reports)
+        self._watch(Watched(floor, registry, waiting, orders.tally, shared, ledger, payments, lengths))
         admission = (payments.onboarding.require_payable,) if payments and payments.is_real else ()
         return Edge(
             config=config,
@@ -181,6 +173,13 @@ class App:
             meters=self._meters,
         )
 
+    def _watch(self, watched: Watched) -> None:
+        """What is told of it all, read from the rooms now and then, off every order's way."""
+        settings = self.config.observability
+        watch = Watch(watched, self._meters, self._readiness, self._clock, settings)
+        self._chore(settings.read_interval_ms, watch.look, rest=_REST, first_ms=_TICK_MS)
+        self._chores.append(asyncio.create_task(watch_loop(self._meters)))
+
     async def _open_http(self) -> None:
         """Before all else, so that a start can be watched. Raises ConfigError."""
         server = self.config.server
@@ -199,7 +198,13 @@ class App:
         return [Sample(metrics.BUILD, 1, (__version__,)), Sample(metrics.READY, ready)]
 
     def _keep_up(
-        self, floor: Floor, reports: Reports, settlement: Settlement, leases: Leases, low_balance: LowBalanceWatch
+        self,
+        floor: Floor,
+        reports: Reports,
+        settlement: Settlement,
+        leases: Leases,
+        low_balance: LowBalanceWatch,
+        limits: ClientLimits,
     ) -> None:
         """What time brings, and what other nodes may have left undone. Any number of nodes may do it at once."""
         config = self.config
@@ -209,6 +214,8 @@ class App:
         self._chore(config.exchange.sweep_interval_ms, settlement.release_ended)
         self._chore(config.nodes.heartbeat_ms, leases.renew_waiting)
         self._chore(config.nodes.heartbeat_ms, leases.restore_lost)
+        if not config.nodes.is_alone:
+            self._chore(config.nodes.heartbeat_ms, _as_async(limits.tell))
         self._chore(_TICK_MS, low_balance.look)
         self._chore(config.reconcile.alert_interval_ms, low_balance.sweep, rest=_REST)
 
@@ -234,6 +241,17 @@ class App:
         self._chores.clear()
         while self._closers:
             await self._closers.pop()()
+
+
+async def _take_up_orders(ledger: Ledger, floor: Floor) -> None:
+    restored = await restore_claims(ledger, floor)
+    if restored:
+        _log.info("%d orders were under way and keep their capacity", restored)
+
+
+def _lengths(**queues: Sized) -> dict[str, Callable[[], int]]:
+    """Of each queue, to be asked when it is looked at."""
+    return {name: queue.__len__ for name, queue in queues.items()}
 
 
 def _debited(low_balance: LowBalanceWatch, payments: Payments | None) -> Callable[[str], None]:
