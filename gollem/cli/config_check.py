@@ -104,7 +104,7 @@ def _files(config: Config) -> Iterator[str]:
         yield from _unwritable("reconcile.seal_copy", Path(copy).parent)
         if Path(copy).absolute().is_relative_to(Path(config.storage.data).absolute()):
             yield "reconcile.seal_copy: must be outside of storage.data: who can write there could write both"
-    for name in ("certificate", "key"):
+    for name in ("certificate", "private_key"):
         file = getattr(config.gateway, name)
         if file and not os.access(file, os.R_OK):
             yield f"gateway.{name}: {file} cannot be read"

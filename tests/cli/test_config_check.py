@@ -58,11 +58,11 @@ def test_everything_is_said_at_once(tmp_path: Path) -> None:
         (("--port", "8080"), "payments.webhook_port", "that of server.port"),
         (("--set", "market.catalogue=/nowhere"), "market.catalogue", "/nowhere"),
         (
-            ("--set", "gateway.certificate=/no", "--set", "gateway.key=/dev/null"),
+            ("--set", "gateway.certificate=/no", "--set", "gateway.private_key=/dev/null"),
             "gateway.certificate",
             "cannot be read",
         ),
-        (("--set", "gateway.certificate=/no"), "gateway.certificate and gateway.key", "each needs the other"),
+        (("--set", "gateway.certificate=/no"), "gateway.certificate and gateway.private_key", "each needs the other"),
         (("--payments", "stirpe"), "payments.gateway", "must be one of"),
         (("--config", "/nowhere"), "/nowhere", "cannot be read"),
     ],

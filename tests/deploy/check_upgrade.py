@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from gollem.cli.output import Message
 from gollem.identity import Role, open_key_store
-from gollem_client import ChannelPool, Exchange, Timeouts, stubs
+from gollem_client import ChannelPool, Exchange, GollemError, Timeouts, stubs
 from tests.servers.dynamodb_local import make_table
 from tests.servers.redis_server import RedisServer, free_port, redis_server, wait_for
 from tests.until import until
@@ -83,6 +84,7 @@ class Trade:
     keys: dict[str, str]
     pool: ChannelPool = field(default_factory=ChannelPool)
     done: int = 0
+    repeated: int = 0
     is_over: bool = False
 
     async def offer(self) -> None:
@@ -92,7 +94,7 @@ class Trade:
         )  # fmt: skip
         seller = Exchange(self.place, self.keys["seller"], self.pool, Timeouts())
         while not self.is_over:
-            await seller.call("ProviderService/Register", request, stubs.RegisterResponse)
+            await self._answered(seller, "ProviderService/Register", request, stubs.RegisterResponse)
             await asyncio.sleep(1)
 
     async def buy(self, caller: int) -> None:
@@ -102,8 +104,22 @@ class Trade:
         while not self.is_over:
             number += 1
             request = stubs.MatchRequest(order_id=f"{caller}-{number}", bid=bid)
-            await buyer.call("MarketService/Match", request, stubs.MatchResponse)
+            await self._answered(buyer, "MarketService/Match", request, stubs.MatchResponse)
             self.done += 1
+
+    async def _answered(self, at: Exchange, method: str, request: Message, answer_type: type[Message]) -> None:
+        """As callers are told to: the same request again, where the answer says that this may help."""
+        for pause_ms in (100, 200, 400, 800, 1_600):
+            try:
+                await at.call(method, request, answer_type)
+            except GollemError as error:
+                if not error.retryable:
+                    raise
+                self.repeated += 1
+                await asyncio.sleep(pause_ms / 1_000)
+            else:
+                return
+        raise AssertionError(f"{method} was not answered in five attempts")
 
     async def more(self) -> None:
         target = self.done + ORDERS_BETWEEN
@@ -147,6 +163,7 @@ async def replaced_under_way(trade: Trade, nodes: list[Node]) -> None:
             await node.start()
             await trade.more()
         trade.is_over = True
+    print(f"{trade.done} orders, {trade.repeated} calls repeated")
     assert trade.done >= (1 + 2 * len(nodes)) * ORDERS_BETWEEN
 
 
