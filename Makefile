@@ -9,8 +9,9 @@ INSTALL := $(PIP) --no-build-isolation
 CORE := setup.py $(wildcard gollem/_*.px* gollem/_*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate simulate-long kill-rounds micro-settles alerts mutants check proto bench bench-ledger bench-nodes replay fuzz-http \
-  venv wheel wheel-check image-check terraform-check deploy-check drill clean
+.PHONY: help demo test simulate simulate-long kill-rounds micro-settles alerts mutants check proto bench bench-ledger \
+  bench-nodes replay fuzz-http venv \
+  wheel wheel-check image-check terraform-check deploy-check drill clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

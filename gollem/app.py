@@ -33,8 +33,8 @@ from gollem.exchange import (
 from gollem.identity import KeyStore, RateLimiter, open_key_store
 from gollem.ledger import Desk, Ledger, LowBalanceWatch, Reconciler, open_ledger
 from gollem.market import Catalogue, MemoryBook
-from gollem.nodes import open_shared_book
-from gollem.observability import HttpDoor, Meters, Phase, Readiness, Sample, metrics, watch_loop
+from gollem.nodes import SharedBook, open_shared_book
+from gollem.observability import Emf, HttpDoor, Meters, Phase, Readiness, Sample, metrics, watch_loop
 from gollem.payments import Payments, open_payments
 from gollem.providers import Registry
 from gollem.rpc import Edge, GrantSigner
@@ -146,11 +146,11 @@ class App:
         reports = Reports(floor, ledger, settlement, links, clock, config.providers, shared.announce)
         limiter = RateLimiter(config.server.requests_per_second, config.server.burst, clock)
         limits = ClientLimits(limiter, shared.announce)
-        await _take_up_orders(ledger, floor)
-        await shared.start(Replica(floor, links, leases, reports, limits, shared))
-        self._keep_up(floor, reports, settlement, leases, low_balance, limits)
-        lengths = _lengths(bids=waiting, commits=commits, leases=leases, reports=reports)
-        self._watch(Watched(floor, registry, waiting, orders.tally, shared, ledger, payments, lengths))
+        await self._join(ledger, floor, shared, Replica(floor, links, leases, reports, limits, shared), limits)
+        self._keep_up(floor, reports, settlement, leases, low_balance)
+        queues: dict[str, Sized] = {"bids": waiting, "commits": commits, "leases": leases, "reports": reports}
+        lengths = {name: queue.__len__ for name, queue in queues.items()}
+        self._tell(Watched(floor, registry, waiting, orders.tally, shared, ledger, payments, lengths))
         admission = (payments.onboarding.require_payable,) if payments and payments.is_real else ()
         return Edge(
             config=config,
@@ -173,12 +173,26 @@ class App:
             meters=self._meters,
         )
 
-    def _watch(self, watched: Watched) -> None:
-        """What is told of it all, read from the rooms now and then, off every order's way."""
+    async def _join(
+        self, ledger: Ledger, floor: Floor, shared: SharedBook, replica: Replica, limits: ClientLimits
+    ) -> None:
+        """Take up what was under way, then hear of the other nodes and let them hear."""
+        restored = await restore_claims(ledger, floor)
+        if restored:
+            _log.info("%d orders were under way and keep their capacity", restored)
+        await shared.start(replica)
+        if not self.config.nodes.is_alone:
+            self._chore(self.config.nodes.heartbeat_ms, _as_async(limits.tell))
+
+    def _tell(self, watched: Watched) -> None:
+        """Figures for those who watch."""
         settings = self.config.observability
         watch = Watch(watched, self._meters, self._readiness, self._clock, settings)
         self._chore(settings.read_interval_ms, watch.look, rest=_REST, first_ms=_TICK_MS)
         self._chores.append(asyncio.create_task(watch_loop(self._meters)))
+        if settings.emf:
+            emf = Emf(self._meters, self._clock, self.config.nodes.own_name())
+            self._chore(settings.emf_interval_ms, emf.step)
 
     async def _open_http(self) -> None:
         """Before all else, so that a start can be watched. Raises ConfigError."""
@@ -198,13 +212,7 @@ class App:
         return [Sample(metrics.BUILD, 1, (__version__,)), Sample(metrics.READY, ready)]
 
     def _keep_up(
-        self,
-        floor: Floor,
-        reports: Reports,
-        settlement: Settlement,
-        leases: Leases,
-        low_balance: LowBalanceWatch,
-        limits: ClientLimits,
+        self, floor: Floor, reports: Reports, settlement: Settlement, leases: Leases, low_balance: LowBalanceWatch
     ) -> None:
         """What time brings, and what other nodes may have left undone. Any number of nodes may do it at once."""
         config = self.config
@@ -214,8 +222,6 @@ class App:
         self._chore(config.exchange.sweep_interval_ms, settlement.release_ended)
         self._chore(config.nodes.heartbeat_ms, leases.renew_waiting)
         self._chore(config.nodes.heartbeat_ms, leases.restore_lost)
-        if not config.nodes.is_alone:
-            self._chore(config.nodes.heartbeat_ms, _as_async(limits.tell))
         self._chore(_TICK_MS, low_balance.look)
         self._chore(config.reconcile.alert_interval_ms, low_balance.sweep, rest=_REST)
 
@@ -241,17 +247,6 @@ class App:
         self._chores.clear()
         while self._closers:
             await self._closers.pop()()
-
-
-async def _take_up_orders(ledger: Ledger, floor: Floor) -> None:
-    restored = await restore_claims(ledger, floor)
-    if restored:
-        _log.info("%d orders were under way and keep their capacity", restored)
-
-
-def _lengths(**queues: Sized) -> dict[str, Callable[[], int]]:
-    """Of each queue, to be asked when it is looked at."""
-    return {name: queue.__len__ for name, queue in queues.items()}
 
 
 def _debited(low_balance: LowBalanceWatch, payments: Payments | None) -> Callable[[str], None]:

@@ -185,6 +185,22 @@ class NodesConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ObservabilityConfig:
+    """What is told of it all, and to whom."""
+
+    log: str = _choice("text", ("text", "json"), "form of the log")
+    level: str = _choice("info", ("debug", "info", "warning", "error"), "least that is logged")
+    max_series: int = _number(
+        200, 1, 10_000, "providers, and their models, with figures of their own; others are added"
+    )
+    read_interval_ms: int = _number(15_000, 100, 3_600_000, "how often figures are read from the ledger")
+    emf: bool = _switch(False, "figures for CloudWatch in the log, in its embedded metric format")
+    emf_interval_ms: int = _number(60_000, 100, 3_600_000, "how often they are written there")
+    otlp: str = _text("", "URL of an OpenTelemetry collector (OTLP over HTTP) for traces; empty: none are made")
+    trace_percent: int = _number(100, 0, 100, "of requests that are not traced already, so many in a hundred are")
+
+
+@dataclass(frozen=True, slots=True)
 class HostPort:
     """A place to listen at, or to connect to."""
 
@@ -237,22 +253,6 @@ class GatewayConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class ObservabilityConfig:
-    """What is told of it all, and to whom."""
-
-    log: str = _choice("text", ("text", "json"), "form of the log")
-    level: str = _choice("info", ("debug", "info", "warning", "error"), "least that is logged")
-    max_series: int = _number(
-        200, 1, 10_000, "providers, and their models, with figures of their own; others are added"
-    )
-    read_interval_ms: int = _number(15_000, 100, 3_600_000, "how often figures are read from the ledger")
-    emf: bool = _switch(False, "figures for CloudWatch in the log, in its embedded metric format")
-    emf_interval_ms: int = _number(60_000, 100, 3_600_000, "how often they are written there")
-    otlp: str = _text("", "URL of an OpenTelemetry collector (OTLP over HTTP) for traces; empty: none are made")
-    trace_percent: int = _number(100, 0, 100, "of requests that are not traced already, so many in a hundred are")
-
-
-@dataclass(frozen=True, slots=True)
 class Config:
     """All of it."""
 
@@ -264,8 +264,8 @@ class Config:
     payments: PaymentsConfig = field(default_factory=PaymentsConfig)
     reconcile: ReconcileConfig = field(default_factory=ReconcileConfig)
     nodes: NodesConfig = field(default_factory=NodesConfig)
-    gateway: GatewayConfig = field(default_factory=GatewayConfig)
     observability: ObservabilityConfig = field(default_factory=ObservabilityConfig)
+    gateway: GatewayConfig = field(default_factory=GatewayConfig)
 
     # Not where everything that is wrong is to be told.
     strict: InitVar[bool] = True

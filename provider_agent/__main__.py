@@ -16,6 +16,7 @@ from gollem_client import GollemError
 from provider_agent.agent import Agent
 from provider_agent.journal import JournalInUse
 from provider_agent.options import BadOption, Options
+from provider_agent.traces import NoTracing, tracing
 
 _HELP = """Sell a model server on a GoLLeM exchange.
 
@@ -75,21 +76,25 @@ def _number(name: str, field: str, default: int | None, most: int, meaning: str,
 @click.option("--tls-key", type=_FILE, help="PEM private key.")
 @click.option("--api-key-file", type=_FILE, help="File with the API key.")
 @click.option("--state-dir", type=click.Path(path_type=Path, file_okay=False), show_default=_FOLDER, help=_STATE)
+@click.option("--metrics-port", type=click.IntRange(0, 65_535), show_default="none", help="HTTP: metrics, health.")
+@click.option("--metrics-host", default="127.0.0.1", help="Address of that.")
 @_number("--drain-ms", "drain_ms", 30_000, 3_600_000, "How long generations may go on after SIGTERM.")
+@_text("--otlp", "no traces", "URL of an OpenTelemetry collector, such as http://127.0.0.1:4318/v1/traces.")
 @click.option("--verbose", is_flag=True, help="Log everything.")
-def main(api_key_file: Path | None, verbose: bool, **values: Any) -> None:
+def main(api_key_file: Path | None, verbose: bool, otlp: str, **values: Any) -> None:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("provider_agent").setLevel(logging.DEBUG if verbose else logging.INFO)
     try:
         options = Options(
             api_key=_api_key(api_key_file), upstream_api_key=os.environ.get("GOLLEM_UPSTREAM_API_KEY", ""), **values
         )
-        uvloop.run(_run(options))
+        with tracing(otlp):
+            uvloop.run(_run(options))
     except BadOption as error:
         raise click.UsageError(str(error)) from None
     except GollemError as error:
         raise click.ClickException(f"{error.message} ({error.reason})") from None
-    except (JournalInUse, OSError) as error:
+    except (JournalInUse, NoTracing, OSError) as error:
         raise click.ClickException(str(error)) from None
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import ssl
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 
 from gollem_client import ChannelPool, Exchange, GollemError, Timeouts
@@ -14,11 +15,14 @@ from provider_agent.exchange_link import ExchangeLink
 from provider_agent.gpu import GpuReader
 from provider_agent.inference_service import InferenceService
 from provider_agent.journal import Journal
+from provider_agent.metrics import AgentMetrics, Gauge, gpu_gauges
+from provider_agent.metrics_door import MetricsDoor
 from provider_agent.model_watch import ModelWatch
 from provider_agent.options import Options
 from provider_agent.running import Running
 from provider_agent.settler import Settler
 from provider_agent.upstream import Upstream, UpstreamTimeouts
+from provider_agent.watch import Watch
 
 _log = logging.getLogger(__name__)
 
@@ -51,9 +55,13 @@ class Agent:
         self._upstream = Upstream(options.upstream, upstream_model, upstream_timeouts, options.upstream_api_key)
         self._gpu_reader = GpuReader()
         self._gpus: list[GpuStatus] = []
+        self._unsettled = 0
         self._running = Running(options.slots)
         self._journal = Journal(options.folder)
-        self._settler = Settler(self._journal, exchange, options.provider_id)
+        self._metrics = AgentMetrics(options.model)
+        self._watch = Watch(self._upstream, exchange, options.provider_id)
+        self._door: MetricsDoor | None = None
+        self._settler = Settler(self._journal, exchange, options.provider_id, self._metrics)
         self._events = OrderEvents()
         self._model = ModelWatch(self._upstream, upstream_timeouts.watch_ms, self._events.wake.set)
         self._ask = _ask(options)
@@ -76,6 +84,7 @@ class Agent:
             self._events,
             self._clock,
             limits.stall_timeout_ms,
+            self._metrics,
         )
         self._server = GuardedServer([self._service], limits=limits)
         self._stop = asyncio.Event()
@@ -86,6 +95,11 @@ class Agent:
     def endpoint(self) -> str:
         """Where consumers reach it, once it is ready."""
         return self._ask.endpoint
+
+    @property
+    def metrics_port(self) -> int | None:
+        """Where its metrics are, once it is ready; None: nowhere."""
+        return self._door.port if self._door else None
 
     def stop(self) -> None:
         """Ask it to leave the book, finish what runs, settle, and return from `run`."""
@@ -100,6 +114,7 @@ class Agent:
             if cut_off:
                 _log.warning("%d orders were cut off by a crash; what they had delivered is settled now", cut_off)
             await stack.enter_async_context(self._upstream)
+            await self._open_door(stack)
             await self._listen()
             stack.push_async_callback(self._server.drain, 0)
             await self._work()
@@ -108,7 +123,7 @@ class Agent:
         """Everything that runs at once; ends when told to stop."""
         try:
             async with asyncio.TaskGroup() as group:
-                works = self._settler.run(), self._keep_house(), self._model.run(), self._sell()
+                works = self._settler.run(), self._keep_house(), self._model.run(), self._sell(), self._watch_if_told()
                 tasks = [group.create_task(work) for work in works]
                 await self._stop.wait()
                 await self._leave()
@@ -117,6 +132,36 @@ class Agent:
                     task.cancel()
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
+
+    async def _open_door(self, stack: AsyncExitStack) -> None:
+        """Metrics and health, where they are wanted. Raises OSError."""
+        options = self._options
+        if options.metrics_port is not None:
+            self._metrics.gauges(self._gauges)
+            self._metrics.gauges(self._watch.gauges)
+            door = MetricsDoor(self._metrics, self._is_selling, options.metrics_host, options.metrics_port)
+            self._door = await stack.enter_async_context(door)
+            _log.info("metrics on http://%s:%d/metrics", options.metrics_host, door.port)
+
+    async def _watch_if_told(self) -> None:
+        if self._door is not None:
+            await self._watch.run()
+
+    def _is_selling(self) -> bool:
+        return self.ready.is_set() and self._model.ready.is_set() and not self._stop.is_set()
+
+    def _gauges(self) -> Iterator[Gauge]:
+        """What is so now."""
+        figures = (
+            ("gollem_agent_selling", "1 while orders are taken.", float(self._is_selling())),
+            ("gollem_agent_model_ready", "1 while the model server answers.", float(self._model.ready.is_set())),
+            ("gollem_agent_running_orders", "Generations under way.", len(self._running)),
+            ("gollem_agent_slots", "Generations that may be under way at once.", self._options.slots),
+            ("gollem_agent_unsettled_orders", "Generations that wait to be settled.", self._unsettled),
+        )
+        for name, about, value in figures:
+            yield name, about, (), [((), float(value))]
+        yield from gpu_gauges(self._gpus)
 
     async def _sell(self) -> None:
         await self._model.ready.wait()
@@ -160,6 +205,7 @@ class Agent:
         while True:
             await self._journal.progress(self._running.delivered())
             await self._journal.forget(self._clock.now_ms())
+            self._unsettled = len(await self._journal.unsettled(_MOST_BEGUN))
             self._gpus = await asyncio.to_thread(self._gpu_reader.read)
             await asyncio.sleep(_HOUSEKEEPING_S)
 

@@ -8,12 +8,14 @@ from typing import Protocol
 
 from grpclib.server import Stream
 
+from provider_agent import traces
 from provider_agent.clock import Clock
 from provider_agent.events import OrderEvents
 from provider_agent.exchange_link import Registration
 from provider_agent.grants import check_grant, serving_ms
 from provider_agent.journal import Earning, Journal, State
 from provider_agent.metering import NOTHING, Meter, Outcome, Tokens
+from provider_agent.metrics import AgentMetrics
 from provider_agent.pb.common_pb2 import Chunk, Usage
 from provider_agent.pb.inference_grpc import InferenceServiceBase
 from provider_agent.pb.inference_pb2 import GenerateRequest, GenerateResponse, GrantClaims
@@ -53,6 +55,7 @@ class InferenceService(InferenceServiceBase):
         events: OrderEvents,
         clock: Clock,
         send_ms: int,
+        metrics: AgentMetrics,
     ) -> None:
         self._registered = registered
         self._upstream = upstream
@@ -64,6 +67,7 @@ class InferenceService(InferenceServiceBase):
         self._clock = clock
         # How long a consumer may take for one chunk.
         self._send_ms = send_ms
+        self._metrics = metrics
         self._endings: set[asyncio.Task[None]] = set()
 
     async def Generate(self, stream: Call) -> None:
@@ -71,8 +75,11 @@ class InferenceService(InferenceServiceBase):
         if request is None:
             return
         try:
-            await self._serve(stream, request)
+            metadata = stream.metadata
+            with traces.span("generate", metadata.get(traces.PARENT) if metadata is not None else None):
+                await self._serve(stream, request)
         except Refusal as refusal:
+            self._metrics.refused(refusal.reason)
             raise refusal.to_grpc() from None
 
     async def cancelled(self, order_id: str) -> None:
@@ -141,7 +148,8 @@ class InferenceService(InferenceServiceBase):
         last = Chunk(finish_reason="cancelled")
         failure: UpstreamFailed | None = None
         try:
-            last.finish_reason = await self._relay(stream, request, max_tokens, generation)
+            with traces.span("stream", order_id=generation.order_id):
+                last.finish_reason = await self._relay(stream, request, max_tokens, generation)
             outcome = Outcome.COMPLETED
         except UpstreamFailed as error:
             outcome, failure = Outcome.FAILED, error
@@ -154,6 +162,7 @@ class InferenceService(InferenceServiceBase):
         finally:
             generation.over = True
             tokens = generation.meter.tokens(outcome)
+            self._metrics.served(generation.times, tokens, outcome)
             await self._even_if_cancelled(self._settler.finished(Earning(generation.order_id, tokens, outcome)))
         if failure is not None:
             refusal = self._upstream_failed(generation.order_id, failure)
@@ -171,6 +180,7 @@ class InferenceService(InferenceServiceBase):
                     return "length"
                 if delta.text:
                     meter.delivered()
+                    generation.times.text()
                     await self._send(stream, Chunk(text=delta.text), generation)
                 if delta.usage is not None:
                     meter.told(delta.usage)

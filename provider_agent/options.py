@@ -41,6 +41,9 @@ class Options:
     tls_cert: Path | None = None
     tls_key: Path | None = None
     drain_ms: int = 30_000
+    # Of the agent's own metrics; None: they are not served.
+    metrics_port: int | None = None
+    metrics_host: str = "127.0.0.1"
 
     def __post_init__(self) -> None:
         host, _ = self.listen_address

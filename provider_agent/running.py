@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from provider_agent.metering import Meter, Outcome, Tokens
+from provider_agent.metrics import ServingTimes
 from provider_agent.refusals import Refusal
 
 
@@ -14,6 +15,7 @@ class Generation:
     def __init__(self, order_id: str, meter: Meter) -> None:
         self.order_id = order_id
         self.meter = meter
+        self.times = ServingTimes()
         # It is to end early: the consumer has cancelled at the exchange, the time is up, or the agent stops.
         self.stopped = False
         # It has ended and is being settled: too late to stop it.

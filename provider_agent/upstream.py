@@ -88,6 +88,22 @@ class Upstream:
             raise UpstreamFailed(f"/models: HTTP status {status}")
         return model_names(listed)
 
+    async def metrics(self, most_bytes: int) -> str:
+        """Its own, in Prometheus's text format. Raises UpstreamFailed, also for more than that."""
+        assert self._session is not None
+        try:
+            async with asyncio.timeout(self._timeouts.count_ms / 1_000):
+                async with self._session.get(f"{self._root}/metrics") as response:
+                    response.raise_for_status()
+                    text = b""
+                    async for piece in response.content.iter_any():
+                        text += piece
+                        if len(text) > most_bytes:
+                            raise UpstreamFailed("/metrics: an answer too long")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise UpstreamFailed(f"/metrics: {_told(error)}") from error
+        return text.decode(errors="replace")
+
     async def _get(self, url: str) -> tuple[int, Any]:
         """The status, and the JSON where there is any."""
         assert self._session is not None

@@ -16,7 +16,7 @@ LAYERS = [
     {"market", "ledger", "providers", "identity"},
     {"payments", "nodes"},
     {"exchange"},
-    {"rpc", "gateway", "watch"},
+    {"rpc", "watch", "gateway"},
     {"app"},
     {"cli"},
     {"__main__"},
@@ -60,7 +60,9 @@ VENDORS = {
     "hyperframe": ("grpclib_guard",),
     "multidict": ("grpclib_guard", "gollem.rpc", "provider_agent"),
     # The text format has its own library; one place keeps what is counted apart from how it is told.
-    "prometheus_client": ("gollem.observability.meters", "provider_agent.metrics"),
+    "prometheus_client": ("gollem.observability.meters", "provider_agent.metrics", "provider_agent.engine"),
+    "opentelemetry": ("gollem.observability.traces", "provider_agent.traces", "gollem_client.tracing"),
+    "pythonjsonlogger": ("gollem.observability.logs",),
     "pynvml": ("provider_agent.gpu",),
     "redis": ("gollem.nodes.redis_client",),
     "rich": ("gollem.cli",),
@@ -73,7 +75,7 @@ VENDORS = {
     "datetime": ("gollem.clock", "gollem.cli"),
 }
 # Rooms' doors must stay light: these may not be loaded by importing one. Whoever needs the backend imports its file.
-HEAVY = {"sqlite3", "aioboto3", "redis", "stripe", "xllamacpp"}
+HEAVY = {"opentelemetry", "sqlite3", "aioboto3", "redis", "stripe", "xllamacpp"}
 BUILDERS = {"app", "cli"}
 MAX_FILE_LINES = 600
 MAX_FUNCTION_LINES = 60

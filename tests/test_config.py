@@ -26,6 +26,9 @@ def test_flags_win_over_environment_over_file(tmp_path: Path) -> None:
     [
         ({"server.prot": "1"}, "server.prot"),
         ({"nothing.port": "1"}, "nothing.port"),
+        ({"observability.emf": "perhaps"}, "observability.emf"),
+        ({"observability.log": "xml"}, "observability.log"),
+        ({"observability.level": "loud"}, "observability.level"),
         ({"server.port": "65536"}, "server.port"),
         ({"server.port": "-1"}, "server.port"),
         ({"server.port": "8o"}, "server.port"),
@@ -36,6 +39,14 @@ def test_flags_win_over_environment_over_file(tmp_path: Path) -> None:
 def test_mistakes_are_named(overrides: dict[str, str], named: str) -> None:
     with pytest.raises(ConfigError, match=named.replace(".", r"\.")):
         load(overrides=overrides)
+
+
+def test_a_switch_is_on_or_off(tmp_path: Path) -> None:
+    file = tmp_path / "gollem.toml"
+    file.write_text("[observability]\nemf = true\n")
+    assert load(file).observability.emf is True
+    assert load(file, {"GOLLEM_OBSERVABILITY_EMF": "false"}).observability.emf is False
+    assert load().observability.emf is False
 
 
 @pytest.mark.parametrize(

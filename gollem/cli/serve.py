@@ -1,7 +1,6 @@
 """`gollem serve`: runs the exchange until it is told to stop."""
 
 import errno
-import logging
 
 import click
 
@@ -10,6 +9,7 @@ from gollem.cli.settings import config_options
 from gollem.config import Config, ConfigError
 from gollem.errors import BookUnavailable, GollemError, InvariantBroken
 from gollem.market import CatalogueError
+from gollem.observability import logging_as, traces
 
 
 @click.command()
@@ -18,9 +18,10 @@ def serve(config: Config) -> None:
     """Run the exchange. SIGTERM or Ctrl-C stops it after the calls under way."""
     from gollem import app  # loads every room
 
-    logging.getLogger().setLevel(logging.INFO)
     try:
-        app.serve(config, lambda port: click.echo(f"listening on {config.server.host}:{port}", err=True))
+        watch = config.observability
+        with logging_as(watch), traces.tracing(watch.otlp, watch.trace_percent):
+            app.serve(config, lambda port: click.echo(f"listening on {config.server.host}:{port}", err=True))
     except (GollemError, CatalogueError, ConfigError, OSError) as error:
         raise _failure(error, config) from error
 

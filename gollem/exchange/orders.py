@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -31,7 +32,10 @@ from gollem.exchange.waiting import WaitingRoom
 from gollem.ledger import Hold, HoldState, Ledger, rules
 from gollem.market import Bid, Catalogue, Match, Quote, Rejection
 from gollem.nodes import Granted
+from gollem.observability import note, traces
 from gollem.units import format_fixed
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -125,10 +129,12 @@ class Orders:
     ) -> Matched:
         """What cannot be had may have been had before: then that is the answer."""
         refused: GollemError = taken()
+        note(order_id=order_id, match_id=f"hold:{order_id}")
         began_s, flight = stopwatch_s(), self._flights[order_id]
         try:
-            if matched := await self._attempt(user, order_id, bid, fingerprint, good_for_ms, alternates):
-                return matched
+            with traces.span("match", order_id=order_id, model=bid.model):
+                if matched := await self._attempt(user, order_id, bid, fingerprint, good_for_ms, alternates):
+                    return matched
         except BookUnavailable as error:
             refused = error
         finally:
@@ -155,7 +161,9 @@ class Orders:
                 result = await self._rest(user, order_id, bid, result, until_ms, alternates)
                 tries = self._leases.tries - 1  # its time, not its luck, says when it has waited enough
             flight.committing = True
-            if granted := await self._leases.claim(order_id, result):
+            with traces.span("claim", order_id=order_id, ask=result.offer.ask.key):
+                granted = await self._leases.claim(order_id, result)
+            if granted:
                 return await self._commit(user, order_id, bid, result, granted)
         return None
 
@@ -180,7 +188,8 @@ class Orders:
         claim = Claim(order_id, ask.key, ask.model, match.claimed_tokens, hold.opened_at_ms, granted.fence)
         fingerprint = bid_fingerprint(user, bid)
         try:
-            posted = await self._ledger.post(rules.hold(hold, fingerprint, self._clock.now_ms()))
+            with traces.span("hold", order_id=order_id, atoms=hold.amount_atoms):
+                posted = await self._ledger.post(rules.hold(hold, fingerprint, self._clock.now_ms()))
         except KeyReused as error:
             self._give_up(match, claim)
             raise _mismatch(order_id) from error
@@ -203,6 +212,7 @@ class Orders:
         self._debited(user)
         self._keep(claim, hold)
         self.tally.matched(ask.model)
+        _log.debug("matched %s to %s for at most %d atoms", ask.model, ask.key, hold.amount_atoms)
         terms = Terms.from_text(hold.terms)
         return Matched(
             order_id,

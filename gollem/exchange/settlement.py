@@ -13,6 +13,7 @@ from gollem.exchange.types import Outcome, Receipt, Terms, Usage
 from gollem.ledger import Entry, Hold, HoldState, Ledger, Transaction, rules
 from gollem.market import share
 from gollem.nodes import Ended, Ending
+from gollem.observability import note, traces
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class Settlement:
         An order that failed or was cancelled before its first token costs nothing. Raises UnknownOrder, Forbidden,
         HoldClosed (voided or expired meanwhile), KeyReused (settled before with other figures).
         """
+        note(order_id=order_id)
         hold = await self._ledger.find_hold(order_id)
         if hold is None:
             raise UnknownOrder(f"there is no order {order_id}", order_id=order_id)
@@ -56,7 +58,8 @@ class Settlement:
     async def _post_settlement(self, hold: Hold, transaction: Transaction, outcome: Outcome) -> Receipt:
         order_id = hold.order_id
         try:
-            posted = await self._ledger.post(transaction)
+            with traces.span("settle", order_id=order_id, outcome=outcome.value):
+                posted = await self._ledger.post(transaction)
         except KeyReused as error:
             raise KeyReused(f"order {order_id} was settled before with other figures", order_id=order_id) from error
         except HoldClosed:

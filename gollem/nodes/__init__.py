@@ -58,7 +58,11 @@ __all__ = [
 
 
 def open_shared_book(
-    config: NodesConfig, version: str, clock: Clock, grant_keys: tuple[str, ...] = (), timed: Timed = nobody_times
+    config: NodesConfig,
+    version: str,
+    clock: Clock,
+    grant_keys: tuple[str, ...] = (),
+    timed: Timed = nobody_times,
 ) -> SharedBook:
     """One process alone, or Redis, as the configuration's URL says. Nothing is connected before `start`. `grant_keys`
     are names of the keys that this node's agents accept, the one that signs first; without any, nothing is compared.

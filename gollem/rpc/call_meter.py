@@ -1,6 +1,7 @@
 """How many calls there are, how long each took, and how it ended. Methods are those of the services: there are few."""
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from grpclib.exceptions import GRPCError, StreamTerminatedError
 from gollem.clock import stopwatch_s
 from gollem.observability import Meters, Sample, metrics
 from grpclib_guard import fault_info
+
+_log = logging.getLogger(__name__)
 
 
 class CallMeter:
@@ -32,8 +35,10 @@ class CallMeter:
             raise
         finally:
             self._open[name] -= 1
-            self._meters.observe(metrics.RPC_SECONDS, stopwatch_s() - began_s, name)
+            took_s = stopwatch_s() - began_s
+            self._meters.observe(metrics.RPC_SECONDS, took_s, name)
             self._meters.count(metrics.RPC_CALLS, name, *ending)
+            _log.debug("%s ended %s %s after %.1f ms", name, *ending, took_s * 1_000)
 
     def _samples(self) -> Iterable[Sample]:
         for name, count in self._open.items():

@@ -1,6 +1,9 @@
 """Around every call: who is it, may it call so often, and what its errors are to the wire."""
 
 import asyncio
+import re
+from collections.abc import Mapping
+from secrets import token_hex
 from typing import Any
 
 from grpclib.const import Status
@@ -9,6 +12,7 @@ from grpclib.exceptions import GRPCError, StreamTerminatedError
 
 from gollem.errors import RateLimited, ShuttingDown, Unauthenticated
 from gollem.identity import Authenticator, RateLimiter
+from gollem.observability import note, traces
 from gollem.rpc import context
 from gollem.rpc.call_meter import CallMeter
 from gollem.rpc.errors import DOMAIN, to_grpc
@@ -18,6 +22,7 @@ Call = Any  # grpclib's type of a handler cannot be written down
 
 # Health and reflection need no key.
 _OPEN = "/grpc."
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 # Streams that never end by themselves: they must not hold up a server that stops.
 _ENDLESS = frozenset(
     {
@@ -41,7 +46,7 @@ class Middleware:
         if not event.method_name.startswith(_OPEN):
             call = self._until_drained(event.method_func) if event.method_name in _ENDLESS else event.method_func
             guarded = self._around(call, event.metadata.get("authorization"))
-            event.method_func = self._metered(guarded, event.method_name)
+            event.method_func = self._metered(guarded, event.method_name, event.metadata)
 
     def drain(self) -> None:
         """Refuse every call from now on, and end the streams that would not end."""
@@ -79,9 +84,10 @@ class Middleware:
 
         return bounded
 
-    def _metered(self, call: Call, method: str) -> Call:
+    def _metered(self, call: Call, method: str, metadata: Mapping[str, Any]) -> Call:
         async def metered(stream: Any) -> None:
-            with self._meter.call(method):
+            note(request_id=_request_id(metadata.get("x-request-id")))
+            with traces.call_span(method, metadata.get(traces.PARENT)), self._meter.call(method):
                 await call(stream)
 
         return metered
@@ -109,6 +115,11 @@ def _with_reason(error: GRPCError) -> GRPCError:
     if error.details or error.status is not Status.INVALID_ARGUMENT:
         return error
     return fault(error.status, "INVALID_MESSAGE", error.message or "", domain=DOMAIN)
+
+
+def _request_id(told: Any) -> str:
+    """The caller's own, if it can stand in a log; else a new one."""
+    return told if isinstance(told, str) and _REQUEST_ID.fullmatch(told) else token_hex(8)
 
 
 def _stopping() -> ShuttingDown:

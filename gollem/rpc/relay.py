@@ -19,6 +19,7 @@ from gollem.errors import (
 )
 from gollem.exchange import ClientOutcome, Matched, Measurement, Orders, Reports
 from gollem.market import Bid, Catalogue
+from gollem.observability import traces
 from gollem.rpc import decode, encode, fields, prompts
 from gollem.rpc.endpoint import open_channel
 from gollem.rpc.grants import GrantSigner
@@ -152,19 +153,9 @@ class Relay:
         )
         provider_id = matched.terms.provider_id
         try:
-            async with (
-                open_channel(matched.terms.endpoint) as channel,
-                InferenceServiceStub(channel).Generate.open(timeout=_LONGEST_S) as stream,
-            ):
-                await stream.send_message(message, end=True)
-                wait_s = _FIRST_CHUNK_S
-                while True:
-                    async with asyncio.timeout(wait_s):
-                        reply = await stream.recv_message()
-                    if reply is None:
-                        return
+            with traces.call_out("stream", order_id=matched.order_id) as metadata:
+                async for reply in _replies(matched.terms.endpoint, message, metadata):
                     yield reply.chunk
-                    wait_s = _IDLE_S
         except GRPCError as error:
             raise _refusal(error, matched) from error
         except (StreamTerminatedError, ProtocolError, DecodeError, OSError, TimeoutError) as error:
@@ -196,6 +187,25 @@ class Relay:
             # A token is seldom less than two bytes; what is not used is not charged.
             request.bid.prompt_tokens = size // 2 + 16 * len(request.messages) + 16
         return decode.bid(request.bid, self._catalogue)
+
+
+async def _replies(
+    endpoint: str, message: inference_pb2.GenerateRequest, metadata: dict[str, str]
+) -> AsyncIterator[inference_pb2.GenerateResponse]:
+    """Of the provider there, each within its time."""
+    async with (
+        open_channel(endpoint) as channel,
+        InferenceServiceStub(channel).Generate.open(timeout=_LONGEST_S, metadata=metadata) as stream,
+    ):
+        await stream.send_message(message, end=True)
+        wait_s = _FIRST_CHUNK_S
+        while True:
+            async with asyncio.timeout(wait_s):
+                reply = await stream.recv_message()
+            if reply is None:
+                return
+            yield reply
+            wait_s = _IDLE_S
 
 
 def _refusal(error: GRPCError, matched: Matched) -> CallerError | ProviderFailed:

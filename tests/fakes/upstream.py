@@ -31,6 +31,8 @@ class FakeUpstream:
         self.hold: asyncio.Event | None = None
         # What /models lists.
         self.models = ["m"]
+        # What /metrics says; None: there is none.
+        self.metrics: str | None = None
         self.bodies: list[dict[str, Any]] = []
         self.asked = asyncio.Event()
         self.looked = asyncio.Event()
@@ -49,6 +51,7 @@ class FakeUpstream:
         app.router.add_post("/v1/chat/completions", self._complete)
         app.router.add_get("/v1/models", self._list)
         app.router.add_get("/health", self._health)
+        app.router.add_get("/metrics", self._metrics)
         app.router.add_post("/apply-template", self._template)
         app.router.add_post("/tokenize", self._tokenize)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
@@ -67,6 +70,9 @@ class FakeUpstream:
     async def _health(self, request: web.Request) -> web.Response:
         self.looked.set()
         return web.Response(status=(503 if self.loading else 200) if self.kind else 404)
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        return web.Response(status=404) if self.metrics is None else web.Response(text=self.metrics)
 
     async def _template(self, request: web.Request) -> web.Response:
         if self.loading:

@@ -1,5 +1,6 @@
 """A real Prometheus beside an exchange under traffic."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -12,6 +13,10 @@ from grpclib.client import Channel
 from gollem.app import App
 from gollem.config import load
 from gollem.identity import open_key_store
+from gollem_client.stubs import GpuStatus
+from provider_agent.metering import Outcome, Tokens
+from provider_agent.metrics import AgentMetrics, ServingTimes, gpu_gauges
+from provider_agent.metrics_door import MetricsDoor
 from tests.rpc.conftest import SETTINGS, Site
 from tests.servers.prometheus import Prometheus, prometheus
 from tests.servers.redis_server import RedisServer, free_port, redis_server
@@ -45,6 +50,34 @@ def quick_rules(change: Callable[[str], str] = lambda text: text) -> dict[str, s
     }
 
 
+@asynccontextmanager
+async def agent_metrics() -> AsyncIterator[str]:
+    """Where an agent's metrics are: one with a GPU that has served, refused and earned."""
+    metrics = AgentMetrics("m")
+    gpu = GpuStatus(name="H100", utilisation_percent=40, memory_used_bytes=10, memory_total_bytes=80)
+    metrics.gauges(lambda: gpu_gauges([gpu]))
+    plain = ("selling", "running_orders", "slots", "unsettled_orders", "payout_eligible")
+    metrics.gauges(lambda: [(f"gollem_agent_{name}", "A figure.", (), [((), 1.0)]) for name in plain])
+    metrics.gauges(lambda: [("gollem_agent_earnings_credits", "By state.", ("state",), [(("payable",), 1.0)])])
+    metrics.gauges(
+        lambda: [("gollem_agent_engine", "By engine.", ("engine", "figure"), [(("vllm", "running_requests"), 1.0)])]
+    )
+
+    async def serve() -> None:
+        while True:
+            times = ServingTimes()
+            times.text()
+            times.text()
+            metrics.served(times, Tokens(5, 5), Outcome.COMPLETED)
+            metrics.refused("GRANT_USED")
+            await asyncio.sleep(0.2)
+
+    async with MetricsDoor(metrics, lambda: True, "127.0.0.1", 0) as door:
+        serving = asyncio.create_task(serve())
+        yield f"127.0.0.1:{door.port}"
+        serving.cancel()
+
+
 @dataclass
 class Stage:
     site: Site
@@ -55,8 +88,10 @@ class Stage:
 
     @asynccontextmanager
     async def watched(self, rules: dict[str, str]) -> AsyncIterator[Prometheus]:
-        with prometheus({"gollem": [f"127.0.0.1:{self.settings['server.metrics_port']}"]}, rules) as server:
-            yield server
+        exchange = f"127.0.0.1:{self.settings['server.metrics_port']}"
+        async with agent_metrics() as agent:
+            with prometheus({"gollem": [exchange], "gollem-agent": [agent]}, rules) as server:
+                yield server
 
 
 @pytest.fixture(scope="session")

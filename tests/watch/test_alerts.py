@@ -7,6 +7,7 @@ all of them are: see `test_rules.py`.
 import asyncio
 import os
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
@@ -115,6 +116,20 @@ def _forge(data: Path, atoms: int) -> None:
         connection.commit()
 
 
+async def something_holds_up_the_loop(stage: Stage, alarms: Alarms) -> None:
+    """The exchange runs in this process: whoever blocks here blocks it."""
+    blocked = asyncio.create_task(_block())
+    await alarms.fires("EventLoopLate")
+    blocked.cancel()
+    await alarms.clears("EventLoopLate", "MatcherDown")
+
+
+async def _block() -> None:
+    while True:
+        time.sleep(0.5)  # noqa: ASYNC251 - which is the point
+        await asyncio.sleep(0.2)
+
+
 async def redis_dies(stage: Stage, alarms: Alarms) -> None:
     """Matches fail, as a node alone is not to decide here: that burns the budget of errors, too."""
     stage.redis.kill()
@@ -140,6 +155,7 @@ TROUBLES: tuple[Trouble, ...] = (
     orders_fail,
     matches_take_long,
     a_hold_is_not_expired,
+    something_holds_up_the_loop,
     redis_dies,
     the_books_are_forged,
     the_server_stops,

@@ -33,7 +33,7 @@ def test_what_is_generated_is_current() -> None:
 
 async def test_each_panel_has_data(stage: Stage) -> None:
     wanted = queries()
-    assert {file.stem for file in BOARDS} == {"exchange", "providers", "money", "nodes"}
+    assert {file.stem for file in BOARDS} == {"exchange", "providers", "agents", "money", "nodes"}
     assert len(wanted) > 50
     async with stage.watched(quick_rules()) as prometheus:
         missing = list(wanted)

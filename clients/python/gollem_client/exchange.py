@@ -11,6 +11,7 @@ from gollem_client import wire
 from gollem_client.channels import ChannelPool, parse_address
 from gollem_client.errors import ExchangeUnavailable, GollemError, OutcomeUnknown, invalid
 from gollem_client.timeouts import Timeouts
+from gollem_client.tracing import traced
 from gollem_client.wire import Answer, Request
 
 _ATTEMPTS = 3
@@ -26,8 +27,12 @@ class Exchange:
         self._address = parse_address(address)
         self._pool = pool
         self._timeouts = timeouts
-        self._metadata = {"authorization": f"Bearer {api_key}"} if api_key else {}
+        self._key = {"authorization": f"Bearer {api_key}"} if api_key else {}
         self._peer = f"the exchange at {address}"
+
+    @property
+    def _metadata(self) -> dict[str, str]:
+        return traced(self._key)
 
     def __repr__(self) -> str:
         return f"<{self._peer}>"

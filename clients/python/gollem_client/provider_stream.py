@@ -9,6 +9,7 @@ from gollem_client.channels import ChannelPool, parse_address
 from gollem_client.errors import GollemError, InvalidField, ProviderFailed, ProviderUnreachable
 from gollem_client.stubs import Chunk, GenerateRequest, GenerateResponse
 from gollem_client.timeouts import Timeouts
+from gollem_client.tracing import traced
 
 _ROUTE = "/gollem.v1.InferenceService/Generate"
 
@@ -33,7 +34,7 @@ class ProviderStream:
             # The provider's mistake, not the caller's.
             raise ProviderUnreachable(f"its endpoint is not valid: {error.message}") from error
         with pool.lease(address) as channel:
-            async with aclosing(wire.server_stream(channel, _ROUTE, request, GenerateResponse, {})) as answers:
+            async with aclosing(wire.server_stream(channel, _ROUTE, request, GenerateResponse, traced({}))) as answers:
                 async for answer in answers:
                     yield answer
 
