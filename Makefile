@@ -10,7 +10,7 @@ CORE := setup.py $(wildcard gollem/_*.px* gollem/_*.h)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test simulate simulate-long simulate-scale chaos kill-rounds micro-settles alerts mutants check proto \
-  bench bench-ledger bench-nodes replay fuzz-http venv clean
+  bench bench-ledger bench-nodes replay fuzz-http venv wheel wheel-check image-check terraform-check deploy-check drill clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,8 +73,32 @@ replay: $(VENV)/.core ## real requests against real asks; REQUESTS=file ASKS=fil
 
 venv: $(VENV)/.core $(VENV)/.demo $(VENV)/.dev ## the virtual environment with everything
 
+wheel: $(VENV)/.dev ## dist/: wheels and sources of the exchange and of its Python client, good for any Linux of this kind
+	rm -rf dist
+	$(BIN)/python -m build --quiet --no-isolation --outdir dist/built clients/python
+	$(BIN)/python -m build --quiet --no-isolation --outdir dist/built .
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist dist/built/gollem-*.whl
+	mv dist/built/*.tar.gz dist/built/gollem_client-*.whl dist/
+	rm -r dist/built
+
+wheel-check: wheel $(VENV)/.demo ## install the wheels in an empty environment, away from here, and run the demo there
+	$(BIN)/python -m pytest tests/deploy/check_wheel.py $(ARGS)
+
+image-check: $(VENV)/.core $(VENV)/.dev ## run the Dockerfile's very steps in a bare Debian, and what they built; as root, with debootstrap
+	$(BIN)/python -m pytest tests/deploy/check_image.py $(ARGS)
+
+terraform-check: $(VENV)/.dev ## format, validate and test deploy/terraform with OpenTofu, which Go builds the first time
+	tofu=$$($(BIN)/python tools/terraform_tools.py .cache/terraform) && cd deploy/terraform && \
+	  $$tofu fmt -check -recursive && $$tofu validate && $$tofu test
+
+deploy-check: wheel-check image-check terraform-check ## all of deploy/ at length: half an hour; needs root, debootstrap, Go, strace, systemd
+	$(BIN)/python -m pytest tests/deploy/check_compose.py tests/deploy/check_units.py tests/deploy/check_upgrade.py $(ARGS)
+
+drill: $(VENV)/.core ## back up a ledger while it is used, destroy it, restore, audit, serve again; FOLDER=empty folder
+	@$(BIN)/python deploy/drill.py $(FOLDER)
+
 clean: ## remove the virtual environment and everything built
-	rm -rf $(VENV) build *.egg-info clients/python/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info clients/python/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -f gollem/_core.c gollem/_core*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -6,8 +6,9 @@ A setting `port` of section `server` is `port` under `[server]` in the file, `GO
 
 import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import InitVar, dataclass, field, fields
 from os import getpid
 from pathlib import Path
 from socket import gethostname
@@ -266,17 +267,30 @@ class Config:
     observability: ObservabilityConfig = field(default_factory=ObservabilityConfig)
     gateway: GatewayConfig = field(default_factory=GatewayConfig)
 
-    def __post_init__(self) -> None:
-        watch = self.providers
-        if not watch.telemetry_interval_ms < watch.withdraw_after_ms < watch.forget_after_ms:
-            raise ConfigError(
-                "providers.telemetry_interval_ms, .withdraw_after_ms and .forget_after_ms: each must be below the next"
-            )
-        if self.nodes.forget_ms < watch.forget_after_ms:
-            raise ConfigError("nodes.forget_ms: must not be below providers.forget_after_ms")
-        if self.payments.gateway not in GATEWAYS:
-            raise ConfigError(f"payments.gateway: must be one of {', '.join(GATEWAYS)}, not {self.payments.gateway!r}")
-        _require_payable(self.payments)
+    # Not where everything that is wrong is to be told.
+    strict: InitVar[bool] = True
+
+    def __post_init__(self, strict: bool) -> None:
+        for fault in _contradictions(self) if strict else ():
+            raise ConfigError(fault)
+
+
+def _contradictions(config: Config) -> Iterator[str]:
+    """What is wrong between settings that are each right."""
+    watch, payments = config.providers, config.payments
+    if not watch.telemetry_interval_ms < watch.withdraw_after_ms < watch.forget_after_ms:
+        yield "providers.telemetry_interval_ms, .withdraw_after_ms and .forget_after_ms: each must be below the next"
+    if config.nodes.forget_ms < watch.forget_after_ms:
+        yield "nodes.forget_ms: must not be below providers.forget_after_ms"
+    if payments.gateway not in GATEWAYS:
+        yield f"payments.gateway: must be one of {', '.join(GATEWAYS)}, not {payments.gateway!r}"
+    if not RETURN_URL.fullmatch(payments.return_url):
+        yield f"payments.return_url: must be an https:// address, or http://localhost, not {payments.return_url!r}"
+    if payments.payout_cents < payments.least_payout_cents:
+        yield (
+            f"payments.payout_cents: must be at least payments.least_payout_cents, {payments.least_payout_cents}: "
+            f"{payments.payout_cents} would never be paid out"
+        )
 
 
 def _listed(text: str) -> list[str]:
@@ -290,37 +304,58 @@ def _host_port(key: str, text: str) -> HostPort:
     return HostPort(found["v6"] or found["name"], int(found["port"]))
 
 
-def _require_payable(payments: PaymentsConfig) -> None:
-    if not RETURN_URL.fullmatch(payments.return_url):
-        raise ConfigError(
-            f"payments.return_url: must be an https:// address, or http://localhost, not {payments.return_url!r}"
-        )
-    if payments.payout_cents < payments.least_payout_cents:
-        raise ConfigError(
-            f"payments.payout_cents: must be at least payments.least_payout_cents, {payments.least_payout_cents}: "
-            f"{payments.payout_cents} would never be paid out"
-        )
-
-
 def load(
     file: Path | None = None,
     environment: Mapping[str, str] | None = None,
     overrides: Mapping[str, str] | None = None,
 ) -> Config:
     """Settings from the file, then the environment, then `overrides` ("section.name" -> text). Raises ConfigError."""
+    config, faults = read(file, environment, overrides)
+    if faults:
+        raise ConfigError(faults[0])
+    return config
+
+
+def read(
+    file: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    overrides: Mapping[str, str] | None = None,
+) -> tuple[Config, list[str]]:
+    """As `load`, with everything that is wrong, a line each. A value that is wrong by itself is left at its default."""
+    faults: list[str] = []
     values: dict[str, object] = {}
-    values |= _from_file(file) if file else {}
+    with _noted(faults):
+        values |= _from_file(file) if file else {}
     values |= _from_environment(environment or {})
     values |= overrides or {}
-    sections: dict[str, Any] = {section.name: {} for section in fields(Config)}
+    sections: dict[str, dict[str, object]] = {section.name: {} for section in fields(Config)}
     for key, value in values.items():
-        section, _, name = key.partition(".")
-        known = _settings(section) if section in sections else {}
-        if name not in known:
-            raise ConfigError(f"{key}: there is no such setting; `gollem config` lists all of them")
-        sections[section][name] = _checked(key, value, known[name])
-    types = get_type_hints(Config)
-    return Config(**{section: types[section](**chosen) for section, chosen in sections.items()})
+        with _noted(faults):
+            section, name, checked = _placed(key, value)
+            sections[section][name] = checked
+    parts: dict[str, Any] = {}
+    for section, chosen in sections.items():
+        with _noted(faults):
+            parts[section] = get_type_hints(Config)[section](**chosen)
+    config = Config(**parts, strict=False)
+    return config, [*faults, *_contradictions(config)]
+
+
+@contextmanager
+def _noted(faults: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except ConfigError as error:
+        faults.append(str(error))
+
+
+def _placed(key: str, value: object) -> tuple[str, str, object]:
+    """Section, name and the value in its type. Raises ConfigError."""
+    section, _, name = key.partition(".")
+    known = _settings(section) if section in {each.name for each in fields(Config)} else {}
+    if name not in known:
+        raise ConfigError(f"{key}: there is no such setting; `gollem config` lists all of them")
+    return section, name, _checked(key, value, known[name])
 
 
 def describe(config: Config) -> list[tuple[str, object, str]]:

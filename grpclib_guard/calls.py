@@ -158,8 +158,9 @@ class Calls:
 
 
 def _details(refused: Refused) -> str:
-    """As every other error has: here it is the call that is no good, before its message has been looked at."""
-    error = fault(refused.status, "INVALID_CALL", refused.message)
+    """As every other error has: the call is no good, before its message has been looked at, or we take no more."""
+    reason = "SHUTTING_DOWN" if refused.status is Status.UNAVAILABLE else "INVALID_CALL"
+    error = fault(refused.status, reason, refused.message)
     encoded: bytes = encode_bin_value(ProtoStatusDetailsCodec().encode(error.status, error.message, error.details))
     return encoded.decode("ascii")
 

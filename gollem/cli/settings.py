@@ -11,7 +11,7 @@ import click
 
 from gollem.cli import output
 from gollem.cli.failure import Failure
-from gollem.config import Config, ConfigError, describe, load
+from gollem.config import Config, ConfigError, describe, load, read
 
 F = TypeVar("F", bound=Callable[..., Any])
 # Options that stand for a setting.
@@ -38,8 +38,8 @@ def setting_options(command: F) -> F:
     return cast(F, with_settings)
 
 
-def config_options(command: F) -> F:
-    """Adds --config, --set and shorthands; the command gets them as one `config`."""
+def serve_options(command: F) -> F:
+    """Adds --config, --set and shorthands; the command gets them as `file` and `overrides`, for `read_config`."""
 
     @setting_options
     @click.option("--data", metavar="FOLDER", help="where the ledger and the keys are kept")
@@ -50,9 +50,20 @@ def config_options(command: F) -> F:
     @click.option("--host", help="address to listen on")
     @click.option("--port", help="gRPC port; 0 takes a free one")
     @functools.wraps(command)
-    def with_config(*args: Any, file: Path | None, overrides: dict[str, str], **options: Any) -> Any:
+    def with_places(*args: Any, overrides: dict[str, str], **options: Any) -> Any:
         short = {key: value for name, key in SHORTHANDS.items() if (value := options.pop(name)) is not None}
-        return command(*args, config=read_config(file, overrides | short), **options)
+        return command(*args, overrides=overrides | short, **options)
+
+    return cast(F, with_places)
+
+
+def config_options(command: F) -> F:
+    """As `serve_options`; the command gets them as one `config`."""
+
+    @serve_options
+    @functools.wraps(command)
+    def with_config(*args: Any, file: Path | None, overrides: dict[str, str], **options: Any) -> Any:
+        return command(*args, config=read_config(file, overrides), **options)
 
     return cast(F, with_config)
 
@@ -65,11 +76,39 @@ def read_config(file: Path | None = None, overrides: dict[str, str] | None = Non
         raise Failure(str(error)) from error
 
 
-@click.command()
-@config_options
+@click.group(invoke_without_command=True)
+@serve_options
 @output.json_option
-def config(config: Config, as_json: bool) -> None:
-    """Show every setting, its value as `gollem serve` would take it, and what it is."""
+@click.pass_context
+def config(context: click.Context, file: Path | None, overrides: dict[str, str], as_json: bool) -> None:
+    """Show every setting, its value as `gollem serve` would take it, and what it is; or check all of it."""
+    if context.invoked_subcommand is None:
+        show(read_config(file, overrides), as_json)
+    elif file or overrides or as_json:
+        raise click.UsageError(f"options belong after `{context.invoked_subcommand}`")
+
+
+@config.command("check")
+@serve_options
+def check_config(file: Path | None, overrides: dict[str, str]) -> None:
+    """Say everything that would keep `gollem serve` from starting with these settings. Nothing is changed.
+
+    The settings are shown as they would be used, without secrets. Exit status 1, and a line each, for what is wrong.
+    """
+    from gollem.cli.config_check import what_is_wrong
+
+    found, faults = read(file, os.environ, overrides)
+    show(found)
+    faults += what_is_wrong(found)
+    for fault in faults:
+        click.echo(f"gollem: {fault}", err=True)
+    if faults:
+        raise click.exceptions.Exit(1)
+    click.echo("nothing is wrong with these settings", err=True)
+
+
+def show(config: Config, as_json: bool = False) -> None:
+    """Secrets are only said to be set."""
     if as_json:
         click.echo(json.dumps({key: value for key, value, _ in describe(config)}))
         return

@@ -3,7 +3,7 @@
 from gollem.config import GatewayConfig
 from gollem.gateway.clusters import BRIDGE, EXCHANGE
 from gollem.gateway.filters import SERVICES, as_events, generated, without
-from gollem.gateway.typed import Json, duration, filter_config
+from gollem.gateway.typed import Json, duration, filter_config, typed
 
 # gRPC, and gRPC-Web before it is turned into it. Health and reflection need no key.
 _CALLED = (*SERVICES, "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection")
@@ -12,7 +12,18 @@ _GENERATE = "/api/generate"
 _GRPC = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
 _EVENTS = {"name": "accept", "string_match": {"contains": "text/event-stream"}}
 # Asked again only where the exchange has certainly not begun: order ids make even more harmless.
-_RETRY = {"retry_on": "connect-failure,refused-stream", "num_retries": 1}
+# Of another exchange: one that has just ended has the least to do, and would be picked again until its health is asked.
+_RETRY = {
+    "retry_on": "connect-failure,refused-stream",
+    "num_retries": 3,
+    "retry_host_predicate": [
+        {
+            "name": "envoy.retry_host_predicates.previous_hosts",
+            "typed_config": typed("envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"),
+        }
+    ],
+    "host_selection_retry_max_attempts": 8,
+}
 _PAGE_MS = 20_000
 
 

@@ -125,6 +125,7 @@ async def test_grpclib_client_keeps_its_call(serve: Any, probe: Probe, eventuall
         with pytest.raises(GRPCError) as refused:
             await echo(BytesValue(value=b"new"))
         assert refused.value.status is Status.UNAVAILABLE
+        assert [detail.reason for detail in refused.value.details or ()] == ["SHUTTING_DOWN"]  # so: call again
         probe.release.set()
         assert (await call).value == b"kept"
         assert await stopping == 0
