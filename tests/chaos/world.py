@@ -24,6 +24,7 @@ READY_S = 90
 LEAVE_S = 30
 OPERATOR = "ops"
 SETTINGS = {
+    "server.metrics_port": "0",
     "server.drain_timeout_ms": "1000",
     "server.requests_per_second": "100000",
     "server.burst": "100000",
