@@ -10,6 +10,7 @@ from random import uniform
 import uvloop
 
 from gollem import __version__
+from gollem.bridge import Bridge, dashboard
 from gollem.clock import Clock, SystemClock
 from gollem.config import Config
 from gollem.errors import GollemError
@@ -50,6 +51,7 @@ class App:
         self._clock = clock or SystemClock()
         self._edge: Edge | None = None
         self.payments: Payments | None = None
+        self.bridge: Bridge | None = None
         self._chores: list[asyncio.Task[None]] = []
         self._closers: list[Callable[[], Awaitable[None]]] = []
 
@@ -88,13 +90,28 @@ class App:
         if self.payments:
             self._closers.append(self.payments.close)
         edge = await self._build(ledger, desk, keys, data)
-        if self.payments:
-            await self.payments.start()
+        await self._open_bridge()
         await edge.start()
         self._edge = edge
         self._watch_the_books(ledger)
         for chore in self.payments.chores() if self.payments else ():
             self._chore(chore.every_ms, chore.work, rest=1, first_ms=chore.first_ms)
+
+    async def _open_bridge(self) -> None:
+        """HTTP, for whoever needs it: webhooks and the dashboard."""
+        config, payments = self.config, self.payments
+        routes = payments.routes() if payments else []
+        if config.bridge.has_dashboard:
+            routes += dashboard(config.payments.gateway, config.payments.stripe_publishable_key)
+        if not routes:
+            return
+        self.bridge = Bridge(config.bridge, routes)
+        await self.bridge.start()
+        self._closers.append(self.bridge.stop)
+        if payments:
+            payments.serve_at(self.bridge.url)
+        if config.bridge.has_dashboard:
+            _log.info("the dashboard's pages are on %s, for the gateway to serve beside the API", self.bridge.url)
 
     async def _build(self, ledger: Ledger, desk: Desk, keys: KeyStore, data: Path) -> Edge:
         """The exchange itself, with the orders that were under way, and its chores."""

@@ -16,7 +16,7 @@ LAYERS = [
     {"market", "ledger", "providers", "identity"},
     {"payments", "nodes"},
     {"exchange"},
-    {"rpc"},
+    {"rpc", "bridge"},
     {"app"},
     {"cli"},
     {"__main__"},
@@ -40,7 +40,7 @@ OURS = {
 VENDORS = {
     "aioboto3": ("gollem.ledger.dynamodb.client",),
     "aiobotocore": ("gollem.ledger.dynamodb.client",),
-    "aiohttp": ("provider_agent", "gollem.ledger.dynamodb.client", "gollem.payments", "gollem.cli"),
+    "aiohttp": ("provider_agent", "gollem.ledger.dynamodb.client", "gollem.payments", "gollem.bridge", "gollem.cli"),
     "betterproto": ("gollem_client", "gollem.cli.output"),
     "botocore": ("gollem.ledger.dynamodb.client",),
     "click": ("gollem.cli", "provider_agent"),

@@ -34,7 +34,7 @@ PROVIDERS = (
 # Nobody waits a week for a demo: earnings are due at once, a cent is paid out, and all of it is looked at often.
 SETTINGS = (
     f"market.catalogue={Path(__file__).with_name('catalogue.toml')}",
-    "payments.webhook_port=0",
+    "bridge.port=0",
     "payments.delay_days=0",
     "payments.least_payout_cents=1",
     "payments.payout_interval_ms=200",

@@ -1,0 +1,80 @@
+"""The dashboard's pages: files that come with GoLLeM, read once. Their policy lets a browser run nothing else."""
+
+import json
+import mimetypes
+from hashlib import sha256
+from pathlib import Path
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+FOLDER = Path(__file__).parent.parent / "dashboard"
+_SUFFIXES = {".html", ".js", ".css", ".svg", ".txt"}
+_STRIPE = "https://js.stripe.com"
+# Assets are asked for again each time, and answered 304 while they are the same: a new release shows at once.
+_HEADERS = {
+    "Cache-Control": "no-cache",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": 'camera=(), microphone=(), geolocation=(), payment=(self "https://js.stripe.com")',
+}
+
+
+def dashboard(gateway: str, stripe_publishable_key: str) -> list[web.RouteDef]:
+    """Everything below gollem/dashboard/, `/` being its index.html; and /dashboard.json, what the page has to know.
+    `gateway` is who takes the money: only for Stripe may the page load what is not ours, its payment form."""
+    headers = _HEADERS | {"Content-Security-Policy": policy(gateway)}
+    told = json.dumps({"gateway": gateway, "stripePublishableKey": stripe_publishable_key}).encode()
+    pages = {_path(file): (file.read_bytes(), _type(file)) for file in sorted(FOLDER.rglob("*")) if _is_page(file)}
+    pages["/dashboard.json"] = told, "application/json"
+    return [web.get(path, _page(body, kind, headers)) for path, (body, kind) in pages.items()]
+
+
+def policy(gateway: str) -> str:
+    """The Content-Security-Policy: all from here, nothing inline."""
+    stripe = f" {_STRIPE}" if gateway == "stripe" else ""
+    frames = f"{_STRIPE} https://hooks.stripe.com" if stripe else "'none'"
+    calls = " https://api.stripe.com" if stripe else ""
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src 'self'{stripe}",
+            "style-src 'self'",
+            "img-src 'self'",
+            f"connect-src 'self'{calls}",
+            f"frame-src {frames}",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        )
+    )
+
+
+def _page(body: bytes, kind: str, headers: dict[str, str]) -> Handler:
+    etag = f'"{sha256(body).hexdigest()[:32]}"'
+    sent = headers | {"Content-Type": kind, "ETag": etag}
+
+    async def page(request: web.Request) -> web.Response:
+        if request.headers.get("If-None-Match") == etag:
+            return web.Response(status=304, headers=headers | {"ETag": etag})
+        return web.Response(body=body, headers=sent)
+
+    return page
+
+
+def _is_page(file: Path) -> bool:
+    return file.is_file() and file.suffix in _SUFFIXES
+
+
+def _path(file: Path) -> str:
+    path = file.relative_to(FOLDER).as_posix()
+    return "/" if path == "index.html" else f"/{path}"
+
+
+def _type(file: Path) -> str:
+    kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+    if file.suffix == ".js":
+        kind = "text/javascript"
+    return f"{kind}; charset=utf-8"
