@@ -23,11 +23,21 @@ DESCRIPTORS = Path("proto/gollem.binpb")
 
 # Folder of the generated stubs -> the protos that it needs.
 SERVERS = {
-    Path("gollem/rpc/pb"): ["common", "market", "provider", "credit", "payout", "admin", "inference"],
+    Path("gollem/rpc/pb"): [
+        "common",
+        "market",
+        "provider",
+        "credit",
+        "payout",
+        "admin",
+        "account",
+        "operator",
+        "inference",
+    ],
     Path("provider_agent/pb"): ["common", "inference"],
 }
 CLIENT = Path("clients/python/gollem_client/stubs.py")
-CLIENT_PROTOS = ["common", "market", "provider", "credit", "payout", "admin", "inference"]
+CLIENT_PROTOS = ["common", "market", "provider", "credit", "payout", "admin", "account", "operator", "inference"]
 
 
 def protoc(out: Path, names: list[str], *flags: str) -> None:
