@@ -16,6 +16,7 @@ from gollem.config import Config
 from gollem.errors import GollemError
 from gollem.exchange import (
     Accounts,
+    Advice,
     AgentLinks,
     Asks,
     Cases,
@@ -23,9 +24,14 @@ from gollem.exchange import (
     Floor,
     Leases,
     Orders,
+    Overview,
     Replica,
     Reports,
     Settlement,
+    Spending,
+    SpendReport,
+    Tape,
+    Views,
     WaitingRoom,
     restore_claims,
 )
@@ -126,8 +132,8 @@ class App:
         commits = Commits()
         self._closers.append(commits.finish)
         leases = Leases(shared, floor, ledger, commits, clock, config.nodes)
-        settlement = Settlement(floor, ledger, links, leases, commits, clock)
-        low_balance = LowBalanceWatch(ledger, clock)
+        spending, tape, low_balance = Spending(ledger, clock), Tape(clock), LowBalanceWatch(ledger, clock)
+        settlement = Settlement(floor, ledger, links, leases, commits, clock, spending.ended)
         orders = Orders(
             floor,
             ledger,
@@ -141,13 +147,17 @@ class App:
             config.market,
             config.exchange,
             _debited(low_balance, payments),
+            spending,
+            tape,
         )
         reports = Reports(floor, ledger, settlement, links, clock, config.providers)
-        restored = await restore_claims(ledger, floor)
-        if restored:
+        if restored := await restore_claims(ledger, floor):
             _log.info("%d orders were under way and keep their capacity", restored)
         await shared.start(Replica(floor, links, leases, shared))
-        self._keep_up(floor, reports, settlement, leases, low_balance)
+        self._keep_up(floor, reports, settlement, leases, low_balance, spending)
+        cases = Cases(ledger, desk, clock, _has_key(keys))
+        overview = Overview(ledger, floor, registry, waiting, shared, cases, clock)
+        views = Views(tape, Advice(floor, registry, tape, catalogue), SpendReport(ledger, clock), overview)
         admission = (payments.onboarding.require_payable,) if payments and payments.is_real else ()
         return Edge(
             config=config,
@@ -161,7 +171,9 @@ class App:
             settlement=settlement,
             reports=reports,
             accounts=Accounts(ledger, low_balance, clock),
-            cases=Cases(ledger, desk, clock, _has_key(keys)),
+            spending=spending,
+            views=views,
+            cases=cases,
             payments=payments,
             keys=keys,
             shared=shared,
@@ -169,7 +181,13 @@ class App:
         )
 
     def _keep_up(
-        self, floor: Floor, reports: Reports, settlement: Settlement, leases: Leases, low_balance: LowBalanceWatch
+        self,
+        floor: Floor,
+        reports: Reports,
+        settlement: Settlement,
+        leases: Leases,
+        low_balance: LowBalanceWatch,
+        spending: Spending,
     ) -> None:
         """What time brings, and what other nodes may have left undone. Any number of nodes may do it at once."""
         config = self.config
@@ -180,6 +198,7 @@ class App:
         self._chore(config.nodes.heartbeat_ms, leases.renew_waiting)
         self._chore(config.nodes.heartbeat_ms, leases.restore_lost)
         self._chore(_TICK_MS, low_balance.look)
+        self._chore(_TICK_MS, spending.give_back)
         self._chore(config.reconcile.alert_interval_ms, low_balance.sweep, rest=_REST)
 
     def _watch_the_books(self, ledger: Ledger) -> None:
