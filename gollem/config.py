@@ -18,6 +18,10 @@ GATEWAYS = ("none", "local", "stripe")
 # Settings that moved: the old names go on working.
 _RENAMED = {"payments.webhook_host": "bridge.host", "payments.webhook_port": "bridge.port"}
 RETURN_URL = re.compile(r"(?:https://|http://(?:localhost|127\.0\.0\.1)[:/])[!-~]{1,2000}", re.ASCII)
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?", re.ASCII)
+_HOST_PORT = re.compile(
+    r"(?:\[(?P<v6>[0-9A-Fa-f:.]{2,45})\]|(?P<name>[A-Za-z0-9._-]{1,253})):(?P<port>[0-9]{1,5})", re.ASCII
+)
 
 
 class ConfigError(ValueError):
@@ -181,6 +185,58 @@ class NodesConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class HostPort:
+    """A place to listen at, or to connect to."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayConfig:
+    """HTTP in front of the exchange: what `gollem gateway` has Envoy do."""
+
+    listen: str = _text("127.0.0.1:8090", "host:port where HTTP is served")
+    exchange: str = _text("127.0.0.1:50051", "host:port of the exchange; of several nodes, separated by commas")
+    bridge: str = _text("127.0.0.1:8080", "host:port of the webhook bridge, which gets all that is no call")
+    certificate: str = _text("", "PEM file of the certificate and its chain; empty: no TLS")
+    key: str = _text("", "PEM file of the certificate's private key")
+    cors_origins: str = _text("", "origins whose pages may call, separated by commas; empty: none but our own")
+    trusted_hops: int = _number(0, 0, 10, "proxies of ours in front, whose x-forwarded-for is believed")
+    admin_port: int = _number(0, 0, 65_535, "port of Envoy's own pages, for this machine only; 0: none")
+    threads: int = _number(0, 0, 256, "threads of Envoy; 0: one a core")
+    max_connections: int = _number(10_000, 1, 1_000_000, "connections held at once")
+    max_streams: int = _number(100, 1, 10_000, "requests at once on one connection")
+    max_requests: int = _number(10_000, 1, 1_000_000, "requests under way at the exchange at once")
+    max_body_bytes: int = _number(4 << 20, 1 << 10, 64 << 20, "largest body accepted")
+    requests_per_second: int = _number(100, 1, 1_000_000, "HTTP requests a second of one address")
+    burst: int = _number(200, 1, 1_000_000, "HTTP requests of one address at once above its rate")
+    timeout_ms: int = _number(30_000, 100, 600_000, "how long a request may take")
+    stream_timeout_ms: int = _number(1_860_000, 100, 86_400_000, "how long a streamed answer may take")
+    idle_timeout_ms: int = _number(300_000, 1_000, 86_400_000, "a connection or stream that is silent is closed")
+
+    def __post_init__(self) -> None:
+        self.listen_address(), self.exchanges(), self.bridge_address()
+        if bool(self.certificate) != bool(self.key):
+            raise ConfigError("gateway.certificate and gateway.key: each needs the other")
+        for origin in self.origins():
+            if not _ORIGIN.fullmatch(origin):
+                raise ConfigError(f"gateway.cors_origins: must be such as https://app.example, not {origin!r}")
+
+    def listen_address(self) -> HostPort:
+        return _host_port("gateway.listen", self.listen)
+
+    def exchanges(self) -> list[HostPort]:
+        return [_host_port("gateway.exchange", place) for place in _listed(self.exchange) or [""]]
+
+    def bridge_address(self) -> HostPort:
+        return _host_port("gateway.bridge", self.bridge)
+
+    def origins(self) -> list[str]:
+        return _listed(self.cors_origins)
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All of it."""
 
@@ -193,6 +249,7 @@ class Config:
     bridge: BridgeConfig = field(default_factory=BridgeConfig)
     reconcile: ReconcileConfig = field(default_factory=ReconcileConfig)
     nodes: NodesConfig = field(default_factory=NodesConfig)
+    gateway: GatewayConfig = field(default_factory=GatewayConfig)
 
     def __post_init__(self) -> None:
         watch = self.providers
@@ -207,6 +264,17 @@ class Config:
         if self.payments.gateway not in GATEWAYS:
             raise ConfigError(f"payments.gateway: must be one of {', '.join(GATEWAYS)}, not {self.payments.gateway!r}")
         _require_payable(self.payments)
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _host_port(key: str, text: str) -> HostPort:
+    found = _HOST_PORT.fullmatch(text)
+    if not found or not 1 <= int(found["port"]) <= 65_535:
+        raise ConfigError(f"{key}: must be host:port, such as 127.0.0.1:8090 or [::1]:8090, not {text!r}")
+    return HostPort(found["v6"] or found["name"], int(found["port"]))
 
 
 def _require_payable(payments: PaymentsConfig) -> None:

@@ -9,6 +9,7 @@ import click
 COMMANDS = {
     "demo": ("gollem.cli.demo:demo", "see all of it work on this machine, with a real model"),
     "serve": ("gollem.cli.serve:serve", "run the exchange"),
+    "gateway": ("gollem.cli.gateway:gateway", "serve the exchange over HTTP, by Envoy"),
     "config": ("gollem.cli.settings:config", "show every setting and its value"),
     "keys": ("gollem.cli.keys:keys", "make, list and revoke API keys"),
     "credits": ("gollem.cli.grants:credits_", "buy credits, or give an account some"),

@@ -26,11 +26,22 @@ SHORTHANDS = {
 }
 
 
-def config_options(command: F) -> F:
-    """Adds --config, --set and shorthands; the command gets them as one `config`."""
+def setting_options(command: F) -> F:
+    """Adds --config and --set; the command gets them as `file` and `overrides`, for `read_config`."""
 
     @click.option("--config", "file", type=click.Path(dir_okay=False, path_type=Path), help="TOML file of settings")
     @click.option("--set", "chosen", multiple=True, metavar="SECTION.NAME=VALUE", help="one setting; may be repeated")
+    @functools.wraps(command)
+    def with_settings(*args: Any, chosen: tuple[str, ...], **options: Any) -> Any:
+        return command(*args, overrides=dict(map(_setting, chosen)), **options)
+
+    return cast(F, with_settings)
+
+
+def config_options(command: F) -> F:
+    """Adds --config, --set and shorthands; the command gets them as one `config`."""
+
+    @setting_options
     @click.option("--data", metavar="FOLDER", help="where the ledger and the keys are kept")
     @click.option("--ledger", metavar="URL", help="of the ledger, when it is not in the data folder")
     @click.option("--book", metavar="URL", help="of the Redis that nodes share, or memory: this process alone")
@@ -41,9 +52,9 @@ def config_options(command: F) -> F:
     @click.option("--host", help="address to listen on")
     @click.option("--port", help="gRPC port; 0 takes a free one")
     @functools.wraps(command)
-    def with_config(*args: Any, file: Path | None, chosen: tuple[str, ...], **options: Any) -> Any:
+    def with_config(*args: Any, file: Path | None, overrides: dict[str, str], **options: Any) -> Any:
         short = {key: value for name, key in SHORTHANDS.items() if (value := options.pop(name)) is not None}
-        return command(*args, config=read_config(file, dict(map(_setting, chosen)) | short), **options)
+        return command(*args, config=read_config(file, overrides | short), **options)
 
     return cast(F, with_config)
 

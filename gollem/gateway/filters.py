@@ -1,0 +1,92 @@
+"""What a request goes through on its way in, in this order; an answer goes back through it from the end."""
+
+from importlib import resources
+
+from gollem.config import GatewayConfig
+from gollem.gateway.typed import Json, filter_config, http_filter, typed
+
+# Operators' calls are not among them: AdminService is for gRPC at the exchange itself.
+SERVICES = (
+    "gollem.v1.MarketService",
+    "gollem.v1.ProviderService",
+    "gollem.v1.CreditService",
+    "gollem.v1.PayoutService",
+    "gollem.v1.AccountService",
+    "gollem.v1.OperatorService",
+)
+_PER_CLIENT = "remote_address"
+_MAX_CLIENTS = 10_000
+_ALWAYS = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
+
+
+def descriptors() -> str:
+    """The file of every service and error, for the transcoder."""
+    return str(resources.files("gollem.gateway") / "gollem.binpb")
+
+
+def filters(config: GatewayConfig) -> list[Json]:
+    return [
+        http_filter("cors", "Cors"),
+        _rate_limit(config),
+        _clean_headers(),
+        http_filter("grpc_web", "GrpcWeb"),
+        http_filter("grpc_json_transcoder", "GrpcJsonTranscoder", **_transcoder(config, "stream_newline_delimited")),
+        http_filter("router", "Router", suppress_envoy_headers=True),
+    ]
+
+
+def as_events(config: GatewayConfig) -> Json:
+    """For a route whose streams are to be server-sent events."""
+    transcoder = _transcoder(config, "stream_sse_style_delimited")
+    return {
+        "envoy.filters.http.grpc_json_transcoder": filter_config(
+            "grpc_json_transcoder", "GrpcJsonTranscoder", **transcoder
+        )
+    }
+
+
+def without(*names: str) -> Json:
+    """For a route that passes these filters by."""
+    off = typed("envoy.config.route.v3.FilterConfig", disabled=True)
+    return {f"envoy.filters.http.{name}": off for name in names}
+
+
+def _rate_limit(config: GatewayConfig) -> Json:
+    """A bucket an address; the exchange limits each account by itself. The oldest address is forgotten first."""
+    bucket = {
+        "max_tokens": config.burst,
+        "tokens_per_fill": config.requests_per_second,
+        "fill_interval": "1s",
+    }
+    return http_filter(
+        "local_ratelimit",
+        "LocalRateLimit",
+        stat_prefix="http",
+        filter_enabled=_ALWAYS,
+        filter_enforced=_ALWAYS,
+        rate_limits=[{"actions": [{_PER_CLIENT: {}}]}],
+        descriptors=[{"entries": [{"key": _PER_CLIENT}], "token_bucket": bucket}],
+        max_dynamic_descriptors=_MAX_CLIENTS,
+        rate_limited_as_resource_exhausted=True,
+    )
+
+
+def _clean_headers() -> Json:
+    """Binary metadata, of which the exchange knows none, and what would steer this proxy itself."""
+    unwanted = [{"suffix": "-bin"}, {"prefix": "x-envoy-"}]
+    removals = [{"remove_on_match": {"key_matcher": matcher}} for matcher in unwanted]
+    return http_filter("header_mutation", "HeaderMutation", mutations={"request_mutations": removals})
+
+
+def _transcoder(config: GatewayConfig, stream_style: str) -> Json:
+    return {
+        "proto_descriptor": descriptors(),
+        "services": list(SERVICES),
+        "convert_grpc_status": True,
+        "match_incoming_request_route": True,
+        "query_param_unescape_plus": True,
+        "max_request_body_size": config.max_body_bytes,
+        "print_options": {"always_print_primitive_fields": True, stream_style: True},
+        # Body fields that are not known pass in silence: Envoy 1.40 has no option for them.
+        "request_validation_options": {"reject_unknown_method": True, "reject_unknown_query_parameters": True},
+    }

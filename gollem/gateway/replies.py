@@ -1,0 +1,50 @@
+"""What Envoy itself answers, in the shape of the exchange's errors: google.rpc.Status with an ErrorInfo."""
+
+from gollem.gateway.typed import Json
+
+# HTTP status -> gRPC code, reason, message.
+_REASONS = {
+    400: (3, "INVALID_MESSAGE", "%LOCAL_REPLY_BODY%"),  # the transcoder says which field
+    404: (5, "NO_SUCH_ROUTE", "there is no such route, or not with this method"),
+    408: (4, "TIMED_OUT", "the request took too long"),
+    413: (8, "TOO_LARGE", "the body is too large"),
+    426: (9, "UPGRADE_REQUIRED", "this protocol is not spoken here"),
+    429: (8, "RATE_LIMITED", "too many requests from this address: wait a second"),
+    431: (8, "TOO_LARGE", "the headers are too large"),
+    503: (14, "UNAVAILABLE", "the exchange cannot be reached: try again"),
+    504: (4, "TIMED_OUT", "the exchange has not answered in time"),
+}
+# gRPC has statuses of its own, which Envoy sets by itself. What was transcoded looks like gRPC, but for its old path.
+_IS_TRANSCODED = {"header_filter": {"header": {"name": "x-envoy-original-path", "present_match": True}}}
+_IS_NOT_GRPC = {
+    "header_filter": {
+        "header": {
+            "name": "content-type",
+            "string_match": {"prefix": "application/grpc"},
+            "invert_match": True,
+            "treat_missing_header_as_empty": True,
+        }
+    }
+}
+_IS_HTTP = {"or_filter": {"filters": [_IS_TRANSCODED, _IS_NOT_GRPC]}}
+
+
+def local_replies() -> Json:
+    """One for each status, with the numbers of both worlds."""
+    return {"mappers": [_mapper(status, *words) for status, words in _REASONS.items()]}
+
+
+def _mapper(status: int, code: int, reason: str, message: str) -> Json:
+    this_status = {
+        "status_code_filter": {
+            "comparison": {"op": "EQ", "value": {"default_value": status, "runtime_key": "gateway.reply_status"}}
+        }
+    }
+    info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": "gollem"}
+    return {
+        "filter": {"and_filter": {"filters": [this_status, _IS_HTTP]}},
+        "body_format_override": {
+            "json_format": {"code": code, "message": message, "details": [info]},
+            "content_type": "application/json",
+        },
+    }

@@ -1,0 +1,86 @@
+"""Which request goes where, first match first, and how long it may take."""
+
+from gollem.config import GatewayConfig
+from gollem.gateway.clusters import BRIDGE, EXCHANGE
+from gollem.gateway.filters import SERVICES, as_events, without
+from gollem.gateway.typed import Json, duration, filter_config
+
+# gRPC, and gRPC-Web before it is turned into it. Health and reflection need no key.
+_CALLED = (*SERVICES, "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection")
+_CALLED_LONG_AGO = "grpc.reflection.v1alpha.ServerReflection"
+_GRPC = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
+_EVENTS = {"name": "accept", "string_match": {"contains": "text/event-stream"}}
+# Asked again only where the exchange has certainly not begun: order ids make even more harmless.
+_RETRY = {"retry_on": "connect-failure,refused-stream", "num_retries": 1}
+_PAGE_MS = 20_000
+# The status is that of HTTP.
+_ANSWER = {"response_headers_to_remove": ["grpc-status", "grpc-message"]}
+
+
+def virtual_host(config: GatewayConfig) -> Json:
+    return {
+        "name": "gollem",
+        "domains": ["*"],
+        "routes": [
+            *[_call(config, service) for service in (*_CALLED, _CALLED_LONG_AGO)],
+            _nothing({"prefix": "/gollem.v1."}),
+            _nothing({"prefix": "/grpc."}),
+            _stream(config, {"path": "/api/generate", "headers": [_EVENTS]}, as_events(config)),
+            _stream(config, {"path": "/api/generate"}),
+            _api(config),
+            _bridged("/webhooks/", "grpc_json_transcoder", "local_ratelimit"),
+            _bridged("/", "grpc_json_transcoder"),
+        ],
+        **_cors(config),
+    }
+
+
+def _call(config: GatewayConfig, service: str) -> Json:
+    """Streams of agents never end: only their silence is bounded, by that of the whole connection."""
+    match = {"prefix": f"/{service}/", "headers": [_GRPC]}
+    route = {"cluster": EXCHANGE, "timeout": "0s", "retry_policy": _RETRY}
+    return {"match": match, "route": route, "typed_per_filter_config": without("local_ratelimit")}
+
+
+def _nothing(match: Json) -> Json:
+    return {"match": match, "direct_response": {"status": 404}}
+
+
+def _stream(config: GatewayConfig, match: Json, filters: Json | None = None) -> Json:
+    longest = {"max_stream_duration": duration(config.stream_timeout_ms)}
+    route = {"cluster": EXCHANGE, "timeout": "0s", "max_stream_duration": longest}
+    return {"match": match, "route": route, **_ANSWER, "typed_per_filter_config": filters or {}}
+
+
+def _api(config: GatewayConfig) -> Json:
+    longest = {"max_stream_duration": duration(2 * config.timeout_ms)}
+    route = {
+        "cluster": EXCHANGE,
+        "timeout": duration(config.timeout_ms),
+        "max_stream_duration": longest,
+        "retry_policy": _RETRY,
+    }
+    return {"match": {"path_separated_prefix": "/api"}, "route": route, **_ANSWER}
+
+
+def _bridged(prefix: str, *passed_by: str) -> Json:
+    """Webhooks, which bring their own bounds and come in bursts, and pages."""
+    route = {"cluster": BRIDGE, "timeout": duration(_PAGE_MS)}
+    return {"match": {"prefix": prefix}, "route": route, "typed_per_filter_config": without(*passed_by)}
+
+
+def _cors(config: GatewayConfig) -> Json:
+    """Nothing unless origins are named: then browsers may call from pages of these."""
+    if not config.cors_origins:
+        return {}
+    policy = filter_config(
+        "cors",
+        "CorsPolicy",
+        allow_origin_string_match=[{"exact": origin} for origin in config.origins()],
+        allow_methods="GET, POST",
+        allow_headers="authorization, content-type, accept, idempotency-key, x-max-price, x-max-latency, "
+        "x-grpc-web, x-user-agent, grpc-timeout",
+        expose_headers="grpc-status, grpc-message, grpc-status-details-bin, x-request-id, retry-after",
+        max_age="600",
+    )
+    return {"typed_per_filter_config": {"envoy.filters.http.cors": policy}}
