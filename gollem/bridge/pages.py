@@ -1,7 +1,6 @@
 """The dashboard's pages: files that come with GoLLeM, read once. Their policy lets a browser run nothing else."""
 
 import json
-import mimetypes
 from hashlib import sha256
 from pathlib import Path
 
@@ -9,7 +8,14 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 FOLDER = Path(__file__).parent.parent / "dashboard"
-_SUFFIXES = {".html", ".js", ".css", ".svg", ".txt"}
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".txt": "text/plain; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".woff2": "font/woff2",
+}
 _STRIPE = "https://js.stripe.com"
 # Assets are asked for again each time, and answered 304 while they are the same: a new release shows at once.
 _HEADERS = {
@@ -27,7 +33,9 @@ def dashboard(gateway: str, stripe_publishable_key: str) -> list[web.RouteDef]:
     `gateway` is who takes the money: only for Stripe may the page load what is not ours, its payment form."""
     headers = _HEADERS | {"Content-Security-Policy": policy(gateway)}
     told = json.dumps({"gateway": gateway, "stripePublishableKey": stripe_publishable_key}).encode()
-    pages = {_path(file): (file.read_bytes(), _type(file)) for file in sorted(FOLDER.rglob("*")) if _is_page(file)}
+    pages = {
+        _path(file): (file.read_bytes(), _TYPES[file.suffix]) for file in sorted(FOLDER.rglob("*")) if file.is_file()
+    }
     pages["/dashboard.json"] = told, "application/json"
     return [web.get(path, _page(body, kind, headers)) for path, (body, kind) in pages.items()]
 
@@ -43,6 +51,7 @@ def policy(gateway: str) -> str:
             f"script-src 'self'{stripe}",
             "style-src 'self'",
             "img-src 'self'",
+            "font-src 'self'",
             f"connect-src 'self'{calls}",
             f"frame-src {frames}",
             "base-uri 'none'",
@@ -64,17 +73,6 @@ def _page(body: bytes, kind: str, headers: dict[str, str]) -> Handler:
     return page
 
 
-def _is_page(file: Path) -> bool:
-    return file.is_file() and file.suffix in _SUFFIXES
-
-
 def _path(file: Path) -> str:
     path = file.relative_to(FOLDER).as_posix()
     return "/" if path == "index.html" else f"/{path}"
-
-
-def _type(file: Path) -> str:
-    kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-    if file.suffix == ".js":
-        kind = "text/javascript"
-    return f"{kind}; charset=utf-8"
