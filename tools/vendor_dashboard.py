@@ -1,7 +1,7 @@
 """Copies what the dashboard takes from others, so that a wheel has it and no page loads anything from elsewhere.
 
     python tools/vendor_dashboard.py            copy it
-    python tools/vendor_dashboard.py --check    exit 1, naming the files, if what is committed is not what this would copy
+    python tools/vendor_dashboard.py --check    exit 1, naming the files, if what is committed is not that
 
 npm fetches the packages of tools/dashboard/package-lock.json, whose digests it compares; none of their scripts run.
 """

@@ -68,6 +68,8 @@ class Spending:
             for _ in range(_ATTEMPTS):
                 known, now_ms = await self._find(user), self._clock.now_ms()
                 limits = day_limit_atoms, month_limit_atoms
+                if known is None and not any(limits):
+                    return SpendLimit()
                 try:
                     await self._ledger.post(rules.spend_limited(user, known, *limits, utc_day(now_ms), now_ms))
                 except (StaleRead, WrongState):

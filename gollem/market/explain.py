@@ -28,7 +28,8 @@ class Verdict:
 
 
 class Chances:
-    """One ask before bids for its model. `latency_us` and `tpot_ns` are the figures that the book uses."""
+    """One ask before bids for its model, all of its capacity free. `latency_us` and `tpot_ns` are the figures that the
+    book uses."""
 
     def __init__(self, ask: Ask, latency_us: int, tpot_ns: int, catalogue: Catalogue) -> None:
         self._ask = ask
@@ -86,7 +87,7 @@ class _Trial:
             "throughput": self._tpot_ns > self._most_tpot_ns,
             "gpu_type": bool(bid.gpu_types) and ask.gpu_type not in bid.gpu_types,
             "provider": not listed or ask.provider_id in bid.exclude_providers,
-            "capacity": self._tokens > ask.capacity_tokens,
+            "capacity": self._tokens > ask.capacity_tokens or ask.capacity_slots < 1,
             "reserve": units < reserve_units(ask.credit_rate_atoms, self._model.multiplier_micro) * self._tokens,
         }
         return [name for name, is_so in fails.items() if is_so]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gollem.errors import TooManyKeys
+from gollem.errors import Forbidden, TooManyKeys
 from gollem.identity import KeyStore
 from gollem.rpc import context, encode_admin, fields
 from gollem.rpc.pb import account_pb2, admin_pb2
@@ -40,6 +40,8 @@ class AccountService(AccountServiceBase):
 
     async def _create(self, request: account_pb2.CreateOwnKeyRequest) -> admin_pb2.CreateKeyResponse:
         caller = context.caller()
+        if fields.account(request.account, "account") != caller.account:
+            raise Forbidden("this key makes keys of its own account only", account=request.account)
         kept = sum(not key.revoked for key in await self._keys.list(caller.account))
         if kept >= _MAX_KEYS:
             raise TooManyKeys(f"an account has at most {_MAX_KEYS} keys: revoke one first", limit=_MAX_KEYS)

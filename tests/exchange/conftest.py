@@ -8,6 +8,7 @@ from gollem.clock import Clock
 from gollem.config import ExchangeConfig, MarketConfig, NodesConfig, ProvidersConfig
 from gollem.exchange import (
     Accounts,
+    Advice,
     AgentLinks,
     Asks,
     Commits,
@@ -17,6 +18,8 @@ from gollem.exchange import (
     Replica,
     Reports,
     Settlement,
+    Spending,
+    Tape,
     WaitingRoom,
 )
 from gollem.exchange.asks import Status
@@ -49,6 +52,9 @@ class Bench:
     commits: Commits
     replica: Replica
     shared: SharedBook
+    spending: Spending
+    tape: Tape
+    advice: Advice
 
     def sell(self, provider: str = "p1", per_minute: int | None = None, **changes: object) -> Ask:
         """Register an ask for gpt-4 on an H100 at the base price."""
@@ -99,7 +105,8 @@ def build(ledger: Ledger, clock: Clock, nodes: NodesConfig = ALONE) -> Bench:
     waiting = WaitingRoom(floor, limit=8, limit_per_user=6)
     commits = Commits()
     leases = Leases(shared, floor, ledger, commits, clock, nodes)
-    settlement = Settlement(floor, ledger, links, leases, commits, clock)
+    spending, tape = Spending(ledger, clock), Tape(clock)
+    settlement = Settlement(floor, ledger, links, leases, commits, clock, spending.ended)
     market = MarketConfig(fee_bps=500)
     return Bench(
         clock=clock,  # type: ignore[arg-type]
@@ -109,13 +116,30 @@ def build(ledger: Ledger, clock: Clock, nodes: NodesConfig = ALONE) -> Bench:
         leases=leases,
         waiting=waiting,
         settlement=settlement,
-        orders=Orders(floor, ledger, catalogue, settlement, links, leases, waiting, commits, clock, market, EXCHANGE),
+        orders=Orders(
+            floor,
+            ledger,
+            catalogue,
+            settlement,
+            links,
+            leases,
+            waiting,
+            commits,
+            clock,
+            market,
+            EXCHANGE,
+            spending=spending,
+            tape=tape,
+        ),
         asks=Asks(floor, registry, links, settlement, PROVIDERS),
         reports=Reports(floor, ledger, settlement, links, clock, PROVIDERS),
         accounts=Accounts(ledger, LowBalanceWatch(ledger, clock), clock),
         commits=commits,
         replica=Replica(floor, links, leases, shared),
         shared=shared,
+        spending=spending,
+        tape=tape,
+        advice=Advice(floor, registry, tape, catalogue),
     )
 
 

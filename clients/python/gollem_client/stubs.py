@@ -1788,7 +1788,10 @@ class ListOwnKeysResponse(betterproto.Message):
 
 @dataclass(eq=False, repr=False)
 class CreateOwnKeyRequest(betterproto.Message):
-    pass
+    account: str = betterproto.string_field(1)
+    """
+    The account of the key that is shown: so that nobody makes a key of another account than they think.
+    """
 
 
 @dataclass(eq=False, repr=False)

@@ -27,7 +27,7 @@ from . import admin_pb2 as gollem_dot_v1_dot_admin__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17gollem/v1/account.proto\x12\tgollem.v1\x1a\x15gollem/v1/admin.proto\x1a\x1cgoogle/api/annotations.proto\"\x0f\n\rWhoAmIRequest\"?\n\x0eWhoAmIResponse\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0e\n\x06key_id\x18\x03 \x01(\t\"\x14\n\x12ListOwnKeysRequest\"7\n\x13ListOwnKeysResponse\x12 \n\x04keys\x18\x01 \x03(\x0b\x32\x12.gollem.v1.KeyInfo\"\x15\n\x13\x43reateOwnKeyRequest\"%\n\x13RevokeOwnKeyRequest\x12\x0e\n\x06key_id\x18\x01 \x01(\t2\xad\x03\n\x0e\x41\x63\x63ountService\x12S\n\x06WhoAmI\x12\x18.gollem.v1.WhoAmIRequest\x1a\x19.gollem.v1.WhoAmIResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/api/account\x12g\n\x0bListOwnKeys\x12\x1d.gollem.v1.ListOwnKeysRequest\x1a\x1e.gollem.v1.ListOwnKeysResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/api/account/keys\x12j\n\x0c\x43reateOwnKey\x12\x1e.gollem.v1.CreateOwnKeyRequest\x1a\x1c.gollem.v1.CreateKeyResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/api/account/keys:\x01*\x12q\n\x0cRevokeOwnKey\x12\x1e.gollem.v1.RevokeOwnKeyRequest\x1a\x1c.gollem.v1.RevokeKeyResponse\"#\x82\xd3\xe4\x93\x02\x1d\"\x18/api/account/keys/revoke:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17gollem/v1/account.proto\x12\tgollem.v1\x1a\x15gollem/v1/admin.proto\x1a\x1cgoogle/api/annotations.proto\"\x0f\n\rWhoAmIRequest\"?\n\x0eWhoAmIResponse\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0e\n\x06key_id\x18\x03 \x01(\t\"\x14\n\x12ListOwnKeysRequest\"7\n\x13ListOwnKeysResponse\x12 \n\x04keys\x18\x01 \x03(\x0b\x32\x12.gollem.v1.KeyInfo\"&\n\x13\x43reateOwnKeyRequest\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\"%\n\x13RevokeOwnKeyRequest\x12\x0e\n\x06key_id\x18\x01 \x01(\t2\xad\x03\n\x0e\x41\x63\x63ountService\x12S\n\x06WhoAmI\x12\x18.gollem.v1.WhoAmIRequest\x1a\x19.gollem.v1.WhoAmIResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/api/account\x12g\n\x0bListOwnKeys\x12\x1d.gollem.v1.ListOwnKeysRequest\x1a\x1e.gollem.v1.ListOwnKeysResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/api/account/keys\x12j\n\x0c\x43reateOwnKey\x12\x1e.gollem.v1.CreateOwnKeyRequest\x1a\x1c.gollem.v1.CreateKeyResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/api/account/keys:\x01*\x12q\n\x0cRevokeOwnKey\x12\x1e.gollem.v1.RevokeOwnKeyRequest\x1a\x1c.gollem.v1.RevokeKeyResponse\"#\x82\xd3\xe4\x93\x02\x1d\"\x18/api/account/keys/revoke:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,9 +51,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTOWNKEYSRESPONSE']._serialized_start=195
   _globals['_LISTOWNKEYSRESPONSE']._serialized_end=250
   _globals['_CREATEOWNKEYREQUEST']._serialized_start=252
-  _globals['_CREATEOWNKEYREQUEST']._serialized_end=273
-  _globals['_REVOKEOWNKEYREQUEST']._serialized_start=275
-  _globals['_REVOKEOWNKEYREQUEST']._serialized_end=312
-  _globals['_ACCOUNTSERVICE']._serialized_start=315
-  _globals['_ACCOUNTSERVICE']._serialized_end=744
+  _globals['_CREATEOWNKEYREQUEST']._serialized_end=290
+  _globals['_REVOKEOWNKEYREQUEST']._serialized_start=292
+  _globals['_REVOKEOWNKEYREQUEST']._serialized_end=329
+  _globals['_ACCOUNTSERVICE']._serialized_start=332
+  _globals['_ACCOUNTSERVICE']._serialized_end=761
 # @@protoc_insertion_point(module_scope)

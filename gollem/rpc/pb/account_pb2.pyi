@@ -34,8 +34,10 @@ class ListOwnKeysResponse(_message.Message):
     def __init__(self, keys: _Optional[_Iterable[_Union[_admin_pb2.KeyInfo, _Mapping]]] = ...) -> None: ...
 
 class CreateOwnKeyRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("account",)
+    ACCOUNT_FIELD_NUMBER: _ClassVar[int]
+    account: str
+    def __init__(self, account: _Optional[str] = ...) -> None: ...
 
 class RevokeOwnKeyRequest(_message.Message):
     __slots__ = ("key_id",)

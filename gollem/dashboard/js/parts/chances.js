@@ -15,11 +15,17 @@ function one(ask) {
   const lost = ask.bids - ask.won;
   if (!lost) return [title, h("p", {}, `It would win all of the last ${count(ask.bids)} bids.`)];
   return [title,
-    h("p", {}, `Of the last ${count(ask.bids)} bids, as it is now it would win ${count(ask.won)}; ${count(ask.outbid)} would go to a better ask, and ${count(lost - ask.outbid)} have a limit that it does not meet.`),
+    h("p", {}, `Of the last ${count(ask.bids)} bids it would win ${count(ask.won)}. ${lostWords(ask.outbid, lost - ask.outbid)}`),
     ask.blockedBy.length > 0 && h("p", { class: "alert bad" }, h("strong", {}, "It is not matched at all now"), ask.blockedBy.map(words).join(", ")),
     advice(ask),
     Object.keys(ask.excludedBy).length > 0 && bars("Lost bids by limit", reasons(ask), { most: ask.bids, kind: "warn" }),
     h("details", {}, h("summary", {}, `The last ${ask.lost.length} that it would lose`), losses(ask.lost))];
+}
+
+function lostWords(outbid, outside) {
+  const better = outbid && `${count(outbid)} would go to a better ask`;
+  const limited = outside && `${count(outside)} ${outside === 1 ? "has a limit" : "have limits"} that it does not meet`;
+  return `${[better, limited].filter(Boolean).join(", and ")}.`;
 }
 
 const reasons = (ask) => Object.entries(ask.excludedBy).sort((a, b) => b[1] - a[1]).map(([limit, bids]) => [`outside the ${words(limit)} limit`, bids]);

@@ -19,7 +19,7 @@ function axes(xLabel, yLabel, xValues, yValues) {
   const common = { stroke: colour("--soft"), font: FONT, labelFont: FONT, labelSize: 22, ticks: { show: false } };
   const grid = { stroke: colour("--line"), width: 1 };
   return [
-    { ...common, label: xLabel, values: xValues, grid: { show: false }, space: 70 },
+    { ...common, label: xLabel, values: xValues, grid: { show: false }, space: 70, size: 30 },
     { ...common, label: yLabel, values: yValues, grid, size: 64 },
   ];
 }
@@ -81,6 +81,7 @@ function circle(chart, point, most, fillColour, ink) {
   ctx.stroke();
   ctx.fillStyle = ink;
   ctx.font = `${12 * ratio}px Inter, system-ui, sans-serif`;
+  ctx.textAlign = "left";
   ctx.textBaseline = "middle";
   ctx.fillText(point.name, x + radius + 5 * ratio, y);
   ctx.restore();
@@ -105,7 +106,7 @@ export function stackedBars(label, { yText }, names, stacks) {
         padding: [12, 8, 0, 0],
         scales: { x: { time: false, range: [-0.6, names.length - 0.4] }, y: { range: roomy } },
         axes: axes(undefined, undefined, (_, ticks) => ticks.map((at) => names[at] ?? ""), (_, ticks) => ticks.map(yText))
-          .map((axis, at) => ({ ...axis, labelSize: 0, ...(at ? {} : { incrs: [1, 2, 5, 7, 10] }) })),
+          .map((axis, at) => ({ ...axis, labelSize: 0, ...(at ? {} : { incrs: [1, 2, 4, 7] }) })),
         series: [{}, ...series.toReversed()],
       },
     };

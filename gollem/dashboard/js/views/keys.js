@@ -23,7 +23,7 @@ export function keys(page, failed) {
   const refresh = poll(EVERY_MS, async (signal) => show((await get("/api/account/keys", {}, signal)).keys.toReversed()), failed);
 
   async function create() {
-    const made = await post("/api/account/keys");
+    const made = await post("/api/account/keys", { account: session.account });
     reveal("Your new key", "It is shown this once. Keep it where nobody else can read it.", made.key);
     refresh.now();
   }

@@ -28,7 +28,7 @@ export function market(page) {
   });
   const showDepth = whenChanged((models) => fill(places.depth, depth(models, chosen, (name) => { chosen = name; show(); })));
   function show() {
-    const model = book.find((one) => one.model === chosen) || book.find((one) => one.liveAsks) || book[0];
+    const model = book.find((one) => one.model === chosen) || [...book].sort((a, b) => b.liveAsks - a.liveAsks)[0];
     chosen = model?.model || "";
     showDepth(book.map(({ front: _, ...model }) => ({ ...model, chosen: model.model === chosen })));
     showFront(model);

@@ -47,7 +47,7 @@ function headline(data) {
   return h("div", { class: "stack" },
     data.payoutsHalted && h("p", { class: "alert bad" }, h("strong", {}, "Payouts are halted"), data.payoutsHalted),
     figures("The exchange now", [
-      ["Up since", duration(data.uptimeMs), `release ${data.version}, payments: ${data.paymentsGateway}`],
+      ["Running for", duration(data.uptimeMs), `release ${data.version}, payments: ${data.paymentsGateway}`],
       ["Orders under way", count(data.openOrders), `${count(data.restingBids)} bids resting`],
       ["Asks live", count(data.liveAsks), `${count(data.blockedAsks)} blocked, ${count(data.models)} models`],
       ["Circuits not closed", count(data.openCircuits), data.openCircuits ? "of providers that failed" : "every provider is well"],

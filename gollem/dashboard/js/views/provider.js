@@ -17,11 +17,11 @@ export function provider(page, failed) {
   const lines = statement({ earnings: true });
   const join = onboarding(() => refresh.now());
   fill(page, h("div", { class: "grid" }, places.money,
-    card("Asks", { size: "two-thirds", about: "Promised against what clients measured; the book takes the measured figures once there are enough." }, places.circuit, places.asks),
-    card("Getting paid", { size: "third" }, join.element),
+    card("Asks", { about: "Promised against what clients measured; the book takes the measured figures once there are enough." }, places.circuit, places.asks),
     card("Why was I not matched", { about: "The last bids for your models, tried against your asks as they are now." }, places.chances),
-    card("GPUs", { size: "half", about: "As your agents last reported." }, places.gpus),
-    card("Payouts", { size: "half" }, places.payouts),
+    card("Payouts", { size: "two-thirds" }, places.payouts),
+    card("Getting paid", { size: "third" }, join.element),
+    card("GPUs", { about: "As your agents last reported." }, places.gpus),
     card("Earnings, order by order", { actions: lines.actions }, lines.element)));
   const pay = requestPayout(() => refresh.now());
   const show = {
