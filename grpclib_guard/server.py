@@ -10,7 +10,7 @@ from typing import Any, Protocol
 # For the descriptor pool, as error_details in faults.py: else grpcurl shows the details of errors as raw bytes.
 import google.rpc.status_pb2  # noqa: F401
 from grpclib.const import Handler
-from grpclib.events import RecvRequest, _DispatchServerEvents
+from grpclib.events import RecvRequest, SendTrailingMetadata, _DispatchServerEvents
 from grpclib.health.check import ServiceStatus
 from grpclib.health.service import OVERALL, Health
 from grpclib.reflection.service import ServerReflection
@@ -49,7 +49,8 @@ class GuardedServer:
     """grpclib handlers behind every limit of `Limits`, with health and reflection (v1 and v1alpha).
 
     `on_request` sees each call before its handler, health and reflection excepted; it may raise GRPCError, and may
-    wrap `event.method_func`. Handlers of endless streams should end when `draining` is set.
+    wrap `event.method_func`. `on_trailers` sees the end of each call, and may add to its metadata. Handlers of endless
+    streams should end when `draining` is set.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class GuardedServer:
         *,
         limits: Limits | None = None,
         on_request: Callable[[RecvRequest], Awaitable[None]] | None = None,
+        on_trailers: Callable[[SendTrailingMetadata], Awaitable[None]] | None = None,
     ) -> None:
         self.limits = limits or Limits()
         self.draining = asyncio.Event()
@@ -70,6 +72,8 @@ class GuardedServer:
         dispatch = _DispatchServerEvents()
         if on_request:
             dispatch.add_listener(RecvRequest, _exempting_own(on_request))  # type: ignore[arg-type]
+        if on_trailers:
+            dispatch.add_listener(SendTrailingMetadata, on_trailers)  # type: ignore[arg-type]
         self._calls = Calls(methods, dispatch, self.limits)
         self._links: set[Link] = set()
         self._closed: Counter[str] = Counter()

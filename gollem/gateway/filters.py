@@ -18,6 +18,20 @@ _PER_CLIENT = "remote_address"
 _MAX_CLIENTS = 10_000
 _ALWAYS = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
 
+# Not by the route's own removal of headers: that comes before the transcoder, which needs them.
+_HTTP_ANSWER = """
+function envoy_on_response(handle)
+  local headers = handle:headers()
+  local status = headers:get("x-http-status")
+  headers:remove("x-http-status")
+  if string.sub(headers:get("content-type") or "", 1, 16) == "application/grpc" then return end
+  headers:remove("grpc-status")
+  if status ~= nil then headers:replace(":status", status) end
+  local kind = handle:metadata():get("stream_type")
+  if kind ~= nil and headers:get(":status") == "200" then headers:replace("content-type", kind) end
+end
+"""
+
 
 def descriptors() -> str:
     """The file of every service and error, for the transcoder."""
@@ -29,6 +43,7 @@ def filters(config: GatewayConfig) -> list[Json]:
         http_filter("cors", "Cors"),
         _rate_limit(config),
         _clean_headers(),
+        _http_answer(),
         http_filter("grpc_web", "GrpcWeb"),
         http_filter("grpc_json_transcoder", "GrpcJsonTranscoder", **_transcoder(config, "stream_newline_delimited")),
         http_filter("router", "Router", suppress_envoy_headers=True),
@@ -68,6 +83,7 @@ def _rate_limit(config: GatewayConfig) -> Json:
         descriptors=[{"entries": [{"key": _PER_CLIENT}], "token_bucket": bucket}],
         max_dynamic_descriptors=_MAX_CLIENTS,
         rate_limited_as_resource_exhausted=True,
+        response_headers_to_add=[{"header": {"key": "retry-after", "value": "1"}}],
     )
 
 
@@ -76,6 +92,11 @@ def _clean_headers() -> Json:
     unwanted = [{"suffix": "-bin"}, {"prefix": "x-envoy-"}]
     removals = [{"remove_on_match": {"key_matcher": matcher}} for matcher in unwanted]
     return http_filter("header_mutation", "HeaderMutation", mutations={"request_mutations": removals})
+
+
+def _http_answer() -> Json:
+    """The exchange names the status where that of gRPC says too little; see gollem/rpc/http_hints.py."""
+    return http_filter("lua", "Lua", default_source_code={"inline_string": _HTTP_ANSWER})
 
 
 def _transcoder(config: GatewayConfig, stream_style: str) -> Json:

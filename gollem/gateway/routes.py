@@ -8,13 +8,12 @@ from gollem.gateway.typed import Json, duration, filter_config
 # gRPC, and gRPC-Web before it is turned into it. Health and reflection need no key.
 _CALLED = (*SERVICES, "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection")
 _CALLED_LONG_AGO = "grpc.reflection.v1alpha.ServerReflection"
+_GENERATE = "/api/generate"
 _GRPC = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
 _EVENTS = {"name": "accept", "string_match": {"contains": "text/event-stream"}}
 # Asked again only where the exchange has certainly not begun: order ids make even more harmless.
 _RETRY = {"retry_on": "connect-failure,refused-stream", "num_retries": 1}
 _PAGE_MS = 20_000
-# The status is that of HTTP.
-_ANSWER = {"response_headers_to_remove": ["grpc-status", "grpc-message"]}
 
 
 def virtual_host(config: GatewayConfig) -> Json:
@@ -25,8 +24,8 @@ def virtual_host(config: GatewayConfig) -> Json:
             *[_call(config, service) for service in (*_CALLED, _CALLED_LONG_AGO)],
             _nothing({"prefix": "/gollem.v1."}),
             _nothing({"prefix": "/grpc."}),
-            _stream(config, {"path": "/api/generate", "headers": [_EVENTS]}, as_events(config)),
-            _stream(config, {"path": "/api/generate"}),
+            _stream(config, {"path": _GENERATE, "headers": [_EVENTS]}, "text/event-stream", as_events(config)),
+            _stream(config, {"path": _GENERATE}, "application/x-ndjson", {}),
             _api(config),
             _bridged("/webhooks/", "grpc_json_transcoder", "local_ratelimit"),
             _bridged("/", "grpc_json_transcoder"),
@@ -46,10 +45,15 @@ def _nothing(match: Json) -> Json:
     return {"match": match, "direct_response": {"status": 404}}
 
 
-def _stream(config: GatewayConfig, match: Json, filters: Json | None = None) -> Json:
+def _stream(config: GatewayConfig, match: Json, content_type: str, filters: Json) -> Json:
+    """An answer that comes message by message; the script in filters.py names its kind."""
     longest = {"max_stream_duration": duration(config.stream_timeout_ms)}
-    route = {"cluster": EXCHANGE, "timeout": "0s", "max_stream_duration": longest}
-    return {"match": match, "route": route, **_ANSWER, "typed_per_filter_config": filters or {}}
+    return {
+        "match": match,
+        "route": {"cluster": EXCHANGE, "timeout": "0s", "max_stream_duration": longest},
+        "metadata": {"filter_metadata": {"envoy.filters.http.lua": {"stream_type": content_type}}},
+        "typed_per_filter_config": filters,
+    }
 
 
 def _api(config: GatewayConfig) -> Json:
@@ -60,7 +64,7 @@ def _api(config: GatewayConfig) -> Json:
         "max_stream_duration": longest,
         "retry_policy": _RETRY,
     }
-    return {"match": {"path_separated_prefix": "/api"}, "route": route, **_ANSWER}
+    return {"match": {"path_separated_prefix": "/api"}, "route": route}
 
 
 def _bridged(prefix: str, *passed_by: str) -> Json:

@@ -8,7 +8,7 @@ from gollem.exchange import Accounts, Spending, SpendReport
 from gollem.identity import Role
 from gollem.ledger import Kind, StatementFilter
 from gollem.payments import Payments
-from gollem.rpc import context, encode, fields
+from gollem.rpc import context, encode, fields, headers
 from gollem.rpc.pb import credit_pb2
 from gollem.rpc.pb.credit_grpc import CreditServiceBase
 from gollem.rpc.purchases import PurchaseCalls
@@ -36,7 +36,7 @@ class CreditService(CreditServiceBase):
         await answer(stream, self._transactions)
 
     async def CreatePaymentIntent(self, stream: Any) -> None:
-        await answer(stream, self._purchases.create)
+        await answer(stream, self._purchases.create, headers.purchase)
 
     async def GetPurchase(self, stream: Any) -> None:
         await answer(stream, self._purchases.find)

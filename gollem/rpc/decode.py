@@ -80,19 +80,6 @@ def bid(message: market_pb2.Bid, catalogue: Catalogue) -> Bid:
     )
 
 
-def with_headers(message: market_pb2.Bid, headers: Mapping[str, object]) -> market_pb2.Bid:
-    """The bid with the limits of x-max-price and x-max-latency where it states none itself."""
-    price, latency = headers.get("x-max-price"), headers.get("x-max-latency")
-    if price is not None and not message.max_price:
-        message.max_price = str(price)
-    if latency is not None and not message.HasField("max_latency_ms"):
-        text = str(latency)
-        if not (text.isascii() and text.isdigit() and len(text) <= 9):
-            raise InvalidField("x-max-latency", "must be a whole number of milliseconds")
-        message.max_latency_ms = int(text)
-    return message
-
-
 def ask(message: provider_pb2.RegisterRequest, catalogue: Catalogue) -> Ask:
     """An ask to place. Raises InvalidField, UnknownModel."""
     model = catalogue.resolve(_present(message.model, "model", 128))

@@ -11,7 +11,7 @@ from gollem.clock import Clock
 from gollem.errors import GollemError, TooManyStreams
 from gollem.exchange import CancelState, Floor, Orders, Reports, Tape, WaitingRoom
 from gollem.market import Catalogue
-from gollem.rpc import context, decode, encode, fields
+from gollem.rpc import context, decode, encode, fields, headers
 from gollem.rpc.errors import public, status_of
 from gollem.rpc.grants import GrantSigner
 from gollem.rpc.middleware import Middleware
@@ -63,10 +63,10 @@ class MarketService(MarketServiceBase):
         self._watchers: Counter[str] = Counter()
 
     async def Match(self, stream: Any) -> None:
-        await answer(stream, self._match)
+        await answer(stream, self._match, headers.order)
 
     async def Quote(self, stream: Any) -> None:
-        await answer(stream, self._quote)
+        await answer(stream, self._quote, headers.quote)
 
     async def Cancel(self, stream: Any) -> None:
         await answer(stream, self._cancel)
@@ -85,9 +85,16 @@ class MarketService(MarketServiceBase):
 
     async def Generate(self, stream: Any) -> None:
         request, user = await stream.recv_message(), context.consumer()
-        decode.with_headers(request.bid, stream.metadata)
-        async for event in self._relay.generate(user, request):
-            await stream.send_message(event)
+        headers.order(request, stream.metadata)
+        has_begun = False
+        try:
+            async for event in self._relay.generate(user, request):
+                await stream.send_message(event)
+                has_begun = True
+        except GollemError as error:
+            if has_begun:  # over HTTP the status has been sent: only the stream itself can tell
+                await stream.send_message(market_pb2.MarketGenerateResponse(refusal=_refusal(public(error))))
+            raise
 
     async def MatchStream(self, stream: Any) -> None:
         """Bids are matched side by side; the stream ends when the last one is answered."""

@@ -7,7 +7,7 @@ from gollem import units
 from gollem.errors import InvalidField, NotOnboarded, PaymentsOff, UnknownPayout
 from gollem.ledger import StatementLine
 from gollem.payments import Payments, PayoutView, Trail, as_csv, as_html
-from gollem.rpc import context, fields
+from gollem.rpc import context, fields, headers
 from gollem.rpc.pb import payout_pb2
 from gollem.rpc.pb.payout_grpc import PayoutServiceBase
 from gollem.rpc.unary import answer
@@ -30,7 +30,7 @@ class PayoutService(PayoutServiceBase):
         await answer(stream, self._earnings)
 
     async def RequestPayout(self, stream: Any) -> None:
-        await answer(stream, self._request)
+        await answer(stream, self._request, headers.payout)
 
     async def ListPayouts(self, stream: Any) -> None:
         await answer(stream, self._list)

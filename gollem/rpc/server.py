@@ -27,6 +27,7 @@ from gollem.rpc.admin_service import AdminService
 from gollem.rpc.case_calls import CaseCalls
 from gollem.rpc.credit_service import CreditService
 from gollem.rpc.grants import GrantSigner
+from gollem.rpc.http_hints import add_http_hints
 from gollem.rpc.market_service import MarketService
 from gollem.rpc.middleware import Middleware
 from gollem.rpc.operator_service import OperatorService
@@ -95,7 +96,7 @@ class Edge:
             max_streams=settings.max_streams,
             idle_timeout_ms=settings.idle_timeout_ms,
         )
-        self._server = GuardedServer(services, limits=limits, on_request=self._middleware)
+        self._server = GuardedServer(services, limits=limits, on_request=self._middleware, on_trailers=add_http_hints)
 
     @property
     def port(self) -> int:

@@ -454,6 +454,11 @@ class MarketGenerateResponse(betterproto.Message):
     Last: what it cost. Absent when the provider has not settled within a second.
     """
 
+    refusal: "Refusal" = betterproto.message_field(4, group="event")
+    """
+    Last, when it breaks off after the first event: what the status says too, for those who see no status any more.
+    """
+
 
 @dataclass(eq=False, repr=False)
 class Receipt(betterproto.Message):

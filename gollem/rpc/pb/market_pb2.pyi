@@ -224,14 +224,16 @@ class MarketGenerateRequest(_message.Message):
     def __init__(self, order_id: _Optional[str] = ..., bid: _Optional[_Union[Bid, _Mapping]] = ..., messages: _Optional[_Iterable[_Union[_common_pb2.ChatMessage, _Mapping]]] = ..., sampling: _Optional[_Union[_common_pb2.Sampling, _Mapping]] = ...) -> None: ...
 
 class MarketGenerateResponse(_message.Message):
-    __slots__ = ("match", "chunk", "receipt")
+    __slots__ = ("match", "chunk", "receipt", "refusal")
     MATCH_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
     match: MatchResponse
     chunk: _common_pb2.Chunk
     receipt: Receipt
-    def __init__(self, match: _Optional[_Union[MatchResponse, _Mapping]] = ..., chunk: _Optional[_Union[_common_pb2.Chunk, _Mapping]] = ..., receipt: _Optional[_Union[Receipt, _Mapping]] = ...) -> None: ...
+    refusal: Refusal
+    def __init__(self, match: _Optional[_Union[MatchResponse, _Mapping]] = ..., chunk: _Optional[_Union[_common_pb2.Chunk, _Mapping]] = ..., receipt: _Optional[_Union[Receipt, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ...) -> None: ...
 
 class Receipt(_message.Message):
     __slots__ = ("order_id", "held", "charged", "refunded", "provider_share", "fee", "usage")
