@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from gollem.exchange.floor import Floor
 from gollem.exchange.tape import SeenBid, Tape
-from gollem.market import Catalogue, Chances, Verdict
+from gollem.market import Ask, Catalogue, Chances, Verdict
 from gollem.providers import Registry
 
 MAX_ASKS = 8  # a call, unless one is named
@@ -29,6 +29,7 @@ class Outlook:
 
     ask_id: str
     model: str
+    gpu_type: str
     bids: int
     since_ms: int
     blocked_by: tuple[str, ...]
@@ -68,19 +69,18 @@ class Advice:
         chances, bids = Chances(ask, latency_us, tpot_ns, self._catalogue), self._tape.bids(ask.model)
         blocked_by = tuple(sorted(block.value for block in self._floor.blocks(key)))
         verdicts = await asyncio.to_thread(lambda: [chances.judge(seen.bid, seen.winner) for seen in bids])
-        return _outlook(ask.ask_id, ask.model, blocked_by, bids, verdicts)
+        return _outlook(ask, blocked_by, bids, verdicts)
 
 
-def _outlook(
-    ask_id: str, model: str, blocked_by: tuple[str, ...], bids: Sequence[SeenBid], verdicts: Sequence[Verdict]
-) -> Outlook:
+def _outlook(ask: Ask, blocked_by: tuple[str, ...], bids: Sequence[SeenBid], verdicts: Sequence[Verdict]) -> Outlook:
     lost = [Loss(seen, verdict) for seen, verdict in zip(bids, verdicts, strict=True) if not verdict.won]
     prices = [one.verdict.price_ticks for one in lost if one.verdict.price_ticks is not None]
     latencies = [one.verdict.latency_us for one in lost if one.verdict.latency_us is not None]
     speeds = [one.verdict.tpot_ns for one in lost if one.verdict.tpot_ns is not None]
     return Outlook(
-        ask_id=ask_id,
-        model=model,
+        ask_id=ask.ask_id,
+        model=ask.model,
+        gpu_type=ask.gpu_type,
         bids=len(bids),
         since_ms=bids[-1].at_ms if bids else 0,
         blocked_by=blocked_by,

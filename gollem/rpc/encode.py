@@ -248,7 +248,7 @@ def ask_state(
     return message
 
 
-def chances(value: Outlook) -> provider_pb2.AskChances:
+def chances(value: Outlook, catalogue: Catalogue) -> provider_pb2.AskChances:
     message = provider_pb2.AskChances(
         ask_id=value.ask_id,
         model=value.model,
@@ -264,6 +264,9 @@ def chances(value: Outlook) -> provider_pb2.AskChances:
         lost=[_lost(loss) for loss in value.lost],
     )
     _state_winning(message, value.winning_price_ticks, value.winning_latency_us, value.winning_tpot_ns)
+    if value.winning_price_ticks is not None:
+        multipliers = catalogue.resolve(value.model).multiplier_micro, catalogue.gpu(value.gpu_type)
+        message.winning_usd_per_mtok = units.usd_per_mtok(value.winning_price_ticks, *multipliers)
     return message
 
 

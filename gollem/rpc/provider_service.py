@@ -159,7 +159,9 @@ class ProviderService(ProviderServiceBase):
         provider_id = context.sellers_own(request.provider_id)
         ask_id = fields.ask_id(request.ask_id) if request.ask_id else ""
         outlooks = await self._advice.outlooks(provider_id, ask_id)
-        return provider_pb2.WhyUnmatchedResponse(asks=map(encode.chances, outlooks))
+        return provider_pb2.WhyUnmatchedResponse(
+            asks=[encode.chances(outlook, self._catalogue) for outlook in outlooks]
+        )
 
 
 class _TelemetryLine:

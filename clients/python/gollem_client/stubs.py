@@ -1039,6 +1039,9 @@ class AskChances(betterproto.Message):
     lost: List["LostBid"] = betterproto.message_field(15)
     """The last bids that it would not get, newest first, at most 20."""
 
+    winning_usd_per_mtok: str = betterproto.string_field(16)
+    """The winning price in USD per million prompt tokens; empty as it is."""
+
 
 @dataclass(eq=False, repr=False)
 class LostBid(betterproto.Message):

@@ -1,6 +1,7 @@
 // The page: who is signed in decides which views there are, the address which of them is shown.
 import { ApiError, get } from "./api.js";
 import { fill, h } from "./dom.js";
+import { learn } from "./exchange.js";
 import { session } from "./session.js";
 import { startTheme, themeButton } from "./theme.js";
 import { consumer } from "./views/consumer.js";
@@ -64,9 +65,11 @@ function leave(why = "") {
 
 async function start() {
   startTheme();
+  const learning = learn();
   if (!session.key) return leave();
   try {
-    session.know(await get("/api/account"));
+    const [who] = await Promise.all([get("/api/account"), learning]);
+    session.know(who);
   } catch (error) {
     return leave(error.status === 401 ? "Your key is no longer valid." : error.message);
   }

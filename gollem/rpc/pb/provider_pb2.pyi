@@ -341,7 +341,7 @@ class WhyUnmatchedResponse(_message.Message):
     def __init__(self, asks: _Optional[_Iterable[_Union[AskChances, _Mapping]]] = ...) -> None: ...
 
 class AskChances(_message.Message):
-    __slots__ = ("ask_id", "model", "bids", "since_ms", "won", "outbid", "excluded_by", "blocked_by", "winning_price", "won_by_price", "winning_latency_ms", "won_by_latency", "winning_throughput_tps", "won_by_throughput", "lost")
+    __slots__ = ("ask_id", "model", "bids", "since_ms", "won", "outbid", "excluded_by", "blocked_by", "winning_price", "won_by_price", "winning_latency_ms", "won_by_latency", "winning_throughput_tps", "won_by_throughput", "lost", "winning_usd_per_mtok")
     class ExcludedByEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -364,6 +364,7 @@ class AskChances(_message.Message):
     WINNING_THROUGHPUT_TPS_FIELD_NUMBER: _ClassVar[int]
     WON_BY_THROUGHPUT_FIELD_NUMBER: _ClassVar[int]
     LOST_FIELD_NUMBER: _ClassVar[int]
+    WINNING_USD_PER_MTOK_FIELD_NUMBER: _ClassVar[int]
     ask_id: str
     model: str
     bids: int
@@ -379,7 +380,8 @@ class AskChances(_message.Message):
     winning_throughput_tps: float
     won_by_throughput: int
     lost: _containers.RepeatedCompositeFieldContainer[LostBid]
-    def __init__(self, ask_id: _Optional[str] = ..., model: _Optional[str] = ..., bids: _Optional[int] = ..., since_ms: _Optional[int] = ..., won: _Optional[int] = ..., outbid: _Optional[int] = ..., excluded_by: _Optional[_Mapping[str, int]] = ..., blocked_by: _Optional[_Iterable[str]] = ..., winning_price: _Optional[str] = ..., won_by_price: _Optional[int] = ..., winning_latency_ms: _Optional[float] = ..., won_by_latency: _Optional[int] = ..., winning_throughput_tps: _Optional[float] = ..., won_by_throughput: _Optional[int] = ..., lost: _Optional[_Iterable[_Union[LostBid, _Mapping]]] = ...) -> None: ...
+    winning_usd_per_mtok: str
+    def __init__(self, ask_id: _Optional[str] = ..., model: _Optional[str] = ..., bids: _Optional[int] = ..., since_ms: _Optional[int] = ..., won: _Optional[int] = ..., outbid: _Optional[int] = ..., excluded_by: _Optional[_Mapping[str, int]] = ..., blocked_by: _Optional[_Iterable[str]] = ..., winning_price: _Optional[str] = ..., won_by_price: _Optional[int] = ..., winning_latency_ms: _Optional[float] = ..., won_by_latency: _Optional[int] = ..., winning_throughput_tps: _Optional[float] = ..., won_by_throughput: _Optional[int] = ..., lost: _Optional[_Iterable[_Union[LostBid, _Mapping]]] = ..., winning_usd_per_mtok: _Optional[str] = ...) -> None: ...
 
 class LostBid(_message.Message):
     __slots__ = ("at_ms", "prompt_tokens", "max_tokens", "excluded_by", "winning_price", "winning_latency_ms", "winning_throughput_tps")

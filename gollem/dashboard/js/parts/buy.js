@@ -1,6 +1,7 @@
 // Buying credits: an amount, a payment, and the credits once the payment provider has said that they are paid for.
 import { get, post } from "../api.js";
-import { fill, h } from "../dom.js";
+import { empty, fill, h } from "../dom.js";
+import { takesMoney } from "../exchange.js";
 import { short, usd } from "../format.js";
 import { field, form } from "./form.js";
 import { attempt, notify } from "./notice.js";
@@ -12,6 +13,7 @@ const MAX_POLLS = 60;
 
 /** `bought` is called once the credits are there. */
 export function buyCredits(bought) {
+  if (!takesMoney()) return empty("Nothing is sold for money here", "Ask the operator for credits.");
   const place = h("div", { class: "stack" });
   const again = () => fill(place, amounts(pay));
   async function pay(amountUsd) {

@@ -34,7 +34,7 @@ const reasons = (ask) => Object.entries(ask.excludedBy).sort((a, b) => b[1] - a[
 function advice(ask) {
   const half = (bids) => `at least half of the ${count(bids)} bids that this alone can win`;
   const ways = [
-    ask.winningPrice && [`at ${price(ask.winningPrice)} a standard credit of work or less`, half(ask.wonByPrice)],
+    ask.winningPrice && [`at ${price(ask.winningUsdPerMtok)} per million prompt tokens or less (an ask of ${price(ask.winningPrice)})`, half(ask.wonByPrice)],
     ask.winningLatencyMs !== undefined && [`with a first token within ${milliseconds(ask.winningLatencyMs)}`, half(ask.wonByLatency)],
     ask.winningThroughputTps !== undefined && [`at ${speed(ask.winningThroughputTps)} or more`, half(ask.wonByThroughput)],
   ].filter(Boolean);

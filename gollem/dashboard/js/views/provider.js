@@ -1,6 +1,7 @@
 // A provider's side: what it sells, how that is measured, what it earned, and why bids go elsewhere.
-import { ApiError, get } from "../api.js";
+import { get } from "../api.js";
 import { card, fill, h } from "../dom.js";
+import { takesMoney } from "../exchange.js";
 import { chances } from "../parts/chances.js";
 import { earnings, requestPayout } from "../parts/earnings.js";
 import { asks, circuitOf, gpus } from "../parts/asks.js";
@@ -34,33 +35,26 @@ export function provider(page, failed) {
   };
   const refresh = poll(EVERY_MS, async (signal) => {
     const providerId = session.account;
-    const [sold, why, circuit, latency, rates] = await Promise.all([
-      get("/api/provider/asks", {}, signal), get("/api/provider/why", {}, signal),
-      orNothing(get("/api/provider/circuit", { providerId }, signal)), orNothing(get("/api/provider/latency", { providerId }, signal)),
-      orNothing(get("/api/provider/ratelimit", { providerId }, signal)),
-    ]);
+    const [sold, why] = await Promise.all([get("/api/provider/asks", {}, signal), get("/api/provider/why", {}, signal)]);
+    // Of a provider without an ask the exchange knows none of these.
+    const watched = (what) => (sold.asks.length ? get(`/api/provider/${what}`, { providerId }, signal) : null);
+    const [circuit, latency, rates] = await Promise.all(["circuit", "latency", "ratelimit"].map(watched));
     show.asks({ asks: sold.asks.map(({ heardAgoMs: _, gpus: __, ...ask }) => ask), latency: latency?.asks || [], rates: rates?.asks || [] });
     show.gpus(sold.asks.map(({ askId, gpus, running, queued }) => ({ askId, gpus, running, queued })));
     show.circuit(circuit);
     show.chances(why.asks);
-    const money = await orNothing(Promise.all([get("/api/payouts/earnings", {}, signal), get("/api/payouts", { pageSize: 20 }, signal), get("/api/payouts/onboarding", {}, signal)]));
-    if (money) {
-      pay.allow(money[2].ready);
-      show.money(money[0]);
-      show.payouts(money[1].payouts);
+    if (takesMoney()) {
+      const [earned, paid, state] = await Promise.all([
+        get("/api/payouts/earnings", {}, signal), get("/api/payouts", { pageSize: 20 }, signal), get("/api/payouts/onboarding", {}, signal),
+      ]);
+      pay.allow(state.ready);
+      show.money(earned);
+      show.payouts(paid.payouts);
+      join.show(state);
+    } else {
+      join.show(null);
     }
-    join.show(money?.[2] || null);
     await lines.refresh(signal);
   }, failed);
   return refresh;
-}
-
-/** Nothing where there is nothing: a provider without an ask, an exchange that pays nobody out. */
-async function orNothing(asked) {
-  try {
-    return await asked;
-  } catch (error) {
-    if (error instanceof ApiError && (error.status === 404 || error.status === 501)) return null;
-    throw error;
-  }
 }
