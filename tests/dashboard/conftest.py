@@ -52,9 +52,11 @@ class Desk:
         page.on("console", self._console)
         page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
         page.on("response", self._response)
-        await page.goto(self.gateway.url)
-        yield page
-        await context.close()
+        try:
+            await page.goto(self.gateway.url)
+            yield page
+        finally:
+            await context.close()
 
     @asynccontextmanager
     async def signed_in(self, account: str, scheme: str = "light", size: tuple[int, int] = WIDE) -> AsyncIterator[Page]:

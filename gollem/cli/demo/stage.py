@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from gollem.cli.connection import Server, connect
@@ -34,7 +35,7 @@ PROVIDERS = (
 # Nobody waits a week for a demo: earnings are due at once, a cent is paid out, and all of it is looked at often.
 SETTINGS = (
     f"market.catalogue={Path(__file__).with_name('catalogue.toml')}",
-    "bridge.port=0",
+    "bridge.dashboard=on",
     "payments.delay_days=0",
     "payments.least_payout_cents=1",
     "payments.payout_interval_ms=200",
@@ -51,10 +52,17 @@ class Stage:
     folder: Path
     port: int
     ledger: str = ""  # its URL, if it is not in the data folder
+    bridge_port: int = 0
+    gateway_port: int = 0  # 0: Envoy is not installed, or nobody is to see the dashboard
 
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
+
+    @property
+    def dashboard(self) -> str:
+        """Where a browser finds it; empty without a gateway."""
+        return f"http://127.0.0.1:{self.gateway_port}" if self.gateway_port else ""
 
     @property
     def data(self) -> Path:
@@ -69,22 +77,33 @@ class Stage:
         return Server(self.address, self.key_file(account).read_text().strip())
 
 
-async def set_up(processes: Processes, folder: Path, ledger: str = "") -> Stage:
-    """Start everything and wait until all three asks are in the book. Raises Failure."""
-    stage = Stage(folder, free_port(), ledger)
+async def set_up(processes: Processes, folder: Path, ledger: str = "", with_gateway: bool = False) -> Stage:
+    """Start everything and wait until all three asks are in the book. A gateway too, if one is wanted and Envoy is
+    installed. Raises Failure."""
+    gateway_port = free_port() if with_gateway and find_spec("envoy") else 0
+    stage = Stage(folder, free_port(), ledger, free_port(), gateway_port)
     await _make_keys(stage)
     upstream_port = free_port()
     await processes.start("model", _python("gollem.cli.demo.model_server", str(upstream_port)))
     serve = _python("gollem", "serve", "--data", str(stage.data), "--port", str(stage.port))
     serve += ["--ledger", ledger] if ledger else []
-    serve += ["--payments", "local", *(word for setting in SETTINGS for word in ("--set", setting))]
+    settings = (*SETTINGS, f"bridge.port={stage.bridge_port}")
+    serve += ["--payments", "local", *(word for setting in settings for word in ("--set", setting))]
     await processes.start("exchange", serve)
     await processes.wait_until("the exchange", lambda: answers(stage.port), START_TIMEOUT_S)
+    if stage.gateway_port:
+        await processes.start("gateway", _gateway(stage))
+        await processes.wait_until("the gateway", lambda: answers(stage.gateway_port), START_TIMEOUT_S)
     await processes.wait_until("the model", lambda: is_healthy(upstream_port), MODEL_TIMEOUT_S)
     for provider in PROVIDERS:
         await processes.start(provider.provider_id, _agent(stage, provider, upstream_port))
     await processes.wait_until("the order book", lambda: _all_asks(stage), START_TIMEOUT_S)
     return stage
+
+
+def _gateway(stage: Stage) -> list[str]:
+    listen, bridge = f"127.0.0.1:{stage.gateway_port}", f"127.0.0.1:{stage.bridge_port}"
+    return _python("gollem", "gateway", "--listen", listen, "--exchange", stage.address, "--bridge", bridge)
 
 
 def _agent(stage: Stage, provider: Cast, upstream_port: int) -> list[str]:

@@ -48,7 +48,7 @@ async def tell(folder: Path, prompt: str, keep: bool, ledger: str = "") -> Outco
     screen = output.stderr()
     try:
         async with Processes(folder) as processes:
-            stage, outcome = await _play(processes, folder, screen, prompt, ledger)
+            stage, outcome = await _play(processes, folder, screen, prompt, keep, ledger)
             if keep:
                 processes.keep()
                 farewell.say(stage, outcome.figures["provider_id"], processes.pids(), screen)
@@ -61,10 +61,12 @@ async def tell(folder: Path, prompt: str, keep: bool, ledger: str = "") -> Outco
     return outcome
 
 
-async def _play(processes: Processes, folder: Path, screen: Console, prompt: str, ledger: str) -> tuple[Stage, Outcome]:
+async def _play(
+    processes: Processes, folder: Path, screen: Console, prompt: str, keep: bool, ledger: str
+) -> tuple[Stage, Outcome]:
     try:
         with screen.status("starting an exchange, a model and three providers"):
-            stage = await set_up(processes, folder, ledger)
+            stage = await set_up(processes, folder, ledger, with_gateway=keep)
         return stage, await _acts(stage, screen, prompt)
     except Failure as failure:
         processes.check()  # a child that has died says more
