@@ -62,7 +62,7 @@ class World:
         report = market_pb2.ReportRequest(
             order_id=matched.order_id,
             outcome=market_pb2.ReportRequest.COMPLETED,
-            ttft_ms=matched.offer.latency_ms * (0.9 + self.orders % 5 / 12),
+            ttft_ms=matched.offer.latency_ms * (0.75 + self.orders % 5 / 20),
             completion_tokens=3_100,
             throughput_tps=matched.offer.throughput_tps,
         )

@@ -30,7 +30,7 @@ export function market(page) {
   function show() {
     const model = book.find((one) => one.model === chosen) || [...book].sort((a, b) => b.liveAsks - a.liveAsks)[0];
     chosen = model?.model || "";
-    showDepth(book.map(({ front: _, ...model }) => ({ ...model, chosen: model.model === chosen })));
+    showDepth(book.map(({ front: offers, ...model }) => ({ ...model, from: offers[0]?.promptUsdPerMtok, chosen: model.model === chosen })));
     showFront(model);
   }
   const showTrades = whenChanged((trades) => fill(places.trades, tape(trades)));
@@ -67,7 +67,7 @@ function depth(models, chosen, choose) {
     ["Model", (model) => h("button", { class: "link", "aria-pressed": String(model.chosen), onclick: () => choose(model.model) }, model.model)],
     ["Live", (model) => (model.liveAsks ? badge(`${count(model.liveAsks)} live`, "good") : badge("none live", "warn"))],
     ["Blocked", (model) => count(model.blockedAsks), "num"],
-    ["Best price", (model) => price(model.bestPrice), "num"],
+    ["From, USD/M", (model) => price(model.from), "num"],
     ["Free slots", (model) => count(model.freeSlots), "num"],
     ["Free tokens", (model) => tokens(model.freeTokens), "num"],
     ["Resting", (model) => count(model.restingBids), "num"],
