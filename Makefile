@@ -9,7 +9,8 @@ INSTALL := $(PIP) --no-build-isolation
 CORE := setup.py $(wildcard gollem/_*.px* gollem/_*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate simulate-long kill-rounds micro-settles mutants check dashboard proto bench bench-ledger bench-nodes replay \
+.PHONY: help demo test simulate simulate-long kill-rounds micro-settles mutants check dashboard proto bench bench-ledger \
+  bench-nodes replay fuzz-http \
   venv clean
 
 help: ## print this list
@@ -58,6 +59,9 @@ bench-ledger: $(VENV)/.core $(VENV)/.dev ## the ledger beside its limit and Post
 
 bench-nodes: $(VENV)/.core $(VENV)/.dev ## what a claim, a change and a new node cost on Redis
 	$(BIN)/python -m benchmarks.bench_nodes $(ARGS)
+
+fuzz-http: $(VENV)/.core $(VENV)/.dev ## schemathesis against the gateway, at length; EXAMPLES=200
+	EXAMPLES=$(or $(EXAMPLES),200) $(BIN)/python -m pytest tests/gateway/test_openapi.py $(ARGS)
 
 replay: $(VENV)/.core ## real requests against real asks; REQUESTS=file ASKS=file LIMIT=n LEDGER=url
 	@$(BIN)/python -m benchmarks.replay \

@@ -200,7 +200,7 @@ class GatewayConfig:
     exchange: str = _text("127.0.0.1:50051", "host:port of the exchange; of several nodes, separated by commas")
     bridge: str = _text("127.0.0.1:8080", "host:port of the webhook bridge, which gets all that is no call")
     certificate: str = _text("", "PEM file of the certificate and its chain; empty: no TLS")
-    key: str = _text("", "PEM file of the certificate's private key")
+    private_key: str = _text("", "PEM file of the certificate's private key")
     cors_origins: str = _text("", "origins whose pages may call, separated by commas; empty: none but our own")
     trusted_hops: int = _number(0, 0, 10, "proxies of ours in front, whose x-forwarded-for is believed")
     admin_port: int = _number(0, 0, 65_535, "port of Envoy's own pages, for this machine only; 0: none")
@@ -217,8 +217,8 @@ class GatewayConfig:
 
     def __post_init__(self) -> None:
         self.listen_address(), self.exchanges(), self.bridge_address()
-        if bool(self.certificate) != bool(self.key):
-            raise ConfigError("gateway.certificate and gateway.key: each needs the other")
+        if bool(self.certificate) != bool(self.private_key):
+            raise ConfigError("gateway.certificate and gateway.private_key: each needs the other")
         for origin in self.origins():
             if not _ORIGIN.fullmatch(origin):
                 raise ConfigError(f"gateway.cors_origins: must be such as https://app.example, not {origin!r}")

@@ -11,11 +11,12 @@ from grpclib.const import Handler, Status
 from grpclib.encoding.proto import ProtoCodec, ProtoStatusDetailsCodec
 from grpclib.events import _DispatchServerEvents
 from grpclib.exceptions import GRPCError
-from grpclib.metadata import encode_grpc_message
+from grpclib.metadata import encode_bin_value, encode_grpc_message
 from grpclib.server import Stream
 from h2.exceptions import H2Error
 
 from .budget import Budget
+from .faults import fault
 from .inbox import Stalled, Truncated
 from .limits import Limits
 from .opening import Opening, Refused, read_opening
@@ -156,12 +157,20 @@ class Calls:
         self._unlogged = 0
 
 
+def _details(refused: Refused) -> str:
+    """As every other error has: here it is the call that is no good, before its message has been looked at."""
+    error = fault(refused.status, "INVALID_CALL", refused.message)
+    encoded: bytes = encode_bin_value(ProtoStatusDetailsCodec().encode(error.status, error.message, error.details))
+    return encoded.decode("ascii")
+
+
 async def _refuse(stream: GuardedStream, refused: Refused) -> None:
     headers = [
         (":status", str(refused.http_status)),
         ("content-type", "application/grpc"),
         ("grpc-status", str(refused.status.value)),
         ("grpc-message", encode_grpc_message(refused.message)),
+        ("grpc-status-details-bin", _details(refused)),
     ]
     try:
         await stream.send_headers(headers, end_stream=True)

@@ -16,8 +16,8 @@ from gollem.config import Config, GatewayConfig
 @click.option("--listen", metavar="HOST:PORT", help="where HTTP and gRPC are served")
 @click.option("--exchange", multiple=True, metavar="HOST:PORT", help="a node of the exchange; may be repeated")
 @click.option("--bridge", metavar="HOST:PORT", help="the webhook bridge, for webhooks and pages")
-@click.option("--certificate", metavar="FILE", help="PEM file of the certificate and its chain; with --key")
-@click.option("--key", metavar="FILE", help="PEM file of the certificate's private key")
+@click.option("--certificate", metavar="FILE", help="PEM file of the certificate and its chain; with --private-key")
+@click.option("--private-key", metavar="FILE", help="PEM file of the certificate's private key")
 @click.option("--print-config", is_flag=True, help="print Envoy's configuration and do nothing else")
 def gateway(
     file: Path | None, overrides: dict[str, str], exchange: tuple[str, ...], print_config: bool, **places: str | None
@@ -49,7 +49,7 @@ def _become_envoy(config: Config) -> None:
 
 def _require_files(config: GatewayConfig) -> None:
     """Envoy names no option of ours when one is missing."""
-    for name in ("certificate", "key"):
+    for name in ("certificate", "private_key"):
         file = getattr(config, name)
         if file and not os.access(file, os.R_OK):
             raise Failure(f"gateway.{name}: {file} cannot be read", "Name another file.")

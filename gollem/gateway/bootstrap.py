@@ -12,6 +12,9 @@ _TLS = "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"
 _MAX_HEADER_KIB = 32
 _MAX_HEADERS = 64
 _HEADERS_MS = 10_000
+_PING_MS = 30_000
+_PONG_MS = 10_000
+_DOCUMENT_BYTES = 1 << 20
 _CONNECTION_BUFFER_BYTES = 1 << 20
 
 
@@ -41,7 +44,11 @@ def _manager(config: GatewayConfig) -> Json:
         _HTTP_MANAGER,
         stat_prefix="http",
         codec_type="AUTO",
-        route_config={"name": "routes", "virtual_hosts": [virtual_host(config)]},
+        route_config={
+            "name": "routes",
+            "max_direct_response_body_size_bytes": _DOCUMENT_BYTES,
+            "virtual_hosts": [virtual_host(config)],
+        },
         http_filters=filters(config),
         local_reply_config=local_replies(),
         # Who is asking: the connection's own address, unless proxies of ours stand in front.
@@ -65,6 +72,7 @@ def _manager(config: GatewayConfig) -> Json:
             "max_concurrent_streams": config.max_streams,
             "initial_stream_window_size": 1 << 16,
             "initial_connection_window_size": 1 << 20,
+            "connection_keepalive": {"interval": duration(_PING_MS), "timeout": duration(_PONG_MS)},
         },
     )
 
@@ -72,7 +80,7 @@ def _manager(config: GatewayConfig) -> Json:
 def _tls(config: GatewayConfig) -> Json:
     if not config.certificate:
         return {}
-    files = {"certificate_chain": {"filename": config.certificate}, "private_key": {"filename": config.key}}
+    files = {"certificate_chain": {"filename": config.certificate}, "private_key": {"filename": config.private_key}}
     context = {
         "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
         "tls_certificates": [files],

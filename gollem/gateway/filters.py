@@ -33,9 +33,9 @@ end
 """
 
 
-def descriptors() -> str:
-    """The file of every service and error, for the transcoder."""
-    return str(resources.files("gollem.gateway") / "gollem.binpb")
+def generated(name: str) -> str:
+    """A file that `make proto` writes: gollem.binpb has every service and error, openapi.json every route."""
+    return str(resources.files("gollem.gateway") / name)
 
 
 def filters(config: GatewayConfig) -> list[Json]:
@@ -101,7 +101,7 @@ def _http_answer() -> Json:
 
 def _transcoder(config: GatewayConfig, stream_style: str) -> Json:
     return {
-        "proto_descriptor": descriptors(),
+        "proto_descriptor": generated("gollem.binpb"),
         "services": list(SERVICES),
         "convert_grpc_status": True,
         "match_incoming_request_route": True,

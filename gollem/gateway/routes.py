@@ -2,7 +2,7 @@
 
 from gollem.config import GatewayConfig
 from gollem.gateway.clusters import BRIDGE, EXCHANGE
-from gollem.gateway.filters import SERVICES, as_events, without
+from gollem.gateway.filters import SERVICES, as_events, generated, without
 from gollem.gateway.typed import Json, duration, filter_config
 
 # gRPC, and gRPC-Web before it is turned into it. Health and reflection need no key.
@@ -21,11 +21,12 @@ def virtual_host(config: GatewayConfig) -> Json:
         "name": "gollem",
         "domains": ["*"],
         "routes": [
-            *[_call(config, service) for service in (*_CALLED, _CALLED_LONG_AGO)],
+            *[_call(service) for service in (*_CALLED, _CALLED_LONG_AGO)],
             _nothing({"prefix": "/gollem.v1."}),
             _nothing({"prefix": "/grpc."}),
             _stream(config, {"path": _GENERATE, "headers": [_EVENTS]}, "text/event-stream", as_events(config)),
             _stream(config, {"path": _GENERATE}, "application/x-ndjson", {}),
+            _described(),
             _api(config),
             _bridged("/webhooks/", "grpc_json_transcoder", "local_ratelimit"),
             _bridged("/", "grpc_json_transcoder"),
@@ -34,15 +35,24 @@ def virtual_host(config: GatewayConfig) -> Json:
     }
 
 
-def _call(config: GatewayConfig, service: str) -> Json:
-    """Streams of agents never end: only their silence is bounded, by that of the whole connection."""
+def _call(service: str) -> Json:
+    """Streams of agents and watchers may be silent for long and need never end; a peer that is gone answers no ping."""
+    route = {"cluster": EXCHANGE, "timeout": "0s", "idle_timeout": "0s", "retry_policy": _RETRY}
     match = {"prefix": f"/{service}/", "headers": [_GRPC]}
-    route = {"cluster": EXCHANGE, "timeout": "0s", "retry_policy": _RETRY}
     return {"match": match, "route": route, "typed_per_filter_config": without("local_ratelimit")}
 
 
 def _nothing(match: Json) -> Json:
     return {"match": match, "direct_response": {"status": 404}}
+
+
+def _described() -> Json:
+    return {
+        "match": {"path": "/api/openapi.json"},
+        "direct_response": {"status": 200, "body": {"filename": generated("openapi.json")}},
+        "response_headers_to_add": [{"header": {"key": "content-type", "value": "application/json"}}],
+        "typed_per_filter_config": without("grpc_json_transcoder"),
+    }
 
 
 def _stream(config: GatewayConfig, match: Json, content_type: str, filters: Json) -> Json:

@@ -55,12 +55,18 @@ class Client:
 
     async def person(self, role: Role = Role.CONSUMER, funds: str = "") -> Person:
         account = f"{role.value}-{next(_numbers)}"
-        made = Person(account, await self._key(account, role))
         if funds:
-            ops = await self._key("ops", Role.OPERATOR)
-            request = admin_pb2.GrantCreditsRequest(grant_id=f"g-{account}", account=account, amount=funds)
-            await AdminServiceStub(self._direct).GrantCredits(request, metadata=ops)
-        return made
+            await self.fund(account, funds)
+        return Person(account, await self.key(account, role))
+
+    async def fund(self, account: str, amount: str) -> None:
+        ops = await self.key("ops", Role.OPERATOR)
+        request = admin_pb2.GrantCreditsRequest(grant_id=f"g-{account}", account=account, amount=amount)
+        await AdminServiceStub(self._direct).GrantCredits(request, metadata=ops)
+
+    async def key(self, account: str, role: Role) -> dict[str, str]:
+        made = await self._keys.create(account, role)
+        return {"authorization": f"Bearer {made.secret}"}
 
     async def sell(self, provider: Person, **changes: Any) -> None:
         """Through the gateway, as agents do."""
@@ -88,10 +94,6 @@ class Client:
     def close(self) -> None:
         self.channel.close()
         self._direct.close()
-
-    async def _key(self, account: str, role: Role) -> dict[str, str]:
-        made = await self._keys.create(account, role)
-        return {"authorization": f"Bearer {made.secret}"}
 
 
 @pytest.fixture(scope="session")

@@ -53,11 +53,11 @@ class Recorder(MarketServiceBase):
 
 @pytest.fixture
 async def small() -> AsyncIterator[tuple[str, Recorder]]:
-    """The address of an Envoy with small limits, and what is behind it."""
+    """The address of an Envoy with small limits, and what is behind it, beside a node that is not there."""
     recorder = Recorder()
     server = GuardedServer([recorder])
     await server.start("127.0.0.1", 0)
-    place = envoy([server.port], free_port(), SMALL)
+    place = envoy([free_port(), server.port], free_port(), SMALL)
     port, _ = await asyncio.to_thread(place.__enter__)
     yield f"http://127.0.0.1:{port}", recorder
     await asyncio.to_thread(place.__exit__, None, None, None)

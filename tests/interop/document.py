@@ -1,4 +1,4 @@
-"""The commands of clients/grpcurl.md, as a reader would paste them."""
+"""The commands of clients/grpcurl.md and of its like, as a reader would paste them."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ ADDRESS = "127.0.0.1:50051"
 
 _BLOCK = re.compile(r"^```sh(?: (?P<mark>\w+))?\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL)
 _KEY_LINE = re.compile(r"^ {4}export \w+=.*$", re.MULTILINE)
-_COMMAND_START = re.compile(r"^(?=grpcurl )", re.MULTILINE)
+_COMMAND_START = re.compile(r"^(?=(?:grpcurl|curl) )", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -21,15 +21,15 @@ class Command:
     mark: str
 
 
-def key_commands() -> list[str]:
+def key_commands(document: Path = DOCUMENT) -> list[str]:
     """The lines that make the keys and put them into the environment."""
-    return [line.strip() for line in _KEY_LINE.findall(DOCUMENT.read_text())]
+    return [line.strip() for line in _KEY_LINE.findall(document.read_text())]
 
 
-def commands(address: str) -> Iterator[Command]:
-    """All of them in order, for an exchange at `address` (host:port). A block marked "keep" is one command."""
-    for block in _BLOCK.finditer(DOCUMENT.read_text()):
-        mark, text = block["mark"] or "", block["text"].replace(ADDRESS, address)
+def commands(address: str, document: Path = DOCUMENT, written: str = ADDRESS) -> Iterator[Command]:
+    """All of them in order, for a server at `address` and not the `written` one. A block marked "keep" is one."""
+    for block in _BLOCK.finditer(document.read_text()):
+        mark, text = block["mark"] or "", block["text"].replace(written, address)
         parts = [text] if mark == "keep" else [part for part in _COMMAND_START.split(text) if part.strip()]
         for part in parts:
             yield Command(part, mark)

@@ -107,12 +107,13 @@ def _wait_for(process: subprocess.Popen[bytes], log: Path, pattern: str) -> str:
 def _wait_until_ready(process: subprocess.Popen[bytes], log: Path, admin_port: int, wait_for_exchange: bool) -> None:
     """Envoy listens, and has found the exchange well."""
     deadline = time.monotonic() + _START_TIMEOUT_S
-    while not _is_ready(admin_port, wait_for_exchange):
+    while not is_ready(admin_port, wait_for_exchange):
         _require_running(process, log, deadline)
         time.sleep(0.02)
 
 
-def _is_ready(admin_port: int, wait_for_exchange: bool) -> bool:
+def is_ready(admin_port: int, wait_for_exchange: bool) -> bool:
+    """Envoy listens, and has found the exchange well where that is waited for."""
     try:
         if "LIVE" not in _page(admin_port, "ready"):
             return False
