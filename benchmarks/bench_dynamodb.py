@@ -5,7 +5,8 @@
 A table on stderr, one JSON line a case on stdout. DynamoDB Local shares the machine, writes one transaction at a
 time and takes its time by the item, so its rates are no measure of DynamoDB's; calls, items and the client's own CPU
 are. What group commit gains where a call takes time on its way is measured through a proxy that delays every request.
-Write units are counted by DynamoDB's rule for transactions, 2 for each item of up to 1 KB, without its indexes.
+Write units are counted by DynamoDB's rule for transactions, 2 for each KB of an item, without its indexes; an update
+counts as much as it says.
 """
 
 import argparse
@@ -22,6 +23,8 @@ from typing import Any
 
 from gollem.ledger import Hold, Ledger, rules
 from gollem.ledger.dynamodb.ledger import DynamoDBLedger, create_dynamodb, open_dynamodb
+from gollem.ledger.dynamodb.plan import size_bytes
+from gollem.ledger.dynamodb.writer import MAX_GROUP
 from tests.fakes.tcp_proxy import TcpProxy
 from tests.servers.dynamodb_local import CREDENTIALS, dynamodb_local
 
@@ -43,6 +46,7 @@ class Run:
     cpu_s: float = 0.0
     writes: int = 0
     items: int = 0
+    units: int = 0
     hold_ms: list[float] = field(default_factory=list)
 
     def watch(self, ledger: DynamoDBLedger) -> None:
@@ -51,6 +55,7 @@ class Run:
     def _note(self, params: dict[str, Any], **_: Any) -> None:
         self.writes += 1
         self.items += len(params["TransactItems"])
+        self.units += sum(2 * -(-size_bytes(write) // 1_024) for write in params["TransactItems"])
 
     def quantile_ms(self, share: float) -> float:
         return sorted(self.hold_ms)[int(len(self.hold_ms) * share)]
@@ -74,7 +79,9 @@ async def opened(endpoint: str, users: int, max_group: int) -> AsyncIterator[Dyn
         await ledger.close()
 
 
-async def measure(endpoint: str, work: Work, callers: int, users: int, seconds: float, max_group: int = 32) -> Run:
+async def measure(
+    endpoint: str, work: Work, callers: int, users: int, seconds: float, max_group: int = MAX_GROUP
+) -> Run:
     run = Run()
     async with opened(endpoint, users, max_group) as ledger:
         run.watch(ledger)
@@ -127,7 +134,7 @@ async def bench(endpoint: str, seconds: float) -> None:
             report(f"hold {name}, {callers} callers", run.quantile_ms(share), "ms")
         report(f"calls an order, {callers} callers", run.writes / run.orders, "calls")
         report(f"items an order, {callers} callers", run.items / run.orders, "items")
-        report(f"write units an order, {callers} callers", 2 * run.items / run.orders, "WCU")
+        report(f"write units an order, {callers} callers", run.units / run.orders, "WCU")
     await bench_groups(endpoint, "", seconds)
     host, port = "127.0.0.1", int(endpoint.rsplit(":", 1)[1])
     async with TcpProxy(host, port, delay_s=DELAY_MS / 1_000) as proxy:
@@ -144,7 +151,7 @@ async def bench_groups(endpoint: str, where: str, seconds: float) -> None:
     cpu_ms = group.cpu_s / group.orders * 1_000, single.cpu_s / single.orders * 1_000
     report(f"client CPU a hold, {case}", cpu_ms[0], "ms", peer, cpu_ms[1])
     report(f"calls a hold, {case}", group.writes / group.orders, "calls", peer, single.writes / single.orders)
-    units = 2 * group.items / group.orders, 2 * single.items / single.orders
+    units = group.units / group.orders, single.units / single.orders
     report(f"write units a hold, {case}", units[0], "WCU", peer, units[1])
 
 

@@ -1,6 +1,8 @@
 """Statements: every movement once, page by page, also while others come; filtered; and they sum to what is owned."""
 
+import asyncio
 import itertools
+from collections import Counter
 
 import pytest
 
@@ -42,6 +44,27 @@ async def test_pages_miss_and_repeat_nothing_while_lines_arrive(ledger: Ledger, 
     before = await ledger.user_statement("alice", limit=500)
     assert await pages(ledger, StatementFilter(), limit) == before
     assert len(before) == 8 + 2 * 4
+
+
+@pytest.mark.parametrize("limit", [7, 500])
+async def test_lines_that_came_at_once_are_paged_and_filtered_as_any(ledger: Ledger, limit: int) -> None:
+    """A store may keep together what it wrote together."""
+    await ledger.post(granting(60 * 1_000))
+    holds = [hold_of(f"order-{number}", amount_atoms=1_000) for number in range(60)]
+    await asyncio.gather(*(ledger.post(opening(hold)) for hold in holds))
+    await asyncio.gather(*(ledger.post(rules.settle(hold, 600, 1, NOW_MS + 5)) for hold in holds[:20]))
+    whole = await ledger.user_statement("alice", limit=500)
+    held = [line for line in whole if line.kind is Kind.HOLD]
+
+    assert Counter(line.key for line in held) == Counter(f"hold:order-{number}" for number in range(60))
+    assert len(whole) == 81
+    assert len({line.cursor for line in whole}) == 81
+    assert await pages(ledger, StatementFilter(), limit) == whole
+    assert await pages(ledger, StatementFilter(frozenset({Kind.HOLD})), limit) == held
+    earned = await ledger.provider_statement("acme", limit=500)
+    assert [line.amount_atoms for line in earned] == [599] * 20
+    rest = await ledger.provider_statement("acme", earned[6].cursor, 500)
+    assert rest == earned[7:]
 
 
 @pytest.mark.parametrize("limit", [1, 2, 50])

@@ -7,7 +7,7 @@
 | earnings       | `PM#{provider}#{shard}` | `{yyyymmdd}` | `MAT`, day and provider           |                        |
 | hold           | `H#{order}`             | `HOLD`       | `HX#{0..15}`, deadline and order  | `HO#{0..15}`           |
 | record         | `R#{kind}#{id}`         | `REC`        |                                   | `R#{kind}#{state}`     |
-| statement line | `L#{owner}#{0..3}`      | its cursor   |                                   |                        |
+| statement      | `L#{owner}#{0..3}`      | a cursor     |                                   |                        |
 | time           | `N#time`                | `NOW`        |                                   |                        |
 
 The index `listed` is ordered by pk. Both are sparse: a hold leaves them when it is closed, earnings when they have
@@ -27,7 +27,7 @@ from gollem.errors import InvariantBroken
 from gollem.ledger.accounts import EARNINGS_SHARDS, earnings_of, earnings_shard
 from gollem.ledger.audit import seal
 from gollem.ledger.records import is_listed
-from gollem.ledger.types import Entry, Hold, HoldState, Kind, Leg, Record, StatementLine
+from gollem.ledger.types import Entry, Hold, HoldState, Kind, Leg, Record
 
 Item = dict[str, Any]  # attribute -> {type: value}, as DynamoDB's own protocol has it
 
@@ -36,7 +36,6 @@ DATED_BY = "dated_by"  # orders the index `dated`
 LISTED = "listed"
 MATURING = "MAT"
 INDEX_SHARDS = 16
-LINE_SHARDS = 4
 _STATES = {state.value: state for state in HoldState}
 _KINDS = {kind.value: kind for kind in Kind}
 _MS_SHIFT = 20  # an entry's number is milliseconds * 2^20 + a count
@@ -95,11 +94,6 @@ def earnings_pks(provider: str) -> list[str]:
     return [f"PM#{provider}#{shard}" for shard in range(EARNINGS_SHARDS)]
 
 
-def line_pks(owner: str) -> list[str]:
-    """One owner's lines lie in shards, so that no partition key takes all of a busy owner's."""
-    return [f"L#{owner}#{shard}" for shard in range(LINE_SHARDS)]
-
-
 def journal_pks(day: str) -> list[str]:
     return [f"J#{day}#{shard}" for shard in range(INDEX_SHARDS)]
 
@@ -134,11 +128,6 @@ def moment_ms(entry_number: int) -> int:
 def slot_of(entry_number: int) -> int:
     """Which of an account's sums the entry goes into: the next one every ten minutes, the first again after forty."""
     return moment_ms(entry_number) // _SLOT_MS % SLOTS
-
-
-def line_cursor(entry: Entry, place: int) -> str:
-    """The sort key of a statement line: by number, then place; the rest tells entries of two machines apart."""
-    return f"{entry.sequence:016x}{place:02x}{crc32(entry.key.encode()):08x}"
 
 
 def _shard(name: str, shards: int) -> int:
@@ -217,21 +206,10 @@ def field(value: str | int) -> Item:
     return text(value) if isinstance(value, str) else number(value)
 
 
-def line_item(entry: Entry, place: int, owner: str) -> Item:
-    shard = _shard(entry.key, LINE_SHARDS)
-    return key(f"L#{owner}#{shard}", line_cursor(entry, place)) | {
-        "key": text(entry.key),
-        "kind": text(entry.kind),
-        "amount": number(entry.legs[place].amount_atoms),
-        "order_id": text(entry.order_id),
-        "at_ms": number(entry.at_ms),
-    }
-
-
 # --- items read -------------------------------------------------------------------------------------------------------
 
 
-def _whole(read: Callable[[Item], T]) -> Callable[[Item], T]:
+def whole(read: Callable[[Item], T]) -> Callable[[Item], T]:
     """A reader of items that may be damaged: raises InvariantBroken, which names the item, and nothing else."""
 
     @wraps(read)
@@ -244,12 +222,16 @@ def _whole(read: Callable[[Item], T]) -> Callable[[Item], T]:
     return reading
 
 
+def kind_of(name: str) -> Kind:
+    return _KINDS[name]
+
+
 def name_of(item: Item) -> str:
     """The item's own name, whatever else is wrong with it."""
     return str(item["pk"]["S"])
 
 
-@_whole
+@whole
 def read_entry(item: Item) -> Entry:
     legs = tuple(Leg(leg["M"]["a"]["S"], int(leg["M"]["v"]["N"])) for leg in item["legs"]["L"])
     kind = item["kind"]["S"]
@@ -265,19 +247,19 @@ def read_entry(item: Item) -> Entry:
     )
 
 
-@_whole
+@whole
 def read_sealed(item: Item) -> tuple[Entry, str, str]:
     """An entry, the seal beside it, and the account that it moves without a leg, if there is one."""
     return read_entry(item), item["seal"]["S"], item["also"]["S"] if "also" in item else ""
 
 
-@_whole
+@whole
 def read_balance(item: Item) -> tuple[str, int]:
     """The account's name, and its balance."""
     return read_account_name(item), integer(item, "balance")
 
 
-@_whole
+@whole
 def read_sums(item: Item) -> list[tuple[int, int, int]]:
     """Of an account, how many entries, its balance and what is held: of each slot, and then of all."""
     slots = [(f"entries{slot}", f"atoms{slot}", f"held{slot}") for slot in range(SLOTS)]
@@ -287,7 +269,7 @@ def read_sums(item: Item) -> list[tuple[int, int, int]]:
     ]
 
 
-@_whole
+@whole
 def read_hold(item: Item) -> Hold:
     return Hold(
         order_id=item["pk"]["S"][2:],
@@ -304,32 +286,20 @@ def read_hold(item: Item) -> Hold:
     )
 
 
-@_whole
+@whole
 def read_remaining(item: Item) -> int:
     """What a hold's item says that is left in it."""
     return integer(item, "remaining")
 
 
-@_whole
+@whole
 def read_record(item: Item) -> Record:
     _, kind, record_id = item["pk"]["S"].split("#", 2)
     values = {name: int(value["N"]) if "N" in value else value["S"] for name, value in item["fields"]["M"].items()}
     return Record(kind, record_id, item["state"]["S"], values)
 
 
-@_whole
-def read_line(item: Item) -> StatementLine:
-    return StatementLine(
-        cursor=item["sk"]["S"],
-        key=item["key"]["S"],
-        kind=_KINDS[item["kind"]["S"]],
-        amount_atoms=integer(item, "amount"),
-        order_id=item["order_id"]["S"],
-        at_ms=integer(item, "at_ms"),
-    )
-
-
-@_whole
+@whole
 def read_account_name(item: Item) -> str:
     """The account whose item this is: the reverse of `account_key`."""
     pk = item["pk"]["S"]

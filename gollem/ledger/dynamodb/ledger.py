@@ -6,7 +6,7 @@ from gollem.clock import Clock, SystemClock
 from gollem.errors import LedgerUnavailable
 from gollem.ledger.accounts import provider_statement, user_account
 from gollem.ledger.checks import check
-from gollem.ledger.dynamodb import items, proof, reads
+from gollem.ledger.dynamodb import items, proof, reads, statements
 from gollem.ledger.dynamodb.client import Address, Client, Retries
 from gollem.ledger.dynamodb.table import create_table
 from gollem.ledger.dynamodb.writer import MAX_GROUP, Writer
@@ -80,12 +80,12 @@ class DynamoDBLedger:
     async def user_statement(
         self, user: str, cursor: str = "", limit: int = 50, only: StatementFilter = EVERYTHING
     ) -> list[StatementLine]:
-        return await reads.statement(self._open(), user_account(user), cursor, limit, only)
+        return await statements.statement(self._open(), user_account(user), cursor, limit, only)
 
     async def provider_statement(
         self, provider: str, cursor: str = "", limit: int = 50, only: StatementFilter = EVERYTHING
     ) -> list[StatementLine]:
-        return await reads.statement(self._open(), provider_statement(provider), cursor, limit, only)
+        return await statements.statement(self._open(), provider_statement(provider), cursor, limit, only)
 
     async def audit(self, checks: frozenset[Check] = ALL_CHECKS) -> AuditReport:
         return await proof.audit(self._open(), self._clock, checks)

@@ -1,7 +1,7 @@
-"""Transactions compiled to one TransactWriteItems: an item a key, hold, record, account and statement line. Pure.
+"""Transactions compiled to one TransactWriteItems: an item a key, hold, record, account and statement. Pure.
 
 What belongs to one transaction alone (its key, holds and records) says by its place in the answer which transaction was
-refused. Accounts are shared: several transactions change one item at once.
+refused. Accounts and statements are shared: several transactions change one item at once.
 """
 
 from collections.abc import Iterator
@@ -14,6 +14,7 @@ from gollem.ledger.checks import entry_of
 from gollem.ledger.dynamodb import items
 from gollem.ledger.dynamodb.changes import Change, changes_of, write_of
 from gollem.ledger.dynamodb.items import DATED, DATED_BY, LISTED, Item, number, text
+from gollem.ledger.dynamodb.lines import line_item
 from gollem.ledger.records import is_listed
 from gollem.ledger.types import (
     ABSENT,
@@ -37,12 +38,13 @@ _FIXED_BYTES = 256  # of an update, beside its texts
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One transaction, compiled: `own` writes begin with the entry, `lines` have no condition."""
+    """One transaction, compiled: `own` writes begin with the entry; `lines` are legs' places by whose statement shows
+    them."""
 
     transaction: Transaction
     entry: Entry
     own: tuple[Item, ...]
-    lines: tuple[Item, ...]
+    lines: tuple[tuple[str, int], ...]
     changes: dict[str, Change]
     size_bytes: int
 
@@ -63,7 +65,8 @@ class Plan:
     parts: list[Part] = field(default_factory=list)
     _changes: dict[str, Change] = field(default_factory=dict)
     _keys: set[str] = field(default_factory=set)
-    _writes: int = 0
+    _lines: dict[str, list[tuple[Entry, int]]] = field(default_factory=dict)  # by owner: one item each
+    _own: int = 0
     _size_bytes: int = 0
 
     def add(self, part: Part) -> bool:
@@ -74,15 +77,18 @@ class Plan:
             if both is None:
                 return False
             merged[account] = both
-        writes = self._writes + len(part.own) + len(part.lines)
+        own = self._own + len(part.own)
+        writes = own + len(merged) + len(self._lines.keys() | {owner for owner, _ in part.lines})
         size_bytes = self._size_bytes + part.size_bytes
         if self.parts and self.parts[0].slot != part.slot:
             return False  # an account's update goes into one of its sums
-        if self._keys & part.keys or writes + len(merged) > MAX_ITEMS or size_bytes > MAX_BYTES:
+        if self._keys & part.keys or writes > MAX_ITEMS or size_bytes > MAX_BYTES:
             return False
         self.parts.append(part)
         self._changes, self._keys = merged, self._keys | part.keys
-        self._writes, self._size_bytes = writes, size_bytes
+        self._own, self._size_bytes = own, size_bytes
+        for owner, place in part.lines:
+            self._lines.setdefault(owner, []).append((part.entry, place))
         return True
 
     def writes(self) -> list[Item]:
@@ -90,7 +96,8 @@ class Plan:
         own = [write for part in self.parts for write in part.own]
         slot = self.parts[0].slot
         accounts = [write_of(self.table, account, change, slot) for account, change in self._changes.items()]
-        writes = [*own, *accounts, *(line for part in self.parts for line in part.lines)]
+        statements = [_statement(self.table, owner, legs) for owner, legs in self._lines.items()]
+        writes = [*own, *accounts, *statements]
         if len(writes) > MAX_ITEMS:
             raise InvariantBroken(f"{len(writes)} items, of {MAX_ITEMS} that one request may have")
         return writes
@@ -122,8 +129,9 @@ def compile_part(table: str, transaction: Transaction, sequence: int) -> Part:
         *_holds(table, transaction),
         *_records(table, transaction),
     )
-    lines = tuple({"Put": {"TableName": table, "Item": item}} for item in _lines(entry))
-    part = Part(transaction, entry, own, lines, changes, sum(map(_size, (*own, *lines))))
+    lines = tuple(_lines(entry))
+    statements = [_statement(table, owner, [(entry, place)]) for owner, place in lines]
+    part = Part(transaction, entry, own, lines, changes, sum(map(size_bytes, (*own, *statements))))
     if not Plan(table).add(part):
         raise InvariantBroken(
             f"{transaction.key}: more than the {MAX_ITEMS} items or {MAX_BYTES} bytes that one request may have"
@@ -136,11 +144,15 @@ def _moved_without_a_leg(entry: Entry, changes: dict[str, Change]) -> str:
     return next((account for account, change in changes.items() if change.entries and account not in with_leg), "")
 
 
-def _lines(entry: Entry) -> Iterator[Item]:
+def _lines(entry: Entry) -> Iterator[tuple[str, int]]:
     for place, leg in enumerate(entry.legs):
         owner = statement_of(leg.account, entry.kind)
         if owner:
-            yield items.line_item(entry, place, owner)
+            yield owner, place
+
+
+def _statement(table: str, owner: str, legs: list[tuple[Entry, int]]) -> Item:
+    return {"Put": {"TableName": table, "Item": line_item(owner, legs)}}
 
 
 def _put(table: str, item: Item) -> Item:
@@ -152,7 +164,7 @@ def _pk(write: Item) -> str:
     return str((body.get("Key") or body["Item"])["pk"]["S"])
 
 
-def _size(write: Item) -> int:
+def size_bytes(write: Item) -> int:
     """About how many bytes it has; raises InvariantBroken for an item that no table takes."""
     (body,) = write.values()
     size = _FIXED_BYTES + _text_bytes(body.get("Item") or body.get("ExpressionAttributeValues") or {})

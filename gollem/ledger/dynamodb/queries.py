@@ -5,13 +5,12 @@ from collections.abc import AsyncIterator, Iterable
 from itertools import islice
 from typing import Any
 
-from gollem.errors import InvalidField, LedgerUnavailable
+from gollem.errors import LedgerUnavailable
 from gollem.ledger.dynamodb.client import Client
 from gollem.ledger.dynamodb.items import Item, text
 
 _BATCH = 100  # keys of one BatchGetItem
 _MOST_TURNS = 10
-_FILTERED = 1_000  # of which a filter lets few through: as many as fit the megabyte of one page
 
 
 async def pages(client: Client, operation: str, **arguments: Any) -> AsyncIterator[list[Item]]:
@@ -24,40 +23,23 @@ async def pages(client: Client, operation: str, **arguments: Any) -> AsyncIterat
         arguments["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
 
-async def first(client: Client, limit: int, most_pages: int | None = None, **arguments: Any) -> list[Item]:
-    """At most `limit` items of a query. Raises InvalidField where so few pass the filter that `most_pages` of
-    DynamoDB's pages do not have them."""
+async def first(client: Client, limit: int, **arguments: Any) -> list[Item]:
+    """At most `limit` items of a query."""
     found: list[Item] = []
-    at_once = _FILTERED if "FilterExpression" in arguments else limit  # what is read counts, not what passes
-    read = 0
-    async for page in pages(client, "query", Limit=at_once, **arguments):
-        if read == most_pages:
-            raise InvalidField("filter", "lets too few of the latest movements through: ask without it")
+    async for page in pages(client, "query", Limit=limit, **arguments):
         found += page
-        read += 1
         if len(found) >= limit:
             break
     return found[:limit]
 
 
-async def merged(
-    client: Client,
-    limit: int,
-    pks: Iterable[str],
-    order_by: str,
-    reverse: bool,
-    most_pages: int | None = None,
-    **arguments: Any,
-) -> list[Item]:
+async def merged(client: Client, limit: int, pks: Iterable[str], order_by: str, **arguments: Any) -> list[Item]:
     """The first `limit` over several partition keys, which the condition calls `:pk`."""
     values = arguments.pop("ExpressionAttributeValues")
     shards = await asyncio.gather(
-        *(
-            first(client, limit, most_pages, ExpressionAttributeValues=values | {":pk": text(pk)}, **arguments)
-            for pk in pks
-        )
+        *(first(client, limit, ExpressionAttributeValues=values | {":pk": text(pk)}, **arguments) for pk in pks)
     )
-    found = sorted((item for shard in shards for item in shard), key=lambda item: item[order_by]["S"], reverse=reverse)
+    found = sorted((item for shard in shards for item in shard), key=lambda item: item[order_by]["S"])
     return found[:limit]
 
 

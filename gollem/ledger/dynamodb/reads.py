@@ -2,12 +2,11 @@
 
 import asyncio
 import logging
-import re
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from gollem.clock import DAY_MS, utc_day
-from gollem.errors import InvalidField, InvariantBroken
+from gollem.errors import InvariantBroken
 from gollem.ledger.accounts import (
     earnings_of,
     payable_account,
@@ -27,16 +26,11 @@ from gollem.ledger.types import (
     HoldState,
     ProviderBalance,
     Record,
-    StatementFilter,
-    StatementLine,
 )
 
 _log = logging.getLogger(__name__)
 
-_CURSOR = re.compile(r"[0-9a-f]{26}", re.ASCII)
-_NEWEST = "g"  # above every cursor
 _PAGE = 256
-_MOST_PAGES = 25  # of a shard, for one page of a statement
 _MAX_DAYS = 60  # looked at one by one
 _MAX_BUCKETS = 98  # read in one transaction with two accounts more
 T = TypeVar("T")
@@ -107,7 +101,6 @@ async def open_holds(client: Client, after: str, limit: int) -> list[Hold]:
             limit,
             items.open_pks(),
             order_by="pk",
-            reverse=False,
             IndexName=LISTED,
             KeyConditionExpression=f"{LISTED} = :pk AND pk > :after",
             ExpressionAttributeValues={":after": text(f"H#{after}")},
@@ -125,7 +118,6 @@ async def expired_holds(client: Client, now_ms: int, limit: int) -> list[Hold]:
         limit,
         items.due_pks(),
         order_by=DATED_BY,
-        reverse=False,
         IndexName=DATED,
         KeyConditionExpression=f"{DATED} = :pk AND {DATED_BY} < :until",
         ExpressionAttributeValues={":until": text(items.date(max(now_ms, 0) + 1))},
@@ -182,8 +174,7 @@ async def journal(client: Client, after: int, until: int, limit: int) -> list[En
             client,
             limit + 1,
             items.journal_pks(utc_day(at_ms)),
-            DATED_BY,
-            False,
+            order_by=DATED_BY,
             IndexName=DATED,
             KeyConditionExpression=f"{DATED} = :pk AND {DATED_BY} BETWEEN :first AND :last",
             ExpressionAttributeValues={":first": text(items.date(after + 1)), ":last": text(items.date(until))},
@@ -231,39 +222,3 @@ async def due_earnings(client: Client, until_day: str, limit: int) -> list[Earni
             break
     due = [Earnings(provider, day, shards) for (provider, day), shards in buckets.items()]
     return due[:limit]
-
-
-async def statement(client: Client, owner: str, cursor: str, limit: int, only: StatementFilter) -> list[StatementLine]:
-    if cursor and not _CURSOR.fullmatch(cursor):
-        raise InvalidField("page_token", "must be the next_page_token of the page before")
-    values: Item = {":cursor": text(cursor or _NEWEST)}
-    only_some = _filter(only, values)
-    lines = await queries.merged(
-        client,
-        limit,
-        items.line_pks(owner),
-        order_by="sk",
-        reverse=True,
-        KeyConditionExpression="pk = :pk AND sk < :cursor",
-        ScanIndexForward=False,
-        ConsistentRead=True,
-        most_pages=_MOST_PAGES,
-        **only_some,
-        ExpressionAttributeValues=values,
-    )
-    return [items.read_line(item) for item in lines]
-
-
-def _filter(only: StatementFilter, values: Item) -> dict[str, str]:
-    conditions = []
-    if only.kinds:
-        names = {f":kind{place}": text(kind) for place, kind in enumerate(sorted(only.kinds))}
-        values |= names
-        conditions.append(f"kind IN ({', '.join(names)})")
-    if only.from_ms:
-        values[":from"] = items.number(only.from_ms)
-        conditions.append("at_ms >= :from")
-    if only.to_ms is not None:
-        values[":to"] = items.number(only.to_ms)
-        conditions.append("at_ms < :to")
-    return {"FilterExpression": " AND ".join(conditions)} if conditions else {}

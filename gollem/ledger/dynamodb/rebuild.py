@@ -19,6 +19,7 @@ from gollem.ledger.audit import AccountState, HoldBalance, hold_digest, prove
 from gollem.ledger.dynamodb import items, queries
 from gollem.ledger.dynamodb.items import Item
 from gollem.ledger.dynamodb.ledger import open_dynamodb
+from gollem.ledger.dynamodb.lines import read_lines
 from gollem.ledger.types import AuditReport
 
 _AT_ONCE = 10  # of at most 400 KiB each, in one request of at most 4 MB
@@ -153,5 +154,5 @@ _READERS: dict[str, Callable[[Item], object]] = {
     "PM": _account_of,
     "H": _balance_of,
     "R": items.read_record,
-    "L": items.read_line,
+    "L": read_lines,
 }

@@ -22,7 +22,7 @@ from gollem.ledger.dynamodb.snapshot import Snapshot
 from gollem.ledger.types import Posted, Transaction
 
 MAX_WAITING = 8_192
-MAX_GROUP = 32
+MAX_GROUP = 49  # holds of one user: two items each, its account and its statement are one request
 _MAX_TURNS = 8  # of one transaction whose guards change between the write and the look
 
 
