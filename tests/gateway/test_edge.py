@@ -48,7 +48,7 @@ class Recorder(MarketServiceBase):
     async def Cancel(self, stream: Any) -> None:
         await asyncio.Event().wait()
 
-    Match = Quote = MatchStream = Generate = Report = WatchOrderBook = GetOrderBook
+    Match = Quote = MatchStream = Generate = Report = WatchOrderBook = ListTrades = GetRefusals = GetOrderBook
 
 
 @pytest.fixture
