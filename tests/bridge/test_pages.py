@@ -60,7 +60,7 @@ def test_only_with_stripe_may_anything_come_from_elsewhere() -> None:
     for gateway in ("none", "local", "stripe"):
         assert "default-src 'none'" in policy(gateway)
         assert "unsafe" not in policy(gateway)
-        assert "*" not in policy(gateway)
+        assert "*" not in policy(gateway).replace("https://*.js.stripe.com", "")
 
 
 def test_the_pages_need_nothing_inline_and_nothing_from_elsewhere() -> None:

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
+from gollem.bridge import Bridge, dashboard
+from gollem.config import BridgeConfig
 from gollem.rpc.pb import credit_pb2
 from gollem.rpc.pb.credit_grpc import CreditServiceStub
 from tests.dashboard.conftest import PHONE, WIDE, WITHIN_MS, Desk, go, sign_in
@@ -114,6 +116,47 @@ async def _makes_and_revokes_a_key(page: Page) -> None:
     await row.get_by_role("button", name="Revoke").click()
     await page.get_by_role("button", name="Revoke it").click()
     await expect(row).to_contain_text("revoked")
+
+
+# What Stripe's script offers, as far as the page uses it: it tells what it was given, and declines.
+STRIPES_SCRIPT = """window.Stripe = (key) => ({
+  elements: ({ clientSecret }) => ({
+    create: (kind) => ({ mount: (place) => { place.textContent = `${kind} form of ${key} for ${clientSecret}`; } }),
+  }),
+  confirmPayment: async () => ({ error: { message: "Your card was declined." } }),
+});"""
+
+
+async def test_stripes_own_form_is_shown_where_stripe_takes_the_money(desk: Desk) -> None:
+    """Under the policy that goes with it. The form itself is played: nothing here can reach Stripe."""
+    bridge = Bridge(BridgeConfig(port=0), dashboard("stripe", "pk_test_1"))
+    await bridge.start()
+    context = await desk.browser.new_context()
+    page = await context.new_page()
+    blocked: list[str] = []
+    page.on("console", lambda message: blocked.append(message.text) if message.type == "error" else None)
+    await page.route("https://js.stripe.com/v3/", lambda route: route.fulfill(body=STRIPES_SCRIPT))
+    await page.route("**/api/**", lambda route: _from_the_exchange(desk, route))
+    await page.goto(bridge.url)
+    await sign_in(page, desk.world.keys["alice"])
+    await go(page, "Account")
+    await page.get_by_role("button", name="Continue").click()
+    await expect(page.get_by_text("payment form of pk_test_1 for")).to_be_visible()
+    await page.get_by_role("button", name="Pay $25.00").click()
+    await expect(page.get_by_text("Your card was declined.")).to_be_visible()
+    assert blocked == []
+    await context.close()
+    await bridge.stop()
+
+
+async def _from_the_exchange(desk: Desk, route: Route) -> None:
+    """Its own answer, but that a real payment has no page of ours."""
+    path = route.request.url.partition("/api/")[2]
+    response = await route.fetch(url=f"{desk.gateway.url}/api/{path}")
+    body = await response.json()
+    if path == "payments/create-intent":
+        del body["payUrl"]
+    await route.fulfill(response=response, json=body)
 
 
 async def test_a_provider_is_onboarded_and_paid(desk: Desk) -> None:
