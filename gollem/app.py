@@ -20,6 +20,7 @@ from gollem.exchange import (
     AgentLinks,
     Asks,
     Cases,
+    ClientLimits,
     Commits,
     Floor,
     Leases,
@@ -35,13 +36,13 @@ from gollem.exchange import (
     WaitingRoom,
     restore_claims,
 )
-from gollem.identity import KeyStore, open_key_store
+from gollem.identity import KeyStore, RateLimiter, open_key_store
 from gollem.ledger import Desk, Ledger, LowBalanceWatch, Reconciler, open_ledger
 from gollem.market import Catalogue, MemoryBook
-from gollem.nodes import open_shared_book
+from gollem.nodes import SharedBook, open_shared_book
 from gollem.payments import Payments, open_payments
 from gollem.providers import Registry
-from gollem.rpc import Edge
+from gollem.rpc import Edge, GrantSigner
 from gollem.units import ATOMS_PER_CENT
 
 _log = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ class App:
         data = config.storage.folder()
         ledger = await open_ledger(config.storage.ledger_url())
         self._closers.append(ledger.close)
-        keys = await open_key_store(data, clock)
+        keys = await open_key_store(data, clock, config.storage.keys)
         self._closers.append(keys.close)
         cap_atoms = config.payments.adjustment_cap_cents * ATOMS_PER_CENT
         desk = Desk(ledger, clock, delay_days=config.payments.delay_days, cap_atoms=cap_atoms)
@@ -124,7 +125,8 @@ class App:
         config, clock, payments = self.config, self._clock, self.payments
         catalogue = Catalogue.load(Path(config.market.catalogue) if config.market.catalogue else None)
         registry = Registry(config.providers)
-        shared = open_shared_book(config.nodes, __version__, clock)
+        signer = GrantSigner.open(data / "grant.key", config.storage.grant_keys)
+        shared = open_shared_book(config.nodes, __version__, clock, signer.names)
         self._closers.append(shared.close)
         floor = Floor(MemoryBook(catalogue), registry, clock, shared.announce)
         links = AgentLinks(registry, clock, shared.announce)
@@ -150,10 +152,10 @@ class App:
             spending,
             tape,
         )
-        reports = Reports(floor, ledger, settlement, links, clock, config.providers)
-        if restored := await restore_claims(ledger, floor):
-            _log.info("%d orders were under way and keep their capacity", restored)
-        await shared.start(Replica(floor, links, leases, shared))
+        reports = Reports(floor, ledger, settlement, links, clock, config.providers, shared.announce)
+        limiter = RateLimiter(config.server.requests_per_second, config.server.burst, clock)
+        limits = ClientLimits(limiter, shared.announce)
+        await self._join(ledger, floor, shared, Replica(floor, links, leases, reports, limits, shared), limits)
         self._keep_up(floor, reports, settlement, leases, low_balance, spending)
         cases = Cases(ledger, desk, clock, _has_key(keys))
         overview = Overview(ledger, floor, registry, waiting, shared, cases, clock)
@@ -176,9 +178,21 @@ class App:
             cases=cases,
             payments=payments,
             keys=keys,
+            limiter=limiter,
             shared=shared,
-            signing_key=data / "grant.key",
+            signer=signer,
         )
+
+    async def _join(
+        self, ledger: Ledger, floor: Floor, shared: SharedBook, replica: Replica, limits: ClientLimits
+    ) -> None:
+        """Take up what was under way, then hear of the other nodes and let them hear."""
+        restored = await restore_claims(ledger, floor)
+        if restored:
+            _log.info("%d orders were under way and keep their capacity", restored)
+        await shared.start(replica)
+        if not self.config.nodes.is_alone:
+            self._chore(self.config.nodes.heartbeat_ms, _as_async(limits.tell))
 
     def _keep_up(
         self,

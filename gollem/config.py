@@ -61,6 +61,8 @@ class StorageConfig:
 
     data: str = _text("gollem-data", "folder of the ledger, the API keys and the signing key")
     ledger: str = _text("", "URL of the ledger; empty: sqlite in the data folder")
+    keys: str = _text("", "URL of the API keys, such as dynamodb://gollem-keys; empty: sqlite in the data folder")
+    grant_keys: str = _secret("keys that sign grants, separated by commas; the first signs; empty: in the data folder")
 
     def folder(self) -> Path:
         """The data folder, made for its owner only if it is not there."""

@@ -25,14 +25,15 @@ from provider_agent.grants import Seller
 from provider_agent.refusals import Refusal
 
 _log = logging.getLogger(__name__)
+_MOST_GRANT_KEYS = 8  # each costs a bad grant one more look
 
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What the exchange answered: under which name the ask stands, and with which key its grants are signed."""
+    """What the exchange answered: under which name the ask stands, and with which keys its grants may be signed."""
 
     seller: Seller
-    grant_key: Ed25519PublicKey
+    grant_keys: tuple[Ed25519PublicKey, ...]
     interval_ms: int
     # The exchange counts the agent as gone after twice as long.
     cut_off_after_ms: int
@@ -95,7 +96,7 @@ class ExchangeLink:
         self._contact.heard(asked_at_s)
         self._registration = Registration(
             seller=Seller(self._ask.provider_id, answer.ask_id, answer.model),
-            grant_key=Ed25519PublicKey.from_public_bytes(answer.grant_public_key),
+            grant_keys=_grant_keys(answer),
             interval_ms=max(10, answer.telemetry_interval_ms),
             cut_off_after_ms=max(100, answer.withdraw_after_ms) // 2,
         )
@@ -194,3 +195,9 @@ class ExchangeLink:
                 if not answer.known and not self._leaving:
                     raise _AskUnknown
                 self._backoff.reset()
+
+
+def _grant_keys(answer: RegisterResponse) -> tuple[Ed25519PublicKey, ...]:
+    """An older exchange has one and says it alone. Raises ValueError for what is no key."""
+    told = answer.grant_public_keys[:_MOST_GRANT_KEYS] or [answer.grant_public_key]
+    return tuple(map(Ed25519PublicKey.from_public_bytes, told))

@@ -2,6 +2,8 @@
 
 import base64
 import binascii
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
@@ -27,9 +29,11 @@ class Seller:
     model: str
 
 
-def check_grant(text: str, key: Ed25519PublicKey, seller: Seller, now_ms: int) -> GrantClaims:
-    """The claims of a grant that this seller may serve now. Raises Refusal: GRANT_INVALID or GRANT_EXPIRED."""
-    claims = _verified(text, key)
+def check_grant(text: str, keys: Sequence[Ed25519PublicKey], seller: Seller, now_ms: int) -> GrantClaims:
+    """The claims of a grant, signed with any of `keys`, that this seller may serve now.
+
+    Raises Refusal: GRANT_INVALID or GRANT_EXPIRED."""
+    claims = _verified(text, keys)
     for field in ("provider_id", "ask_id", "model"):
         if getattr(claims, field) != getattr(seller, field):
             raise Refusal("GRANT_INVALID", f"the grant is for another {field}", field=field)
@@ -50,19 +54,27 @@ def serving_ms(claims: GrantClaims, now_ms: int) -> int:
     return left_ms - min(_MOST_MARGIN_MS, left_ms // 10)
 
 
-def _verified(text: str, key: Ed25519PublicKey) -> GrantClaims:
+def _verified(text: str, keys: Sequence[Ed25519PublicKey]) -> GrantClaims:
     """Nothing of the content is looked at before its signature has been found good."""
     content, separator, signature = text.partition(".")
     if len(text) > _MAX_GRANT_CHARS or not separator:
         raise Refusal("GRANT_INVALID", "not a grant: two parts of base64url with a dot between them")
     try:
-        signed = _decoded(content)
-        key.verify(_decoded(signature), signed)
-        return GrantClaims.FromString(signed)
+        signed, proof = _decoded(content), _decoded(signature)
     except (binascii.Error, ValueError):
         raise Refusal("GRANT_INVALID", "not a grant: the parts are not base64url without padding") from None
-    except (InvalidSignature, DecodeError):
-        raise Refusal("GRANT_INVALID", "the grant was not signed by this provider's exchange") from None
+    if any(_is_signed(signed, proof, key) for key in keys):
+        with suppress(DecodeError):
+            return GrantClaims.FromString(signed)
+    raise Refusal("GRANT_INVALID", "the grant was not signed by this provider's exchange")
+
+
+def _is_signed(signed: bytes, proof: bytes, key: Ed25519PublicKey) -> bool:
+    try:
+        key.verify(proof, signed)
+    except InvalidSignature:
+        return False
+    return True
 
 
 def _decoded(part: str) -> bytes:

@@ -93,7 +93,7 @@ class InferenceService(InferenceServiceBase):
     async def _serve(self, stream: Call, request: GenerateRequest) -> None:
         """Raises Refusal."""
         terms = self._registered.registration
-        claims = check_grant(request.grant, terms.grant_key, terms.seller, self._clock.now_ms())
+        claims = check_grant(request.grant, terms.grant_keys, terms.seller, self._clock.now_ms())
         check_request(request)
         with self._running.slot():
             prompt_tokens = await self._count(request, claims)

@@ -38,11 +38,18 @@ OURS = {
 # What is not ours is imported only where this table says; what it does not name is imported nowhere.
 # Of the standard library, only what must stay in one place.
 VENDORS = {
-    "aioboto3": ("gollem.ledger.dynamodb.client",),
-    "aiobotocore": ("gollem.ledger.dynamodb.client",),
-    "aiohttp": ("provider_agent", "gollem.ledger.dynamodb.client", "gollem.payments", "gollem.bridge", "gollem.cli"),
+    "aioboto3": ("gollem.ledger.dynamodb.client", "gollem.identity.dynamodb_table"),
+    "aiobotocore": ("gollem.ledger.dynamodb.client", "gollem.identity.dynamodb_table"),
+    "aiohttp": (
+        "provider_agent",
+        "gollem.ledger.dynamodb.client",
+        "gollem.identity.dynamodb_table",
+        "gollem.payments",
+        "gollem.bridge",
+        "gollem.cli",
+    ),
     "betterproto": ("gollem_client", "gollem.cli.output"),
-    "botocore": ("gollem.ledger.dynamodb.client",),
+    "botocore": ("gollem.ledger.dynamodb.client", "gollem.identity.dynamodb_table"),
     "click": ("gollem.cli", "provider_agent"),
     "cryptography": ("gollem.rpc.grants", "provider_agent"),
     "envoy": ("gollem.gateway.envoy",),

@@ -16,7 +16,7 @@ def nodes(server: Server, as_json: bool) -> None:
     if as_json:
         output.print_json(answer)
         return
-    shown = output.table("node", "version", "heard of", "asks", "lag", "claims refused", "epoch", "state")
+    shown = output.table("node", "version", "heard of", "asks", "lag", "claims refused", "epoch", "grants", "state")
     for node in answer.nodes:
         shown.add_row(
             node.name,
@@ -26,6 +26,7 @@ def nodes(server: Server, as_json: bool) -> None:
             f"{node.lag_ms} ms",
             str(node.refused),
             str(node.epoch or "-"),
+            " ".join(name[:8] for name in node.grant_keys) or "-",
             "degraded" if node.degraded else "well",
         )
     output.stdout().print(shown)

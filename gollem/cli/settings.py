@@ -18,6 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 SHORTHANDS = {
     "data": "storage.data",
     "ledger": "storage.ledger",
+    "keys": "storage.keys",
     "book": "nodes.book",
     "payments": "payments.gateway",
     "dashboard": "bridge.dashboard",
@@ -44,6 +45,7 @@ def config_options(command: F) -> F:
     @setting_options
     @click.option("--data", metavar="FOLDER", help="where the ledger and the keys are kept")
     @click.option("--ledger", metavar="URL", help="of the ledger, when it is not in the data folder")
+    @click.option("--keys", metavar="URL", help="of the API keys, when they are not in the data folder")
     @click.option("--book", metavar="URL", help="of the Redis that nodes share, or memory: this process alone")
     @click.option("--payments", metavar="NAME", help="who takes and pays money: stripe, local (to try it) or none")
     @click.option(

@@ -4,6 +4,7 @@ from gollem.exchange.accounts import Accounts
 from gollem.exchange.asks import Answer, Asks, Status
 from gollem.exchange.cases import Cases
 from gollem.exchange.chances import Advice, Loss, Outlook
+from gollem.exchange.client_limits import ClientLimits
 from gollem.exchange.commits import Commits
 from gollem.exchange.floor import Floor
 from gollem.exchange.leases import Leases
@@ -39,6 +40,7 @@ __all__ = [
     "CancelState",
     "Cancelled",
     "Cases",
+    "ClientLimits",
     "ClientOutcome",
     "Commits",
     "DaySpend",

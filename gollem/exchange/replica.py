@@ -4,10 +4,12 @@ import logging
 from collections.abc import Sequence, Set
 
 from gollem.errors import InvalidField, UnknownModel
+from gollem.exchange.client_limits import ClientLimits
 from gollem.exchange.floor import Floor
 from gollem.exchange.leases import Leases
 from gollem.exchange.links import AgentLinks
-from gollem.nodes import Began, CancelAsked, Change, Ended, SharedBook
+from gollem.exchange.reports import Reports
+from gollem.nodes import Began, CancelAsked, Change, Contested, Ended, SharedBook, Spent
 
 _log = logging.getLogger(__name__)
 
@@ -15,7 +17,17 @@ _log = logging.getLogger(__name__)
 class Replica:
     """The Listener of a SharedBook."""
 
-    def __init__(self, floor: Floor, links: AgentLinks, leases: Leases, shared: SharedBook) -> None:
+    def __init__(
+        self,
+        floor: Floor,
+        links: AgentLinks,
+        leases: Leases,
+        reports: Reports,
+        limits: ClientLimits,
+        shared: SharedBook,
+    ) -> None:
+        self._reports = reports
+        self._limits = limits
         self._floor = floor
         self._links = links
         self._leases = leases
@@ -38,9 +50,17 @@ class Replica:
         self._leases.lost(partition)
 
     def _take_in(self, change: Change) -> None:
-        if isinstance(change, CancelAsked):
-            self._links.asked_to_cancel(change.ask_key, change.order_id)
-            return
+        match change:
+            case CancelAsked():
+                self._links.asked_to_cancel(change.ask_key, change.order_id)
+            case Contested():
+                self._reports.take_in(change)
+            case Spent():
+                self._limits.take_in(change)
+            case _:
+                self._take_into_book(change)
+
+    def _take_into_book(self, change: Change) -> None:
         self._floor.take_in(change)
         if isinstance(change, Ended):
             self._links.order_closed(change.order_id)

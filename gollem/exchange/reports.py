@@ -6,6 +6,7 @@ another story, one consumer's word counts once within the breaker's window: more
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
@@ -18,6 +19,7 @@ from gollem.exchange.links import AgentLinks
 from gollem.exchange.settlement import REFUSED_BY_PROVIDER, Settlement
 from gollem.exchange.types import ClientOutcome, Outcome, Receipt, Terms
 from gollem.ledger import Hold, HoldState, Ledger
+from gollem.nodes import Contested
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -43,6 +45,10 @@ class _Report:
     measurement: Measurement
 
 
+def _nobody(change: Contested) -> None:
+    pass
+
+
 class Reports:
     """Takes one report an order, from its own consumer."""
 
@@ -54,7 +60,10 @@ class Reports:
         links: AgentLinks,
         clock: Clock,
         config: ProvidersConfig,
+        announce: Callable[[Contested], None] = _nobody,
     ) -> None:
+        """`announce` tells the other nodes."""
+        self._announce = announce
         self._floor = floor
         self._ledger = ledger
         self._settlement = settlement
@@ -98,6 +107,11 @@ class Reports:
                 self._waiting[order_id] = report
         return concluded
 
+    def take_in(self, contested: Contested) -> None:
+        """A word has counted at another node."""
+        provider_id = contested.ask_key.partition("/")[0]
+        _remember(self._counted, (contested.user, provider_id), self._clock.monotonic_ms())
+
     async def _review(self, order_id: str, report: _Report) -> bool:
         try:
             hold = await self._ledger.find_hold(order_id)
@@ -140,12 +154,14 @@ class Reports:
         return entry is not None and entry.detail == REFUSED_BY_PROVIDER
 
     def _may_count(self, hold: Hold) -> bool:
-        """One consumer's word against its provider's: once within the window."""
+        """One consumer's word against its provider's: once within the window, at whatever node."""
         who, now_ms = (hold.user, hold.provider), self._clock.monotonic_ms()
         last_ms = self._counted.get(who)
         if last_ms is not None and now_ms - last_ms < self._window_ms:
             return False
         _remember(self._counted, who, now_ms)
+        terms = Terms.from_text(hold.terms)
+        self._announce(Contested(terms.ask_key, terms.model, hold.user))
         return True
 
     async def _own_hold(self, user: str, order_id: str) -> Hold:

@@ -25,6 +25,10 @@ CREATE TABLE IF NOT EXISTS api_key (
 """
 _INDEX = "CREATE INDEX IF NOT EXISTS api_key_by_account ON api_key (account, created_at_ms, key_id)"
 _COLUMNS = "SELECT key_id, account, role, secret_sha256, created_at_ms, revoked_at_ms FROM api_key"
+_ADOPTED = """
+INSERT INTO api_key VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key_id) DO UPDATE SET revoked_at_ms = excluded.revoked_at_ms
+WHERE api_key.revoked_at_ms IS NULL AND excluded.revoked_at_ms IS NOT NULL
+"""
 _BUSY_TIMEOUT_S = 5
 MAX_LISTED = 1_000
 _Row = tuple[str, str, str, bytes, int, int | None]
@@ -57,10 +61,17 @@ class SqliteKeyStore:
         rows = self._read(f"{_COLUMNS} WHERE key_id = ?", (key_id,))
         return _record(rows[0]) if rows else None
 
-    async def list(self, account: str | None = None) -> Sequence[KeyRecord]:
+    async def adopt(self, record: KeyRecord) -> bool:
+        of = record
+        row = (of.key_id, of.account, of.role, of.secret_sha256, of.created_at_ms, of.revoked_at_ms)
+        return await asyncio.to_thread(self._change, _ADOPTED, row) == 1
+
+    async def list(self, account: str | None = None, after: KeyRecord | None = None) -> Sequence[KeyRecord]:
         where = "WHERE account = ?" if account is not None else "WHERE ? IS NULL"
-        statement = f"{_COLUMNS} {where} ORDER BY account, created_at_ms, key_id LIMIT {MAX_LISTED}"
-        return [_record(row) for row in await asyncio.to_thread(self._read, statement, (account,))]
+        order = "ORDER BY account, created_at_ms, key_id"
+        statement = f"{_COLUMNS} {where} AND (account, created_at_ms, key_id) > (?, ?, ?) {order} LIMIT {MAX_LISTED}"
+        start = (after.account, after.created_at_ms, after.key_id) if after else ("", 0, "")
+        return [_record(row) for row in await asyncio.to_thread(self._read, statement, (account, *start))]
 
     async def revoke(self, key_id: str) -> bool:
         statement = "UPDATE api_key SET revoked_at_ms = ? WHERE key_id = ? AND revoked_at_ms IS NULL"

@@ -9,6 +9,7 @@ from gollem.nodes.types import (
     CancelAsked,
     Change,
     ClaimRequest,
+    Contested,
     Ended,
     Ending,
     FailureReported,
@@ -22,6 +23,7 @@ from gollem.nodes.types import (
     Removed,
     Sampled,
     Sent,
+    Spent,
     Status,
 )
 
@@ -30,6 +32,7 @@ __all__ = [
     "CancelAsked",
     "Change",
     "ClaimRequest",
+    "Contested",
     "Ended",
     "Ending",
     "FailureReported",
@@ -46,17 +49,19 @@ __all__ = [
     "Sampled",
     "Sent",
     "SharedBook",
+    "Spent",
     "Status",
     "open_shared_book",
 ]
 
 
-def open_shared_book(config: NodesConfig, version: str, clock: Clock) -> SharedBook:
-    """One process alone, or Redis, as the configuration's URL says. Nothing is connected before `start`.
+def open_shared_book(config: NodesConfig, version: str, clock: Clock, grant_keys: tuple[str, ...] = ()) -> SharedBook:
+    """One process alone, or Redis, as the configuration's URL says. Nothing is connected before `start`. `grant_keys`
+    are names of the keys that this node's agents accept, the one that signs first; without any, nothing is compared.
 
     Raises ConfigError if the URL is none."""
     if config.is_alone:
-        return MemoryNodes(config.own_name(), version, clock)
+        return MemoryNodes(config.own_name(), version, clock, grant_keys)
     from gollem.nodes.redis_nodes import RedisNodes
 
-    return RedisNodes(config, version, clock)
+    return RedisNodes(config, version, clock, grant_keys)

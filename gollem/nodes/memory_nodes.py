@@ -11,9 +11,10 @@ from gollem.nodes.types import Change, ClaimRequest, Granted, Lease, NodeInfo, P
 class MemoryNodes:
     """A SharedBook of one. The exchange's own book has claimed before it asks, so there is nothing to refuse."""
 
-    def __init__(self, name: str, version: str, clock: Clock) -> None:
+    def __init__(self, name: str, version: str, clock: Clock, grant_keys: tuple[str, ...] = ()) -> None:
         self._name = name
         self._version = version
+        self._grant_keys = grant_keys
         self._time = SharedTime(clock)
         self._asks: set[str] = set()
         self._granted = 0
@@ -62,4 +63,4 @@ class MemoryNodes:
         )
 
     async def nodes(self) -> list[NodeInfo]:
-        return [NodeInfo(self._name, self._version, 0, len(self._asks), 0, 0, 0, degraded=False)]
+        return [NodeInfo(self._name, self._version, 0, len(self._asks), 0, 0, 0, False, self._grant_keys)]

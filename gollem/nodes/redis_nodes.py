@@ -33,7 +33,7 @@ _LAST_WORDS_S = 1.0
 class RedisNodes:
     """A SharedBook. Built once a process; every partition is sent, read and judged for itself."""
 
-    def __init__(self, config: NodesConfig, version: str, clock: Clock) -> None:
+    def __init__(self, config: NodesConfig, version: str, clock: Clock, grant_keys: tuple[str, ...] = ()) -> None:
         """Raises ConfigError if the URL is none."""
         address, name = addresses.parse(config.book), config.own_name()
         client = RedisClient(
@@ -42,7 +42,7 @@ class RedisNodes:
         self._node = Node(f"{name}~{secrets.token_hex(4)}", client, SharedTime(clock), clock, config)
         self._partitions = [Partition(self._node, number) for number in range(config.partitions)]
         self._claims = Claims(self._node, [partition.outage for partition in self._partitions])
-        self._roll = Roll(self._node, name, version)
+        self._roll = Roll(self._node, name, version, grant_keys)
         self._sweeper = Sweeper(self._node)
         self._heart: asyncio.Task[None] | None = None
         self._obstacle: BookUnavailable | None = None
@@ -131,7 +131,8 @@ class RedisNodes:
             try:
                 await self._node.client.open()
                 await self._agree()
-                return await self._roll.beat(self.status())
+                await self._roll.beat(self.status())
+                return await self._roll.require_common_keys()
             except BookUnavailable as error:
                 if self._obstacle is None:
                     _log.warning("cannot join the other nodes yet: %s", error)

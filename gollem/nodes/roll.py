@@ -3,18 +3,22 @@
 import json
 from dataclasses import dataclass
 
+from gollem.config import ConfigError
 from gollem.nodes import keys
 from gollem.nodes.node import Node
 from gollem.nodes.types import NodeInfo, Status
 
+_BEATS_MISSED = 10  # then a node that was killed does not keep others from starting
+
 
 @dataclass(frozen=True, slots=True)
 class Roll:
-    """`name` is this node's, `version` its release."""
+    """`name` is this node's, `version` its release, `grant_keys` as in `NodeInfo`."""
 
     node: Node
     name: str
     version: str
+    grant_keys: tuple[str, ...]
 
     async def beat(self, status: Status) -> None:
         """This node is there. Raises BookUnavailable."""
@@ -25,6 +29,7 @@ class Roll:
             "epoch": status.epoch,
             "refused": status.refused,
             "degraded": status.degraded,
+            "grant_keys": self.grant_keys,
         }
         asked_ms = self.node.clock.monotonic_ms()
         text, forget_ms = json.dumps(told, separators=(",", ":")), self.node.config.forget_ms
@@ -40,6 +45,16 @@ class Roll:
         found = await self.node.client.fields(keys.NODES)
         return [self._info(name, text) for name, text in sorted(found.items())]
 
+    async def require_common_keys(self) -> None:
+        """A grant of any node has to be good at every agent. Raises ConfigError, BookUnavailable."""
+        alive_ms = _BEATS_MISSED * self.node.config.heartbeat_ms
+        for other in await self.read():
+            if other.heartbeat_age_ms < alive_ms and not _agree(self.grant_keys, other.grant_keys):
+                raise ConfigError(
+                    f"storage.grant_keys: this node signs grants with {self.grant_keys[0]}, node {other.name} with "
+                    f"{other.grant_keys[0]}, and not both know both: give all nodes the same keys"
+                )
+
     def _info(self, name: str, text: str) -> NodeInfo:
         at_ms, _, told = text.partition(" ")
         figures = json.loads(told)
@@ -52,4 +67,9 @@ class Roll:
             epoch=int(figures.get("epoch", 0)),
             refused=int(figures.get("refused", 0)),
             degraded=bool(figures.get("degraded", False)),
+            grant_keys=tuple(map(str, figures.get("grant_keys", ()))),
         )
+
+
+def _agree(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
+    return not ours or not theirs or (ours[0] in theirs and theirs[0] in ours)

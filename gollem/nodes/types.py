@@ -125,7 +125,43 @@ class CancelAsked:
     order_id: str
 
 
-Change = Placed | Removed | Heard | Sampled | Sent | Began | Ended | FailureReported | FailureRetracted | CancelAsked
+@dataclass(frozen=True, slots=True)
+class Contested:
+    """A consumer's word against that of the ask's provider has counted: it is not to count again for a while."""
+
+    ask_key: str
+    model: str
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What an account did at one node since that told last: how often it asked, and the calls that were admitted."""
+
+    account: str
+    calls: int
+    asked: int
+
+    @property
+    def model(self) -> str:
+        """It concerns none; this names the partition in which all that concerns the account travels."""
+        return self.account
+
+
+Change = (
+    Placed
+    | Removed
+    | Heard
+    | Sampled
+    | Sent
+    | Began
+    | Ended
+    | FailureReported
+    | FailureRetracted
+    | CancelAsked
+    | Contested
+    | Spent
+)
 
 # --- claims ---------------------------------------------------------------------------------------------------------
 
@@ -199,7 +235,8 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class NodeInfo:
-    """One node as it last told. `asks` are those whose agents it hears; figures as in `Status`."""
+    """One node as it last told. `asks` are those whose agents it hears; figures as in `Status`. `grant_keys` are names
+    of the keys that its agents accept, the one that it signs with first; none of an older release."""
 
     name: str
     version: str
@@ -209,3 +246,4 @@ class NodeInfo:
     epoch: int
     refused: int
     degraded: bool
+    grant_keys: tuple[str, ...] = ()

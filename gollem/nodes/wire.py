@@ -15,6 +15,7 @@ from gollem.nodes.types import (
     Began,
     CancelAsked,
     Change,
+    Contested,
     Ended,
     Ending,
     FailureReported,
@@ -24,6 +25,7 @@ from gollem.nodes.types import (
     Removed,
     Sampled,
     Sent,
+    Spent,
 )
 from gollem.providers import Gauge, Promise
 
@@ -91,6 +93,10 @@ def _parts(change: Change) -> list[Any]:
             return ["retracted", key, model, order_id]
         case CancelAsked(key, model, order_id):
             return ["cancel", key, model, order_id]
+        case Contested(key, model, user):
+            return ["contested", key, model, user]
+        case Spent(account, calls, asked):
+            return ["spent", account, calls, asked]
 
 
 def _change(item: Any, age_ms: int) -> Change | None:
@@ -123,4 +129,6 @@ _READ: dict[str, Callable[[Any, int], Change]] = {
     "failed": lambda item, _: FailureReported(item[1], item[2], item[3]),
     "retracted": lambda item, _: FailureRetracted(item[1], item[2], item[3]),
     "cancel": lambda item, _: CancelAsked(item[1], item[2], item[3]),
+    "contested": lambda item, _: Contested(item[1], item[2], item[3]),
+    "spent": lambda item, _: Spent(str(item[1]), int(item[2]), int(item[3])),
 }

@@ -95,6 +95,7 @@ class ProviderService(ProviderServiceBase):
             ask_id=ask.ask_id,
             model=ask.model,
             grant_public_key=self._signer.public_key,
+            grant_public_keys=self._signer.public_keys,
             telemetry_interval_ms=self._config.telemetry_interval_ms,
             withdraw_after_ms=self._config.withdraw_after_ms,
             fee_bps=self._fee_bps,

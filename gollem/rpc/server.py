@@ -1,7 +1,5 @@
 """The edge as one thing to start and stop."""
 
-from pathlib import Path
-
 from gollem.clock import Clock
 from gollem.config import Config
 from gollem.errors import ShuttingDown
@@ -58,12 +56,11 @@ class Edge:
         cases: Cases,
         payments: Payments | None,
         keys: KeyStore,
+        limiter: RateLimiter,
         shared: SharedBook,
-        signing_key: Path,
+        signer: GrantSigner,
     ) -> None:
         settings = config.server
-        signer = GrantSigner.open(signing_key)
-        limiter = RateLimiter(settings.requests_per_second, settings.burst, clock)
         self._middleware = Middleware(Authenticator(keys, clock), limiter)
         self._waiting = waiting
         self._settings = settings

@@ -11,6 +11,7 @@ from gollem.exchange import (
     Advice,
     AgentLinks,
     Asks,
+    ClientLimits,
     Commits,
     Floor,
     Leases,
@@ -23,6 +24,7 @@ from gollem.exchange import (
     WaitingRoom,
 )
 from gollem.exchange.asks import Status
+from gollem.identity import RateLimiter
 from gollem.ledger import Ledger, LowBalanceWatch, open_ledger
 from gollem.market import Ask, Bid, Catalogue, MemoryBook
 from gollem.nodes import SharedBook, open_shared_book
@@ -51,6 +53,8 @@ class Bench:
     leases: Leases
     commits: Commits
     replica: Replica
+    limiter: RateLimiter
+    limits: ClientLimits
     shared: SharedBook
     spending: Spending
     tape: Tape
@@ -108,6 +112,9 @@ def build(ledger: Ledger, clock: Clock, nodes: NodesConfig = ALONE) -> Bench:
     spending, tape = Spending(ledger, clock), Tape(clock)
     settlement = Settlement(floor, ledger, links, leases, commits, clock, spending.ended)
     market = MarketConfig(fee_bps=500)
+    reports = Reports(floor, ledger, settlement, links, clock, PROVIDERS, shared.announce)
+    limiter = RateLimiter(per_second=1, burst=200, clock=clock)
+    limits = ClientLimits(limiter, shared.announce)
     return Bench(
         clock=clock,  # type: ignore[arg-type]
         ledger=ledger,
@@ -132,10 +139,12 @@ def build(ledger: Ledger, clock: Clock, nodes: NodesConfig = ALONE) -> Bench:
             tape=tape,
         ),
         asks=Asks(floor, registry, links, settlement, PROVIDERS),
-        reports=Reports(floor, ledger, settlement, links, clock, PROVIDERS),
+        reports=reports,
+        limiter=limiter,
+        limits=limits,
         accounts=Accounts(ledger, LowBalanceWatch(ledger, clock), clock),
         commits=commits,
-        replica=Replica(floor, links, leases, shared),
+        replica=Replica(floor, links, leases, reports, limits, shared),
         shared=shared,
         spending=spending,
         tape=tape,

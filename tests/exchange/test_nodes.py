@@ -8,15 +8,15 @@ import pytest
 
 from gollem.clock import SystemClock
 from gollem.config import NodesConfig
-from gollem.errors import BookUnavailable, CapacityExhausted
-from gollem.exchange import CancelState, Outcome, Usage
-from gollem.ledger import open_ledger
+from gollem.errors import BookUnavailable, CapacityExhausted, HoldClosed
+from gollem.exchange import CancelState, ClientOutcome, Measurement, Outcome, Usage
+from gollem.ledger import Ledger, Posted, Transaction, open_ledger, rules
 from gollem.market import Block, Match
 from gollem.nodes import Change, ClaimRequest, Granted, Heard, Placed, Removed
 from gollem.providers import Gauge, Promise
 from tests.exchange.conftest import BID, PROVIDERS, Bench, build
 from tests.servers.redis_server import RedisServer, redis_server
-from tests.until import until
+from tests.until import until, until_answer
 
 USAGE = Usage(100, 100)
 PROMISE = Promise(latency_us=100_000, tpot_ns=10_000_000, capacity_tokens=50_000, capacity_slots=2)
@@ -183,6 +183,132 @@ async def test_a_failure_told_at_one_node_counts_at_both(pair: Pair) -> None:
     now_ms = pair.a.clock.monotonic_ms()
     await until(lambda: pair.a.asks.circuit("p1", now_ms).failures == 1)
     assert pair.b.asks.circuit("p1", now_ms).failures == 1
+
+
+class GatedLedger:
+    """Lets no hold through before it is let: a node that stands still between its claim and its hold."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.let, self.stands = asyncio.Event(), asyncio.Event()
+
+    async def post(self, transaction: Transaction) -> Posted:
+        if transaction.key.startswith("hold:"):
+            self.stands.set()
+            await self.let.wait()
+        return await self._ledger.post(transaction)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._ledger, name)
+
+
+@pytest.fixture
+async def stopped(pair: Pair) -> AsyncIterator[tuple[Bench, GatedLedger]]:
+    """A third node, which stops at its next hold, beyond its lease."""
+    ledger = GatedLedger(pair.a.ledger)
+    url = f"redis://127.0.0.1:{pair.redis.port}"
+    config = NodesConfig(book=url, name="c", partitions=2, flush_ms=2, heartbeat_ms=50, lease_ms=100)
+    bench = build(ledger, SystemClock(), config)  # type: ignore[arg-type]
+    await bench.shared.start(bench.replica)
+    yield bench, ledger
+    ledger.let.set()
+    await bench.commits.finish()
+    await bench.shared.close()
+
+
+async def test_a_node_that_stopped_takes_nothing_from_the_order_that_was_matched_without_it(
+    pair: Pair, stopped: tuple[Bench, GatedLedger]
+) -> None:
+    """The same order, sent again to another node: its fence is the higher one, in the hold, the lease and the grant."""
+    bench, ledger = stopped
+    pair.a.sell(capacity_slots=1)
+    await pair.both_see(1)
+    await until(lambda: bench.floor.depth("gpt-4").free_slots == 1)
+    late = asyncio.create_task(bench.orders.match("alice", "o1", BID))
+    await ledger.stands.wait()
+    await until(lambda: pair.redis.ask("zcount", due_of(pair.redis), "-inf", pair.redis.ask("time").split()[0] + "000"))
+    matched = await pair.a.orders.match("alice", "o1", BID)
+    ledger.let.set()
+    answer = await late
+    assert (answer.replayed, answer.fence) == (True, matched.fence)
+    await bench.commits.finish()
+    assert await pair.leased() == 1
+    assert str(matched.fence) in pair.redis.ask("hgetall", due_of(pair.redis).replace("due:", "leases:"))
+    hold = await pair.a.ledger.find_hold("o1")
+    assert hold is not None
+    assert hold.fence == matched.fence
+    stale = rules.settle(replace(hold, fence=hold.fence - 1), 1, 0, 0, "")
+    with pytest.raises(HoldClosed):
+        await pair.a.ledger.post(stale)
+
+
+async def test_a_node_that_stopped_may_sell_a_room_once_more_and_no_more(
+    pair: Pair, stopped: tuple[Bench, GatedLedger]
+) -> None:
+    """Its lease ran out, so another order got the room; then its hold was written. Redis counts both, and the agent
+    refuses what it cannot hold: nothing else is sold before one of them has ended."""
+    bench, ledger = stopped
+    pair.a.sell(capacity_slots=1)
+    await pair.both_see(1)
+    await until(lambda: bench.floor.depth("gpt-4").free_slots == 1)
+    late = asyncio.create_task(bench.orders.match("alice", "o1", BID))
+    await ledger.stands.wait()
+    await until_answer(lambda: room_again(pair))
+    ledger.let.set()
+    assert (await late).fence < (await pair.a.orders.match("alice", "o2", BID)).fence
+    await bench.commits.finish()
+    assert await pair.leased() == 2
+    await until(lambda: pair.a.floor.claims() == pair.b.floor.claims() == 2)
+    with pytest.raises(CapacityExhausted):
+        await pair.a.orders.match("alice", "o3", BID)
+    await pair.a.settlement.settle("p1", "o1", USAGE, Outcome.COMPLETED)
+    await pair.a.settlement.settle("p1", "o2", USAGE, Outcome.COMPLETED)
+    assert await pair.leased() == 0
+    await pair.a.hears(sequence=pair.a.clock.now_ms(), capacity_slots=1)
+    await pair.both_see(1)
+
+
+def due_of(redis: RedisServer) -> str:
+    (key,) = [key for key in redis.ask("keys", "*").split() if "due" in key]
+    return key
+
+
+async def room_again(pair: Pair) -> bool:
+    """Whether another order has been matched to the room, now that the first one's lease has run out. A refusal counts
+    until the agent reports again."""
+    await pair.a.hears(sequence=pair.a.clock.now_ms(), capacity_slots=1)
+    try:
+        return not (await pair.a.orders.match("alice", "o2", BID)).replayed
+    except CapacityExhausted:
+        return False
+
+
+async def test_one_consumers_word_counts_once_at_whatever_nodes(pair: Pair) -> None:
+    pair.a.sell()
+    await pair.both_see(4)
+    for order_id in ("o1", "o2"):
+        await pair.a.orders.match("alice", order_id, BID)
+        await pair.a.settlement.settle("p1", order_id, USAGE, Outcome.COMPLETED)
+    now_ms, nothing = pair.a.clock.monotonic_ms(), Measurement(None, None)
+    await pair.a.reports.report("alice", "o1", ClientOutcome.FAILED_MIDSTREAM, nothing)
+    await until(lambda: pair.b.asks.circuit("p1", now_ms).failures == 1)
+    await until(lambda: pair.b.reports._counted)
+    await pair.b.reports.report("alice", "o2", ClientOutcome.FAILED_MIDSTREAM, nothing)
+    assert pair.b.asks.circuit("p1", now_ms).failures == 1
+    await pair.a.orders.match("alice", "o3", BID)
+    await pair.both_see(3)  # all that was told before has come
+    assert pair.a.asks.circuit("p1", now_ms).failures == 1
+
+
+async def test_what_an_account_does_at_one_node_counts_at_the_other(pair: Pair) -> None:
+    for _ in range(150):
+        assert pair.a.limiter.spend("alice") == 0
+    pair.a.limits.tell()
+    await until(lambda: "alice" in pair.b.limiter._buckets)
+    pair.b.limits.tell()
+    admitted = [pair.b.limiter.spend("alice") == 0 for _ in range(200)]
+    assert sum(admitted) <= 60, "what is left of 200, and what came in meanwhile"
+    assert pair.b.limiter.spend("bob") == 0
 
 
 async def test_without_redis_each_node_goes_on_for_a_while(pair: Pair) -> None:

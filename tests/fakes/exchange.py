@@ -25,6 +25,8 @@ class FakeExchange:
 
     def __init__(self) -> None:
         self.signer = Signer()
+        # Other nodes', whose grants are good too; an old exchange tells of none.
+        self.other_signers: list[Signer] = []
         self.asks: dict[str, provider_pb2.RegisterRequest] = {}
         self.orders: dict[str, market_pb2.MatchRequest] = {}
         self.matched: dict[str, market_pb2.MatchResponse] = {}
@@ -54,6 +56,10 @@ class FakeExchange:
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
+
+    @property
+    def grant_public_keys(self) -> list[bytes]:
+        return [each.public_key for each in (self.signer, *self.other_signers)] if self.other_signers else []
 
     async def start(self) -> None:
         """Listen; after a stop, on the same port again."""
@@ -215,6 +221,7 @@ class _Provider(ProviderServiceBase):
                 ask_id=request.ask_id,
                 model=request.model,
                 grant_public_key=self._state.signer.public_key,
+                grant_public_keys=self._state.grant_public_keys,
                 telemetry_interval_ms=20,
                 withdraw_after_ms=4_000,
                 fee_bps=500,

@@ -1,4 +1,4 @@
-"""The key store's file: what is kept and what is not, several writers, damage."""
+"""The key store's file: what is kept and what is not, several writers, damage. `test_store_contract` has the rest."""
 
 import asyncio
 import sqlite3
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gollem.errors import InvalidField, WorldError
+from gollem.errors import WorldError
 from gollem.identity import KeyStore, Role, open_key_store
 from tests.fakes.clock import FakeClock
 
@@ -25,44 +25,6 @@ async def store(tmp_path: Path, clock: FakeClock) -> AsyncIterator[KeyStore]:
     opened = await open_key_store(tmp_path / "data", clock)
     yield opened
     await opened.close()
-
-
-async def test_created_key_is_found_as_it_was_made(store: KeyStore, clock: FakeClock) -> None:
-    made = await store.create("alice", Role.CONSUMER)
-
-    assert await store.find(made.key_id) == made.record
-    assert made.record.created_at_ms == clock.now_ms()
-    assert await store.find("0" * 16) is None
-
-
-async def test_bad_account_is_refused(store: KeyStore) -> None:
-    with pytest.raises(InvalidField):
-        await store.create("a b", Role.CONSUMER)
-    assert await store.list() == []
-
-
-async def test_list_is_by_account_and_age(store: KeyStore, clock: FakeClock) -> None:
-    made = []
-    for account in ("bob", "alice", "bob"):
-        made.append((await store.create(account, Role.CONSUMER)).record)
-        clock.advance_ms(1)
-
-    assert await store.list() == [made[1], made[0], made[2]]
-    assert await store.list("bob") == [made[0], made[2]]
-    assert await store.list("nobody") == []
-
-
-async def test_revocation_is_once_and_keeps_its_time(store: KeyStore, clock: FakeClock) -> None:
-    made = await store.create("alice", Role.CONSUMER)
-    revoked_at_ms = clock.now_ms()
-    assert await store.revoke(made.key_id)
-    clock.advance_ms(5)
-    assert not await store.revoke(made.key_id)
-    assert not await store.revoke("0" * 16)
-
-    found = await store.find(made.key_id)
-    assert found is not None
-    assert (found.revoked, found.revoked_at_ms) == (True, revoked_at_ms)
 
 
 async def test_file_holds_no_secret_and_is_the_owners_alone(tmp_path: Path, store: KeyStore) -> None:
@@ -130,12 +92,6 @@ async def test_reads_go_on_while_another_process_writes(tmp_path: Path, store: K
         assert await store.find(made.key_id) == made.record
         await asyncio.sleep(0)
     assert await ended == 0
-
-
-async def test_many_at_once_in_one_process(store: KeyStore) -> None:
-    made = await asyncio.gather(*(store.create("alice", Role.CONSUMER) for _ in range(40)))
-
-    assert {key.key_id for key in await store.list("alice")} == {key.key_id for key in made}
 
 
 async def test_file_that_is_no_store_and_closed_store_are_world_errors(tmp_path: Path, store: KeyStore) -> None:

@@ -10,6 +10,7 @@ from gollem.nodes import (
     Began,
     CancelAsked,
     Change,
+    Contested,
     Ended,
     Ending,
     FailureReported,
@@ -17,6 +18,7 @@ from gollem.nodes import (
     Removed,
     Sampled,
     Sent,
+    Spent,
     wire,
 )
 from tests.nodes.samples import MODEL, heard, placed
@@ -35,6 +37,8 @@ CHANGES: list[Change] = [
     FailureRetracted(KEY, MODEL, "order"),
     Began(KEY, MODEL, "order"),
     CancelAsked(KEY, MODEL, "order"),
+    Contested(KEY, MODEL, "alice"),
+    Spent("alice", 30, 40),
 ]
 
 

@@ -106,6 +106,24 @@ async def test_forged_grants_are_refused(
     assert upstream.bodies == []
 
 
+async def test_a_new_key_for_grants_is_learned_when_a_node_starts_again(
+    exchange: FakeExchange, consumer: InferenceServiceStub
+) -> None:
+    """An exchange that changes its key: first agents learn of the next one, then grants are signed with it."""
+    following = Signer()
+    assert (await refusal(consumer, following.grant(order_id="order-0")))[0] == "GRANT_INVALID"
+    await ask(consumer, exchange.signer.grant(order_id="order-1"))
+    await exchange.stop()
+    exchange.other_signers.append(following)
+    registered = exchange.registrations
+    await exchange.start()
+    async with asyncio.timeout(5):
+        await exchange.until(lambda: exchange.registrations > registered)
+    assert len(await ask(consumer, following.grant(order_id="order-2"))) == 4
+    assert len(await ask(consumer, exchange.signer.grant(order_id="order-3"))) == 4
+    assert (await refusal(consumer, Signer().grant(order_id="order-4")))[0] == "GRANT_INVALID"
+
+
 async def test_a_grant_is_served_once(exchange: FakeExchange, consumer: InferenceServiceStub) -> None:
     grant = exchange.signer.grant()
     answers = await asyncio.gather(ask(consumer, grant), ask(consumer, grant), return_exceptions=True)

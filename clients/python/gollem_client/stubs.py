@@ -703,7 +703,9 @@ class RegisterResponse(betterproto.Message):
     """The model's name in the catalogue, where an alias was given."""
 
     grant_public_key: bytes = betterproto.bytes_field(3)
-    """Ed25519 public key, 32 bytes, with which grants are verified."""
+    """
+    Ed25519 public key, 32 bytes, with which grants of this node are verified now.
+    """
 
     telemetry_interval_ms: int = betterproto.int32_field(4)
     """
@@ -720,6 +722,12 @@ class RegisterResponse(betterproto.Message):
     completion_usd_per_mtok: str = betterproto.string_field(8)
     context_tokens: int = betterproto.int32_field(9)
     """Tokens of context that the catalogue gives the model."""
+
+    grant_public_keys: List[bytes] = betterproto.bytes_field(10)
+    """
+    Every key that a grant may be signed with, 32 bytes each, `grant_public_key` first: another node may sign with
+     another, and the exchange changes from one to the next without a word. Absent from older exchanges.
+    """
 
 
 @dataclass(eq=False, repr=False)
@@ -1626,6 +1634,11 @@ class NodeInfo(betterproto.Message):
     degraded: bool = betterproto.bool_field(8)
     """
     It is cut off from the shared book, and sells what it alone knows of.
+    """
+
+    grant_keys: List[str] = betterproto.string_field(9)
+    """
+    Names of the keys of grants that its agents accept; with the first it signs.
     """
 
 

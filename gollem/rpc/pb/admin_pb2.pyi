@@ -130,7 +130,7 @@ class ListNodesResponse(_message.Message):
     def __init__(self, nodes: _Optional[_Iterable[_Union[NodeInfo, _Mapping]]] = ...) -> None: ...
 
 class NodeInfo(_message.Message):
-    __slots__ = ("name", "version", "heartbeat_age_ms", "asks", "lag_ms", "epoch", "refused", "degraded")
+    __slots__ = ("name", "version", "heartbeat_age_ms", "asks", "lag_ms", "epoch", "refused", "degraded", "grant_keys")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_AGE_MS_FIELD_NUMBER: _ClassVar[int]
@@ -139,6 +139,7 @@ class NodeInfo(_message.Message):
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     DEGRADED_FIELD_NUMBER: _ClassVar[int]
+    GRANT_KEYS_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     heartbeat_age_ms: int
@@ -147,7 +148,8 @@ class NodeInfo(_message.Message):
     epoch: int
     refused: int
     degraded: bool
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., heartbeat_age_ms: _Optional[int] = ..., asks: _Optional[int] = ..., lag_ms: _Optional[int] = ..., epoch: _Optional[int] = ..., refused: _Optional[int] = ..., degraded: _Optional[bool] = ...) -> None: ...
+    grant_keys: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., heartbeat_age_ms: _Optional[int] = ..., asks: _Optional[int] = ..., lag_ms: _Optional[int] = ..., epoch: _Optional[int] = ..., refused: _Optional[int] = ..., degraded: _Optional[bool] = ..., grant_keys: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class CaseResponse(_message.Message):
     __slots__ = ("replayed",)

@@ -41,7 +41,7 @@ class RegisterRequest(_message.Message):
     def __init__(self, provider_id: _Optional[str] = ..., ask_id: _Optional[str] = ..., model: _Optional[str] = ..., gpu_type: _Optional[str] = ..., price: _Optional[str] = ..., completion_price: _Optional[str] = ..., credit_rate: _Optional[str] = ..., latency_ms: _Optional[int] = ..., throughput_tps: _Optional[float] = ..., capacity_tokens: _Optional[int] = ..., capacity_slots: _Optional[int] = ..., endpoint: _Optional[str] = ..., max_requests_per_minute: _Optional[int] = ...) -> None: ...
 
 class RegisterResponse(_message.Message):
-    __slots__ = ("ask_id", "model", "grant_public_key", "telemetry_interval_ms", "withdraw_after_ms", "fee_bps", "prompt_usd_per_mtok", "completion_usd_per_mtok", "context_tokens")
+    __slots__ = ("ask_id", "model", "grant_public_key", "telemetry_interval_ms", "withdraw_after_ms", "fee_bps", "prompt_usd_per_mtok", "completion_usd_per_mtok", "context_tokens", "grant_public_keys")
     ASK_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     GRANT_PUBLIC_KEY_FIELD_NUMBER: _ClassVar[int]
@@ -51,6 +51,7 @@ class RegisterResponse(_message.Message):
     PROMPT_USD_PER_MTOK_FIELD_NUMBER: _ClassVar[int]
     COMPLETION_USD_PER_MTOK_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    GRANT_PUBLIC_KEYS_FIELD_NUMBER: _ClassVar[int]
     ask_id: str
     model: str
     grant_public_key: bytes
@@ -60,7 +61,8 @@ class RegisterResponse(_message.Message):
     prompt_usd_per_mtok: str
     completion_usd_per_mtok: str
     context_tokens: int
-    def __init__(self, ask_id: _Optional[str] = ..., model: _Optional[str] = ..., grant_public_key: _Optional[bytes] = ..., telemetry_interval_ms: _Optional[int] = ..., withdraw_after_ms: _Optional[int] = ..., fee_bps: _Optional[int] = ..., prompt_usd_per_mtok: _Optional[str] = ..., completion_usd_per_mtok: _Optional[str] = ..., context_tokens: _Optional[int] = ...) -> None: ...
+    grant_public_keys: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, ask_id: _Optional[str] = ..., model: _Optional[str] = ..., grant_public_key: _Optional[bytes] = ..., telemetry_interval_ms: _Optional[int] = ..., withdraw_after_ms: _Optional[int] = ..., fee_bps: _Optional[int] = ..., prompt_usd_per_mtok: _Optional[str] = ..., completion_usd_per_mtok: _Optional[str] = ..., context_tokens: _Optional[int] = ..., grant_public_keys: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class DeregisterRequest(_message.Message):
     __slots__ = ("provider_id", "ask_id")
