@@ -159,7 +159,6 @@ class App:
         self._keep_up(floor, reports, settlement, leases, low_balance, spending)
         cases = Cases(ledger, desk, clock, _has_key(keys))
         overview = Overview(ledger, floor, registry, waiting, shared, cases, clock)
-        views = Views(tape, Advice(floor, registry, tape, catalogue), SpendReport(ledger, clock), overview)
         admission = (payments.onboarding.require_payable,) if payments and payments.is_real else ()
         return Edge(
             config=config,
@@ -172,9 +171,8 @@ class App:
             links=links,
             settlement=settlement,
             reports=reports,
-            accounts=Accounts(ledger, low_balance, clock),
-            spending=spending,
-            views=views,
+            accounts=Accounts(ledger, low_balance, spending, clock),
+            views=Views(tape, Advice(floor, registry, tape, catalogue), SpendReport(ledger, clock), overview),
             cases=cases,
             payments=payments,
             keys=keys,

@@ -4,7 +4,7 @@ from typing import Any
 
 from gollem import units
 from gollem.errors import InvalidField, PaymentsOff
-from gollem.exchange import Accounts, Spending, SpendReport
+from gollem.exchange import Accounts, SpendReport
 from gollem.identity import Role
 from gollem.ledger import Kind, StatementFilter
 from gollem.payments import Payments
@@ -23,9 +23,8 @@ _DEFAULT_DAYS, _MAX_DAYS = 7, 31
 class CreditService(CreditServiceBase):
     """Decodes, calls the use case, encodes. Everybody sees the own account; operators see all."""
 
-    def __init__(self, accounts: Accounts, spending: Spending, report: SpendReport, payments: Payments | None) -> None:
+    def __init__(self, accounts: Accounts, report: SpendReport, payments: Payments | None) -> None:
         self._accounts = accounts
-        self._spending = spending
         self._report = report
         self._with = PurchaseCalls(payments) if payments else None
 
@@ -116,13 +115,13 @@ class CreditService(CreditServiceBase):
         )
 
     async def _spend_limit(self, request: credit_pb2.GetSpendLimitRequest) -> credit_pb2.SpendLimit:
-        return encode.spend_limit(await self._spending.find(context.consumer()))
+        return encode.spend_limit(await self._accounts.spend_limit(context.consumer()))
 
     async def _limit_spending(self, request: credit_pb2.SetSpendLimitRequest) -> credit_pb2.SpendLimit:
         user = context.consumer()
         per_day = fields.positive_atoms(request.per_day, "per_day") if request.per_day else 0
         per_month = fields.positive_atoms(request.per_month, "per_month") if request.per_month else 0
-        return encode.spend_limit(await self._spending.set(user, per_day, per_month))
+        return encode.spend_limit(await self._accounts.limit_spending(user, per_day, per_month))
 
 
 def _only(request: credit_pb2.ListTransactionsRequest) -> StatementFilter:

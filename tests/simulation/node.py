@@ -17,6 +17,7 @@ from gollem.exchange import (
     Orders,
     Reports,
     Settlement,
+    Spending,
     WaitingRoom,
     restore_claims,
 )
@@ -143,17 +144,31 @@ class Node:
         waiting = WaitingRoom(floor, limit=16, limit_per_user=4)
         commits = Commits()
         leases = Leases(MemoryNodes(self.name, "test", clock), floor, ledger, commits, clock, NodesConfig())
-        settlement = Settlement(floor, ledger, links, leases, commits, clock)
+        spending = Spending(ledger, clock)
+        settlement = Settlement(floor, ledger, links, leases, commits, clock, spending.ended)
         market = MarketConfig(fee_bps=FEE_BPS)
         return Exchange(
             floor,
             links,
             waiting,
             settlement,
-            Orders(floor, ledger, CATALOGUE, settlement, links, leases, waiting, commits, clock, market, EXCHANGE),
+            Orders(
+                floor,
+                ledger,
+                CATALOGUE,
+                settlement,
+                links,
+                leases,
+                waiting,
+                commits,
+                clock,
+                market,
+                EXCHANGE,
+                spending=spending,
+            ),
             Asks(floor, registry, links, settlement, PROVIDERS),
             Reports(floor, ledger, settlement, links, clock, PROVIDERS),
-            Accounts(ledger, LowBalanceWatch(ledger, clock), clock),
+            Accounts(ledger, LowBalanceWatch(ledger, clock), spending, clock),
         )
 
 
