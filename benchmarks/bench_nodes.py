@@ -1,4 +1,4 @@
-"""What the shared book costs on Redis: `python -m benchmarks.bench_nodes [--quick]`.
+"""What the shared book costs on Redis, alone and in whole servers: `python -m benchmarks.bench_nodes [--quick]`.
 
 A table on stderr, one JSON line a case on stdout. Commands and bytes are counted by Redis itself, with what a function
 calls inside counted apart, so they hold on any machine; rates share this one with Redis and the client. A change is a
@@ -15,12 +15,15 @@ from dataclasses import dataclass
 
 import redis
 
+from benchmarks import node_matches, node_refusals
+from benchmarks.redis_usage import usage
 from benchmarks.report import Case, tell
 from gollem.clock import SystemClock
-from gollem.config import NodesConfig
-from gollem.market import Ask
+from gollem.config import NodesConfig, ProvidersConfig
+from gollem.exchange import Floor
+from gollem.market import Ask, Catalogue, MemoryBook
 from gollem.nodes import Change, ClaimRequest, Granted, Heard, Lease, Placed, SharedBook, open_shared_book
-from gollem.providers import Gauge, Promise
+from gollem.providers import Gauge, Promise, Registry
 from tests.servers.redis_server import RedisServer, redis_server
 
 BENCH = "nodes"
@@ -53,28 +56,32 @@ class Counter:
         pass
 
 
-@dataclass(frozen=True)
-class Usage:
-    """Of Redis: commands of clients, bytes either way, and its own CPU."""
+class Keeper(Counter):
+    """A listener that does what a server does with what it hears: into the book, and into the registry of sellers."""
 
-    commands: int
-    bytes: int
-    cpu_s: float
+    def __init__(self) -> None:
+        super().__init__()
+        terms = {
+            "multiplier": "1.00",
+            "context_tokens": 8_192,
+            "price": "0.001",
+            "latency_ms": 200,
+            "throughput_tps": 50,
+        }
+        models = {f"model-{number}": terms for number in range(MODELS)}
+        catalogue = Catalogue.parse({"gpus": {"h100": {"multiplier": "1.00"}}, "models": models})
+        self.floor = Floor(MemoryBook(catalogue), Registry(ProvidersConfig()), SystemClock())
 
-    def since(self, earlier: "Usage") -> "Usage":
-        return Usage(self.commands - earlier.commands, self.bytes - earlier.bytes, self.cpu_s - earlier.cpu_s)
-
-
-def usage(server: RedisServer) -> Usage:
-    with redis.Redis(port=server.port, protocol=2) as client:
-        figures = client.info("all")
-    calls = sum(stat["calls"] for name, stat in figures.items() if name in ("cmdstat_fcall", "cmdstat_xread"))
-    moved = figures["total_net_input_bytes"] + figures["total_net_output_bytes"]
-    return Usage(calls, moved, figures["used_cpu_user"] + figures["used_cpu_sys"])
+    def apply(self, changes: Sequence[Change]) -> None:
+        super().apply(changes)
+        for change in changes:
+            self.floor.take_in(change)
 
 
 @asynccontextmanager
-async def a_node(server: RedisServer, name: str) -> AsyncIterator[tuple[SharedBook, Counter]]:
+async def a_node(
+    server: RedisServer, name: str, listener: Counter | None = None
+) -> AsyncIterator[tuple[SharedBook, Counter]]:
     config = NodesConfig(
         book=f"redis://127.0.0.1:{server.port}",
         name=name,
@@ -83,7 +90,7 @@ async def a_node(server: RedisServer, name: str) -> AsyncIterator[tuple[SharedBo
         join_ms=600_000,
         max_events=1_000_000,
     )
-    node, listener = open_shared_book(config, "bench", SystemClock()), Counter()
+    node, listener = open_shared_book(config, "bench", SystemClock()), listener or Counter()
     await node.start(listener)
     try:
         yield node, listener
@@ -167,6 +174,11 @@ async def catch_up_cases(server: RedisServer, sizes: Sizes) -> AsyncIterator[Cas
         assert newcomer.changes >= 2 * sizes.asks, newcomer.changes
         yield Case(BENCH, f"a new node among {sizes.asks:,} asks", seconds, "s")
         yield Case(BENCH, "bytes an ask for a new node", spent.bytes / sizes.asks, "bytes")
+        keeper, began = Keeper(), time.perf_counter()
+        async with a_node(server, "keeper", keeper):
+            seconds = time.perf_counter() - began
+        assert len(keeper.floor) == sizes.asks, len(keeper.floor)
+        yield Case(BENCH, f"the same, into its book and registry: {sizes.asks:,} asks", seconds, "s")
         with redis.Redis(port=server.port, protocol=2) as client:
             memory = client.info("memory")["used_memory"]
         yield Case(BENCH, "memory of Redis an ask", memory / sizes.asks, "bytes")
@@ -205,27 +217,29 @@ def quantile(values: list[float], share: float) -> float:
     return sorted(values)[int(share * (len(values) - 1))]
 
 
-async def cases(sizes: Sizes) -> AsyncIterator[Case]:
+async def cases(sizes: Sizes, is_quick: bool) -> AsyncIterator[Case]:
     for part in (claim_cases, change_cases, catch_up_cases):
         with redis_server() as server:
             async for case in part(server, sizes):
                 yield case
+    async for case in node_refusals.refusal_cases(sizes.seconds):
+        yield case
+    async for case in node_matches.cases(sizes.seconds, is_quick):
+        yield case
 
 
-async def collect(sizes: Sizes) -> list[Case]:
-    return [case async for case in cases(sizes)]
+async def collect(sizes: Sizes, is_quick: bool) -> list[Case]:
+    return [case async for case in cases(sizes, is_quick)]
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--seconds", type=float, default=3.0, help="how long claims are made, for each number of callers"
-    )
+    parser.add_argument("--seconds", type=float, default=3.0, help="how long claims or matches are made, each time")
     parser.add_argument("--asks", type=int, default=100_000, help="asks in the book that a new node reads")
     parser.add_argument("--quick", action="store_true", help="shows that it runs, its figures mean nothing")
     chosen = parser.parse_args(arguments)
     sizes = Sizes(0.05, 500, 500) if chosen.quick else Sizes(chosen.seconds, chosen.asks)
-    tell("nodes", asyncio.run(collect(sizes)))
+    tell("nodes", asyncio.run(collect(sizes, chosen.quick)))
 
 
 if __name__ == "__main__":

@@ -203,6 +203,7 @@ class App:
     ) -> None:
         """What time brings, and what other nodes may have left undone. Any number of nodes may do it at once."""
         config = self.config
+        leases.joined()
         self._chore(_TICK_MS, _as_async(floor.tick))
         self._chore(_TICK_MS, reports.review)
         self._chore(config.exchange.sweep_interval_ms, settlement.expire_overdue)

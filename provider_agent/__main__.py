@@ -39,6 +39,7 @@ _SPEED = click.FloatRange(0, 1_000_000, min_open=True)
 _FOLDER = "gollem-agent/<provider>/<ask>"
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
+_EXCHANGE = "host:port, or https://host[:port] for TLS; of several, with commas between, one that answers."
 _STATE = "Keeps used grants and unsettled earnings; one agent a folder."
 
 
@@ -66,7 +67,7 @@ def _number(name: str, field: str, default: int | None, most: int, meaning: str,
 @_number("--slots", "slots", 4, 65_536, "Generations at once.")
 @_number("--capacity-tokens", "capacity_tokens", None, 10**12, "Tokens of all running orders.", "4096 a slot")
 @_number("--max-requests-per-minute", "max_requests_per_minute", None, 10_000_000, "Orders accepted a minute.", "any")
-@click.option("--exchange", default="127.0.0.1:50051", help="host:port, or https://host[:port] for TLS.")
+@click.option("--exchange", default="127.0.0.1:50051", help=_EXCHANGE)
 @click.option("--upstream", default="http://127.0.0.1:8000/v1", help="Base URL of the model server.")
 @_text("--upstream-model", "as --model", "The model's name there.")
 @_text("--listen", "any address and --endpoint's port", "Where to serve consumers; port 0 takes a free one.")

@@ -141,7 +141,7 @@ class ExchangeLink:
                 await self._report_until_it_breaks()
             except* _AskUnknown:
                 _log.warning("the exchange does not know the ask any more")
-            except* (GollemError, TimeoutError) as failures:
+            except* GollemError as failures:
                 _log.warning("lost the exchange: %s", failures.exceptions[0])
             if self._over:
                 return
@@ -153,7 +153,7 @@ class ExchangeLink:
                 _log.warning("not registered: %s", error)
 
     async def _report_until_it_breaks(self) -> None:
-        """One telemetry stream. Raises an ExceptionGroup of GollemError, TimeoutError or _AskUnknown."""
+        """One telemetry stream. Raises an ExceptionGroup of GollemError or _AskUnknown."""
         self._contact.lost()
         self._events.reconnected(await self._begun())
         async with asyncio.TaskGroup() as group:
@@ -183,11 +183,10 @@ class ExchangeLink:
 
     async def _listen(self, reports: "asyncio.Queue[TelemetryRequest]") -> None:
         """Take in the exchange's answers; an exchange that gives none for too long is lost."""
-        answers = self._exchange.converse("ProviderService/Telemetry", reports, TelemetryResponse)
+        silence_ms = self._known.cut_off_after_ms
+        answers = self._exchange.converse("ProviderService/Telemetry", reports, TelemetryResponse, silence_ms)
         async with aclosing(answers):
-            while True:
-                async with asyncio.timeout(self._known.cut_off_after_ms / 1_000):
-                    answer = await anext(answers)
+            async for answer in answers:
                 self._contact.answered(answer.sequence)
                 self._events.acknowledged(answer.sequence)
                 for order_id in answer.cancelled_orders:

@@ -20,6 +20,7 @@ _ADVICE = {
     "OUTCOME_UNKNOWN": "Repeat the command, with the same --order-id if it has one.",
     "EXCHANGE_UNREACHABLE": "Start one with `gollem serve`, or name it with --server.",
     "SHUTTING_DOWN": "Try again in a moment.",
+    "BOOK_UNAVAILABLE": "Try again in a moment.",
 }
 
 

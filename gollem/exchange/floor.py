@@ -348,8 +348,7 @@ class Floor:
         """The same, said by another node. Raises InvalidField, UnknownModel for an ask that has no place here."""
         match change:
             case Placed(ask, per_minute, age_ms):
-                self._own.pop(ask.key, None)
-                self._place(ask, per_minute, age_ms)
+                self._placed_elsewhere(ask, per_minute, age_ms)
             case Heard(key, _, sequence, promise, gauge, age_ms):
                 if self._registry.seller(key) is not None:
                     self._heard(key, sequence, promise, gauge, age_ms)
@@ -369,6 +368,15 @@ class Floor:
                 self._failed_once(_provider(key), order_id)
             case FailureRetracted(key, _, order_id):
                 self._retract(_provider(key), order_id)
+
+    def _placed_elsewhere(self, ask: Ask, per_minute: int | None, age_ms: int) -> None:
+        """Its agent has gone there; unless it came here since, and that news is late. Others may be misled, too."""
+        placed_ms, known = self._own.get(ask.key), self._book.ask(ask.key)
+        if placed_ms is None or known is None or self._clock.monotonic_ms() - placed_ms >= age_ms:
+            self._own.pop(ask.key, None)
+            self._place(ask, per_minute, age_ms)
+        elif known != ask:
+            self._claim_as_own(known, self._registry.per_minute(ask.key))
 
     def _sent(self, claim: Claim) -> None:
         if claim.order_id not in self._claims:

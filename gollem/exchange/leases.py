@@ -21,6 +21,7 @@ from gollem.nodes import ClaimRequest, Granted, Lease, Refused, SharedBook
 _log = logging.getLogger(__name__)
 _PAGE = 1_000
 _ALONE = Granted(fence=0)
+_ANY_FENCE = 2**63
 
 
 def claim_of(hold: Hold) -> Claim:
@@ -41,7 +42,7 @@ class Leases:
         self._config = config
         self._is_alone = config.is_alone  # then the floor's own claim is all there is
         self._to_renew: OrderedDict[str, tuple[Lease, int]] = OrderedDict()
-        self._to_restore: set[int] = set()
+        self._to_restore: dict[int, int] = {}  # by partition, the fence below which leases may be gone
         self._restoring = asyncio.Lock()  # partitions are lost together: one reading of the holds does for all
 
     @property
@@ -98,31 +99,49 @@ class Leases:
 
     def lost(self, partition: int) -> None:
         """Leases of this partition may be gone. `restore_lost` brings back those of open orders."""
-        self._to_restore.add(partition)
+        self._may_be_lost({partition: _ANY_FENCE})
         self._commits.start(self.restore_lost())
+
+    def joined(self) -> None:
+        """This node has started, and hears the others. What Redis holds may have begun when no node was there to see
+        that it had lost something: leases from before that are lost. A fence is a moment of Redis's time."""
+        if not self._is_alone:
+            self._may_be_lost(dict.fromkeys(range(self._config.partitions), self._shared.status().epoch))
+            self._commits.start(self.restore_lost())
 
     async def restore_lost(self) -> None:
         """From the open holds of the ledger: orders of nodes that are gone are among them."""
         async with self._restoring:
-            partitions, self._to_restore = self._to_restore, set()
+            partitions, self._to_restore = self._to_restore, {}
             if not partitions:
                 return
             try:
                 await self._restore(partitions)
             except WorldError as error:
                 _log.warning("leases of open orders are not restored yet: %s", error)
-                self._to_restore |= partitions
+                self._may_be_lost(partitions)
 
-    async def _restore(self, partitions: set[int]) -> None:
-        restored, after = 0, ""
+    def _may_be_lost(self, partitions: dict[int, int]) -> None:
+        for partition, fence in partitions.items():
+            self._to_restore[partition] = max(fence, self._to_restore.get(partition, 0))
+
+    async def _restore(self, partitions: dict[int, int]) -> None:
+        restored, asked, after = 0, 0, ""
         while page := await self._ledger.open_holds(after, _PAGE):
             now_ms, after = self._clock.now_ms(), page[-1].order_id
             leases = [
                 (claim_of(hold).lease, hold.expires_at_ms - now_ms) for hold in page if hold.expires_at_ms > now_ms
             ]
-            lost = [each for each in leases if self._shared.partition_of(each[0].model) in partitions]
+            lost = [each for each in leases if each[0].fence < partitions.get(self._partition(each[0]), 0)]
+            asked += len(lost)
             restored += await self._shared.restore(lost)
+        if restored < asked:
+            # Whoever repeated an order whose lease was lost has it under a higher fence, until it hears of the hold.
+            self._may_be_lost(partitions)
         _log.info("%d leases of open orders were restored", restored)
+
+    def _partition(self, lease: Lease) -> int:
+        return self._shared.partition_of(lease.model)
 
     async def _renew(self, order_id: str) -> None:
         lease, until_ms = self._to_renew.get(order_id, (None, 0))
@@ -139,7 +158,13 @@ class Leases:
             await self._shared.release(lease)
 
     async def _give_up(self, lease: Lease) -> None:
-        hold = await self._ledger.find_hold(lease.order_id)
+        """Also while the ledger is away: otherwise each try here would take room from the nodes that do reach it. What
+        another node has committed is renewed for longer than it was claimed for."""
+        try:
+            hold = await self._ledger.find_hold(lease.order_id)
+        except WorldError:
+            await self._shared.release(lease, unless_left_ms=self._config.lease_ms)
+            return
         if hold is None or claim_of(hold).lease != lease:
             await self._shared.release(lease)
 

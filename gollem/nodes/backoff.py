@@ -1,15 +1,15 @@
 """Pauses between tries: random, so that nodes do not come back all at once, up to a bound that doubles."""
 
 import asyncio
-import random
+from random import Random
 
 
 class Backoff:
-    def __init__(self, first_ms: int = 20, longest_ms: int = 1_000) -> None:
+    def __init__(self, chance: Random, first_ms: int = 20, longest_ms: int = 1_000) -> None:
+        self._chance = chance
         self._first_ms = first_ms
         self._longest_ms = longest_ms
         self._bound_ms = first_ms
-        self._chance = random.Random()  # noqa: S311  spreads waits, keeps no secret
 
     async def wait(self) -> None:
         pause_ms = self._chance.uniform(self._bound_ms / 2, self._bound_ms)

@@ -22,7 +22,7 @@ class Claims:
     def __init__(self, node: Node, outages: Sequence[Outage]) -> None:
         self._node = node
         self._outages = outages
-        self._to_release: OrderedDict[tuple[str, str], Lease] = OrderedDict()
+        self._to_release: OrderedDict[tuple[str, str], tuple[Lease, int | None]] = OrderedDict()
         self.granted = 0
         self.granted_alone = 0
         self.refused = 0
@@ -38,15 +38,15 @@ class Claims:
             self.granted_alone += answer.degraded
         return answer
 
-    async def release(self, lease: Lease) -> bool:
+    async def release(self, lease: Lease, unless_left_ms: int | None = None) -> bool:
         """Never raises: what cannot be released now is released by `release_waiting`, or runs out."""
         if self._outages[self._partition(lease.model)].is_on:
-            self._release_later(lease)
+            self._release_later(lease, unless_left_ms)
             return True
         try:
-            return bool(await self._call("release", lease, lease.order_id, lease.fence))
+            return await self._release(lease, unless_left_ms)
         except BookUnavailable:
-            self._release_later(lease)
+            self._release_later(lease, unless_left_ms)
             return True
 
     async def renew(self, lease: Lease, lease_ms: int) -> bool:
@@ -73,9 +73,13 @@ class Claims:
     async def release_waiting(self) -> None:
         """Once Redis answers again. Raises BookUnavailable."""
         while self._to_release:
-            key, lease = next(iter(self._to_release.items()))
-            await self._call("release", lease, lease.order_id, lease.fence)
+            key, waiting = next(iter(self._to_release.items()))
+            await self._release(*waiting)
             self._to_release.pop(key, None)
+
+    async def _release(self, lease: Lease, unless_left_ms: int | None) -> bool:
+        most_left = "" if unless_left_ms is None else unless_left_ms
+        return bool(await self._call("release", lease, lease.order_id, lease.fence, most_left))
 
     async def _asked(self, request: ClaimRequest, outage: Outage) -> Granted | Refused | None:
         """None if there is no answer to be had."""
@@ -115,11 +119,11 @@ class Claims:
         except BookUnavailable:
             if clock.monotonic_ms() - began_ms > self._node.config.claim_timeout_ms // 2:
                 raise
-        await Backoff().wait()
+        await Backoff(self._node.chance).wait()
         return await client.call(function, keys, arguments)
 
-    def _release_later(self, lease: Lease) -> None:
-        self._to_release[lease.order_id, lease.ask_key] = lease
+    def _release_later(self, lease: Lease, unless_left_ms: int | None) -> None:
+        self._to_release[lease.order_id, lease.ask_key] = lease, unless_left_ms
         if len(self._to_release) > self._node.config.max_events:
             self._to_release.popitem(last=False)
 

@@ -84,7 +84,7 @@ class Follower:
 
     async def run(self) -> None:
         """For ever."""
-        backoff = Backoff()
+        backoff = Backoff(self._node.chance)
         while True:
             try:
                 await self._take_up()

@@ -148,11 +148,18 @@ local function claim(keys, args)
   return {1, fence}
 end
 
--- keys: leases, due. args: order, fence. 0 if the order holds its capacity under another fence, else 1.
+-- keys: leases, due. args: order, fence, and how long its lease may still run (ms) or '' for however long: one that runs
+-- longer was renewed by another node, which has committed the order. 0 if the order holds its capacity under another
+-- fence or for longer, else 1.
 local function release(keys, args)
-  reap(keys[1], keys[2], now_ms())
+  local now = now_ms()
+  reap(keys[1], keys[2], now)
   local fence = lease_of(keys[1], args[1])
   if fence and fence ~= tonumber(args[2]) then
+    return 0
+  end
+  local most_left, due = tonumber(args[3]), redis.call('ZSCORE', keys[2], args[1])
+  if fence and most_left and due and tonumber(due) - now > most_left then
     return 0
   end
   drop(keys[1], keys[2], args[1])

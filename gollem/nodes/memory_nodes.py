@@ -38,7 +38,7 @@ class MemoryNodes:
         self._granted += 1
         return Granted(self._time.next_fence())
 
-    async def release(self, lease: Lease) -> bool:
+    async def release(self, lease: Lease, unless_left_ms: int | None = None) -> bool:
         return True
 
     async def renew(self, lease: Lease, lease_ms: int) -> bool:

@@ -9,6 +9,7 @@ from gollem.nodes.node import Node
 from gollem.nodes.outage import Outage
 from gollem.nodes.publisher import Publisher
 from gollem.nodes.shared_book import Listener
+from gollem.nodes.types import Change
 
 
 class Partition:
@@ -28,8 +29,10 @@ class Partition:
             self.publisher.announce_again()
             listener.restore(self._number)
 
-        own = self.publisher.own
-        self.follower = Follower(self._node, self._keys, self.outage, listener, own.heard_of, may_be_lost)
+        def heard_of(change: Change) -> None:
+            self.publisher.own.heard_of(change, self._node.clock.monotonic_ms())
+
+        self.follower = Follower(self._node, self._keys, self.outage, listener, heard_of, may_be_lost)
         self._tasks = [asyncio.create_task(work) for work in (self.publisher.run(), self.follower.run())]
         await self.follower.caught_up.wait()
 

@@ -10,7 +10,7 @@ from gollem.nodes.backoff import Backoff
 from gollem.nodes.keys import PartitionKeys
 from gollem.nodes.node import Node
 from gollem.nodes.outage import Outage
-from gollem.nodes.outbox import Outbox, OwnAsks
+from gollem.nodes.outbox import Outbox, OwnAsks, aged
 from gollem.nodes.types import Change, Heard, Placed, Removed
 
 _log = logging.getLogger(__name__)
@@ -43,13 +43,15 @@ class Publisher:
         return self._outbox.dropped
 
     def add(self, change: Change) -> None:
-        self.own.announced(change, self._node.clock.monotonic_ms())
-        self._send(change)
+        now_ms = self._node.clock.monotonic_ms()
+        self.own.announced(change, now_ms)
+        self._send(change, now_ms)
 
     def announce_again(self) -> None:
         """Everything that is this node's own, as if it were new."""
-        for change in self.own.all(self._node.clock.monotonic_ms()):
-            self._send(change)
+        now_ms = self._node.clock.monotonic_ms()
+        for change in self.own.all(now_ms):
+            self._send(change, now_ms)
 
     async def wait_idle(self) -> None:
         """Until nothing waits to be sent."""
@@ -62,7 +64,7 @@ class Publisher:
             await asyncio.sleep(self._node.config.flush_ms / 1_000)
             self._work.clear()
             while len(self._outbox):
-                self._sending = self._outbox.take(_BATCH)
+                self._sending = self._outbox.take(_BATCH, self._node.clock.monotonic_ms())
                 try:
                     await self._deliver(self._sending)
                 except Exception:  # a bug in some change must not silence the node
@@ -71,26 +73,24 @@ class Publisher:
             if not self._work.is_set():
                 self._idle.set()
 
-    def _send(self, change: Change) -> None:
-        self._outbox.add(change)
+    def _send(self, change: Change, now_ms: int) -> None:
+        self._outbox.add(change, now_ms)
         self._work.set()
         self._idle.clear()
 
     async def _deliver(self, changes: Sequence[Change]) -> None:
         """Until it is taken. What comes meanwhile waits in the outbox, which is bounded."""
         self._number += 1
-        arguments = [
-            self._number,
-            _NUMBER_KEPT_MS,
-            self._node.config.stream_length,
-            *_batch(self._node.sender, changes),
-        ]
-        backoff = Backoff()
+        config, clock, backoff = self._node.config, self._node.clock, Backoff(self._node.chance)
+        began_ms = clock.monotonic_ms()
         while True:
+            older = [aged(change, clock.monotonic_ms() - began_ms) for change in changes]
+            batch = _batch(self._node.sender, older)
+            arguments = [self._number, _NUMBER_KEPT_MS, config.stream_length, *batch]
             try:
                 await self._node.client.call("publish", self._keys, arguments)
             except BookUnavailable:
-                self._outage.failed(self._node.clock.monotonic_ms())
+                self._outage.failed(clock.monotonic_ms())
                 await backoff.wait()
             else:
                 return

@@ -5,7 +5,7 @@ The vendor's own retries are off: whoever calls knows what may be done twice. Ev
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from functools import cache
 from hashlib import blake2b
@@ -30,6 +30,9 @@ _MISSING = "Function not found"
 
 # An entry of a stream: its id and its fields.
 Entry = tuple[str, dict[str, str]]
+# A client of the vendor's kind, which connects when it is used and is closed with the stack, by: where, seconds that a
+# call may take, how many connections, the stack.
+Connect = Callable[[Address, float, int, AsyncExitStack], Any]
 
 
 @cache
@@ -44,13 +47,15 @@ class RedisClient:
     """Opened once a process, on the event loop that uses it. `connections` bounds calls at once; reads that wait for
     news have connections of their own, one a reader."""
 
-    def __init__(self, address: Address, timeout_ms: int, block_ms: int, connections: int, readers: int) -> None:
+    def __init__(
+        self, address: Address, timeout_ms: int, block_ms: int, connections: int, readers: int, connect: Connect
+    ) -> None:
         self._timeout_s = timeout_ms / 1_000
         self._block_ms = block_ms
         self._gate = asyncio.Semaphore(connections)
         self._stack = AsyncExitStack()
-        self._calls: Any = _connect(address, self._timeout_s, connections, self._stack)
-        self._reads: Any = _connect(address, self._timeout_s + block_ms / 1_000, readers, self._stack)
+        self._calls: Any = connect(address, self._timeout_s, connections, self._stack)
+        self._reads: Any = connect(address, self._timeout_s + block_ms / 1_000, readers, self._stack)
 
     async def open(self) -> None:
         """Find the servers and load the functions; time for it is longer than for a call."""
@@ -134,8 +139,8 @@ def _translated() -> Iterator[None]:
         raise BookUnavailable("the shared book: its client failed") from error
 
 
-def _connect(address: Address, timeout_s: float, connections: int, stack: AsyncExitStack) -> Any:
-    """A client that connects when it is used, and is closed with the stack."""
+def connect(address: Address, timeout_s: float, connections: int, stack: AsyncExitStack) -> Any:
+    """Of the kind that the address asks for."""
     common: dict[str, Any] = {
         "socket_timeout": timeout_s,
         "socket_connect_timeout": _CONNECT_TIMEOUT_S,

@@ -6,9 +6,9 @@ So what Redis loses, even what it had acknowledged, costs a moment of doubt and 
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Sequence
 from contextlib import suppress
+from random import Random, SystemRandom
 
 from gollem.clock import Clock
 from gollem.config import ConfigError, NodesConfig
@@ -19,7 +19,7 @@ from gollem.nodes.claims import Claims
 from gollem.nodes.endings import end
 from gollem.nodes.node import Node
 from gollem.nodes.partition import Partition
-from gollem.nodes.redis_client import RedisClient
+from gollem.nodes.redis_client import Connect, RedisClient, connect
 from gollem.nodes.roll import Roll
 from gollem.nodes.shared_book import Listener
 from gollem.nodes.shared_time import SharedTime
@@ -33,13 +33,23 @@ _LAST_WORDS_S = 1.0
 class RedisNodes:
     """A SharedBook. Built once a process; every partition is sent, read and judged for itself."""
 
-    def __init__(self, config: NodesConfig, version: str, clock: Clock, grant_keys: tuple[str, ...] = ()) -> None:
-        """Raises ConfigError if the URL is none."""
+    def __init__(
+        self,
+        config: NodesConfig,
+        version: str,
+        clock: Clock,
+        grant_keys: tuple[str, ...] = (),
+        chance: Random | None = None,
+        connect: Connect = connect,
+    ) -> None:
+        """`chance` names this run of the node, and spreads its waits. Raises ConfigError if the URL is none."""
+        chance = chance or SystemRandom()
         address, name = addresses.parse(config.book), config.own_name()
         client = RedisClient(
-            address, config.claim_timeout_ms, config.heartbeat_ms, config.connections, config.partitions
+            address, config.claim_timeout_ms, config.heartbeat_ms, config.connections, config.partitions, connect
         )
-        self._node = Node(f"{name}~{secrets.token_hex(4)}", client, SharedTime(clock), clock, config)
+        sender = f"{name}~{chance.getrandbits(32):08x}"
+        self._node = Node(sender, client, SharedTime(clock), clock, config, chance)
         self._partitions = [Partition(self._node, number) for number in range(config.partitions)]
         self._claims = Claims(self._node, [partition.outage for partition in self._partitions])
         self._roll = Roll(self._node, name, version, grant_keys)
@@ -91,8 +101,8 @@ class RedisNodes:
     async def claim(self, request: ClaimRequest) -> Granted | Refused:
         return await self._claims.claim(request)
 
-    async def release(self, lease: Lease) -> bool:
-        return await self._claims.release(lease)
+    async def release(self, lease: Lease, unless_left_ms: int | None = None) -> bool:
+        return await self._claims.release(lease, unless_left_ms)
 
     async def renew(self, lease: Lease, lease_ms: int) -> bool:
         return await self._claims.renew(lease, lease_ms)
@@ -120,13 +130,16 @@ class RedisNodes:
         )
 
     async def nodes(self) -> list[NodeInfo]:
-        return await self._roll.read()
+        try:
+            return await self._roll.read()
+        except BookUnavailable:
+            return [self._roll.own(self.status())]
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
     async def _join(self) -> None:
         """Until it succeeds: a start may fall into a failover. Raises ConfigError."""
-        backoff = Backoff()
+        backoff = Backoff(self._node.chance)
         while True:
             try:
                 await self._node.client.open()

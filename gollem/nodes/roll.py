@@ -1,7 +1,6 @@
 """The roll of nodes: each tells what it is and how it does, every second or so, and learns Redis's time in return."""
 
 import json
-from dataclasses import dataclass
 
 from gollem.config import ConfigError
 from gollem.nodes import keys
@@ -11,14 +10,30 @@ from gollem.nodes.types import NodeInfo, Status
 _BEATS_MISSED = 10  # then a node that was killed does not keep others from starting
 
 
-@dataclass(frozen=True, slots=True)
 class Roll:
     """`name` is this node's, `version` its release, `grant_keys` as in `NodeInfo`."""
 
-    node: Node
-    name: str
-    version: str
-    grant_keys: tuple[str, ...]
+    def __init__(self, node: Node, name: str, version: str, grant_keys: tuple[str, ...]) -> None:
+        self.node = node
+        self.name = name
+        self.version = version
+        self.grant_keys = grant_keys
+        self._beat_ms = node.clock.monotonic_ms()
+
+    def own(self, status: Status) -> NodeInfo:
+        """This node, by itself alone: the others cannot be asked for, nor ask for it."""
+        age_ms = self.node.clock.monotonic_ms() - self._beat_ms
+        return NodeInfo(
+            name=self.name,
+            version=self.version,
+            heartbeat_age_ms=age_ms,
+            asks=status.asks,
+            lag_ms=status.lag_ms,
+            epoch=status.epoch,
+            refused=status.refused,
+            degraded=True,
+            grant_keys=self.grant_keys,
+        )
 
     async def beat(self, status: Status) -> None:
         """This node is there. Raises BookUnavailable."""
@@ -35,6 +50,7 @@ class Roll:
         text, forget_ms = json.dumps(told, separators=(",", ":")), self.node.config.forget_ms
         redis_us = await self.node.client.call("beat", [keys.NODES], [self.name, text, forget_ms])
         self.node.time.told(int(redis_us), asked_ms)
+        self._beat_ms = asked_ms
 
     async def leave(self) -> None:
         """This node goes. Raises BookUnavailable."""

@@ -38,16 +38,16 @@ class SharedBook(Protocol):
 
     def announce(self, change: Change) -> None:
         """Tell the other nodes, in a moment. Of one ask only the newest state is sent; what is announced of an ask
-        makes it this node's own, until another node announces it or it is removed. Own asks are announced again by
+        makes it this node's own, until another node places it or it is removed. Own asks are announced again by
         themselves when the shared book has lost them. Bounded: the oldest events are dropped, and counted."""
 
     async def claim(self, request: ClaimRequest) -> Granted | Refused:
         """Capacity for an order, for `lease_ms` or until it is released. The same order gets the same answer again.
         Never raises: while the shared book is away it is granted by this node alone, after `degraded_ms` refused."""
 
-    async def release(self, lease: Lease) -> bool:
-        """Give the capacity back; soon, if the shared book is away. False if the order holds it under another fence:
-        then nothing has changed. Idempotent."""
+    async def release(self, lease: Lease, unless_left_ms: int | None = None) -> bool:
+        """Give the capacity back; soon, if the shared book is away. False if the order holds it under another fence, or
+        for longer than `unless_left_ms` from now: then nothing has changed. Idempotent."""
 
     async def renew(self, lease: Lease, lease_ms: int) -> bool:
         """Hold it for `lease_ms` from now, also if it had run out, even beyond the ask's capacity: an order that is
@@ -60,4 +60,4 @@ class SharedBook(Protocol):
         """This node."""
 
     async def nodes(self) -> list[NodeInfo]:
-        """All nodes that were there lately, by name. Raises BookUnavailable."""
+        """All nodes that were there lately, by name; this one alone, degraded, while the shared book is away."""

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
 from gollem.clock import SystemClock
 from gollem.config import NodesConfig
-from gollem.errors import BookUnavailable, CapacityExhausted, HoldClosed
+from gollem.errors import BookUnavailable, CapacityExhausted, HoldClosed, LedgerUnavailable
 from gollem.exchange import CancelState, ClientOutcome, Measurement, Outcome, Usage
 from gollem.ledger import Ledger, Posted, Transaction, open_ledger, rules
 from gollem.market import Block, Match
@@ -161,6 +162,95 @@ async def test_a_node_learns_by_the_replay_of_an_order_whose_node_died(pair: Pai
     pair.redis.ask("flushall")  # nobody but the ledger knows of it
     assert (await pair.b.orders.match("alice", "o1", BID)).replayed
     assert pair.b.floor.depth("gpt-4").free_slots == 3
+    assert await pair.leased() == 1
+
+
+class CutLedger:
+    """One that a node cannot reach any more, from the moment that it is told so."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.is_cut = False
+
+    def __getattr__(self, name: str) -> Any:
+        if self.is_cut:
+            raise LedgerUnavailable("nobody answers")
+        return getattr(self._ledger, name)
+
+
+async def test_a_node_cut_off_from_the_ledger_takes_no_room_from_the_others(server: RedisServer) -> None:
+    """Each caller tries it once: it would hold a slot a try for `lease_ms`, though it can sell none."""
+    server.ask("flushall")
+    ledger = await open_ledger("memory:")
+    cut, url = CutLedger(ledger), f"redis://127.0.0.1:{server.port}"
+    a, b = (
+        build(of, SystemClock(), NodesConfig(book=url, name=name, partitions=2, flush_ms=2, heartbeat_ms=50))
+        for name, of in (("a", cut), ("b", ledger))  # type: ignore[arg-type]
+    )
+    for bench in (a, b):
+        await bench.shared.start(bench.replica)
+    pair = Pair(a, b, server, AheadClock())
+    await b.fund(amount=10_000)
+    b.sell(capacity_slots=1)
+    await pair.both_see(1)
+    cut.is_cut = True
+    with pytest.raises(LedgerUnavailable):
+        await a.orders.match("alice", "o1", BID)
+    assert await pair.leased() == 0
+    cut.is_cut = False
+    assert not (await b.orders.match("alice", "o1", BID)).replayed
+    for bench in (a, b):
+        await bench.commits.finish()
+        await bench.shared.close()
+
+
+async def test_leases_come_back_after_everything_was_restarted(pair: Pair) -> None:
+    """Redis is empty, and no node is left that saw it happen."""
+    pair.a.sell()
+    await pair.both_see(4)
+    await pair.a.orders.match("alice", "o1", BID)
+    assert await pair.leased() == 1
+    for bench in (pair.a, pair.b):
+        await bench.shared.close()
+    pair.redis.ask("flushall")
+    assert await pair.leased() == 0
+    config = NodesConfig(book=f"redis://127.0.0.1:{pair.redis.port}", name="c", partitions=2, heartbeat_ms=50)
+    started = build(pair.a.ledger, SystemClock(), config)
+    await started.shared.start(started.replica)
+    started.leases.joined()
+    await started.commits.finish()
+    await started.shared.close()
+    assert await pair.leased() == 1
+
+
+async def test_old_news_of_another_node_does_not_undo_what_an_agent_says_here(pair: Pair) -> None:
+    """It was on its way, or not yet sent, when the agent came over with another price."""
+    sold = pair.a.sell()
+    await pair.both_see(4)
+    for bench in (pair.a, pair.b):
+        bench.floor.take_in(Placed(replace(sold, price_ticks=7), None, age_ms=10_000))
+    assert pair.a.floor.ask(sold.key) == sold
+    assert pair.a.floor.is_own(sold.key)
+    await until(lambda: pair.b.floor.ask(sold.key) == sold)  # who was misled is told again
+
+
+async def test_a_lease_comes_back_once_a_repeated_order_lets_go_of_it(pair: Pair) -> None:
+    """While it was lost, its order was claimed for once more, by a node that did not know of the hold."""
+    pair.a.sell()
+    await pair.both_see(4)
+    await pair.a.orders.match("alice", "o1", BID)
+    assert await pair.leased() == 1
+    claim = pair.a.floor.claim("o1")
+    assert claim is not None
+    await pair.a.shared.release(claim.lease)
+    again = await pair.b.shared.claim(
+        ClaimRequest("o1", claim.ask_key, claim.model, claim.tokens, 60_000, claim.tokens, 1)
+    )
+    assert isinstance(again, Granted)
+    pair.a.leases.lost(pair.a.shared.partition_of(claim.model))
+    assert await pair.leased() == 1
+    await pair.b.shared.release(replace(claim.lease, fence=again.fence))
+    await pair.a.leases.restore_lost()
     assert await pair.leased() == 1
 
 

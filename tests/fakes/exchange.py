@@ -39,13 +39,15 @@ class FakeExchange:
         self.deregistrations = 0
         # While set, settlements are answered UNAVAILABLE.
         self.unsettling = False
+        # While set, reports of agents are not answered.
+        self.silent = False
         # Told to agents with every answer.
         self.cancelled_orders: list[str] = []
         self.calls: dict[str, int] = defaultdict(int)
         self.keys: set[str] = set()
         # What stands before the next answers of a method: a GRPCError, LOST or HANG.
         self.next: dict[str, deque[object]] = defaultdict(deque)
-        self.relay: list[market_pb2.MarketGenerateResponse] = []
+        self.relay: list[market_pb2.MarketGenerateResponse | str] = []
         self.books: list[market_pb2.OrderBook] = []
         self.transactions: list[credit_pb2.StatementLine] = []
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
@@ -194,8 +196,11 @@ class _Market(MarketServiceBase):
             await stream.send_message(book)
 
     async def Generate(self, stream: Any) -> None:
+        self._state.met(stream)
         await stream.recv_message()
         for event in self._state.relay:
+            if event == HANG:
+                await asyncio.Event().wait()
             await stream.send_message(event)
 
     async def MatchStream(self, stream: Any) -> None:
@@ -248,6 +253,8 @@ class _Provider(ProviderServiceBase):
             self._state.events += [(event.order_id, names[event.kind]) for event in report.events]
             known = any(ask.provider_id == report.provider_id for ask in self._state.asks.values())
             self._state.changed()
+            if self._state.silent:
+                continue
             await stream.send_message(
                 provider_pb2.TelemetryResponse(
                     ask_id=report.ask_id,

@@ -110,6 +110,19 @@ async def test_two_nodes_share_the_slots(redis_url: str, open_node: OpenNode) ->
     await fence(one, a_claim("b", slots=1))
 
 
+async def test_what_another_node_has_renewed_meanwhile_is_not_given_back(redis_url: str, open_node: OpenNode) -> None:
+    (one, _), (other, _) = await open_node(redis_url, "one"), await open_node(redis_url, "other")
+    given = await fence(one, a_claim("a", slots=1, lease_ms=10_000))
+    lease = Lease("a", "provider-1/ask", MODEL, 10, given)
+    assert await other.renew(lease, 60_000), "it has committed the same order"
+    assert not await one.release(lease, unless_left_ms=10_000)
+    assert isinstance(await one.claim(a_claim("b", slots=1)), Refused)
+    assert await one.release(lease)
+    again = await fence(one, a_claim("b", slots=1, lease_ms=10_000))
+    assert await one.release(Lease("b", "provider-1/ask", MODEL, 10, again), unless_left_ms=10_000)
+    await fence(other, a_claim("c", slots=1))
+
+
 async def test_nothing_is_kept_of_asks_without_orders_for_ever(
     redis: RedisServer, redis_url: str, open_node: OpenNode
 ) -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from gollem.clock import SystemClock
 from gollem.config import ConfigError
 from gollem.errors import BookUnavailable
 from gollem.nodes import Granted, Lease, Refused, Sent
@@ -87,6 +88,9 @@ async def test_redis_away_is_decided_alone_then_not_at_all(
     assert alone.degraded
     assert alone.fence > shared.fence
     assert node.status().degraded
+    [own] = await node.nodes()
+    assert own.degraded
+    assert own.name == "node"
 
     async def refused() -> bool:
         return await node.claim(a_claim("c")) == Refused(0, 0, degraded=True)
@@ -121,6 +125,22 @@ async def test_what_is_announced_meanwhile_waits_bounded(
     await until(
         lambda: [c.order_id for c in there.changes if isinstance(c, Sent)] == [f"order-{n}" for n in range(90, 100)]
     )
+
+
+async def test_what_was_announced_meanwhile_comes_as_old_as_it_is(
+    link: TcpLink, link_url: str, redis_url: str, open_node: OpenNode
+) -> None:
+    """Its agent may have gone to another node since, and have other terms there."""
+    (node, _), (_, there) = await open_node(link_url, "node"), await open_node(redis_url, "other")
+    _break(link, "refused")
+    clock = SystemClock()
+    announced_ms = clock.monotonic_ms()
+    node.announce(placed(1))
+    await until(lambda: clock.monotonic_ms() - announced_ms > 300)
+    waited_ms = clock.monotonic_ms() - announced_ms
+    _mend(link)
+    await until(lambda: there.changes)
+    assert there.changes[0].age_ms >= waited_ms - 50  # type: ignore[union-attr]
 
 
 async def test_what_was_released_meanwhile_is_free_afterwards(
@@ -214,8 +234,7 @@ async def test_another_release_writes_what_this_one_does_not_know(
     redis.ask("hset", KEYS.head, "last", str(int(last) + len(later)))
     redis.ask("hset", KEYS.asks, "provider-5/ask", f"1 {later[0]}")
 
-    await until(lambda: len(listener.changes) == 2)
-    assert node.status().passed_over == 3
+    await until(lambda: len(listener.changes) == 2 and node.status().passed_over == 3)
     speaker.announce(placed(3))
     await until(lambda: len(listener.changes) == 3)
     newcomer, there = await open_node(redis_url, "newcomer")

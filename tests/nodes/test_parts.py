@@ -1,5 +1,7 @@
 """The parts that decide without Redis: what waits, what is one's own, when Redis counts as away, what a URL says."""
 
+from dataclasses import replace
+
 import pytest
 
 from gollem.config import ConfigError, NodesConfig, load
@@ -21,26 +23,33 @@ KEY = "provider-1/ask"
 def test_of_an_ask_the_newest_waits_and_asks_go_first() -> None:
     outbox = Outbox(events_kept=10)
     for change in (heard(2, 1), placed(1), heard(1, 1), heard(1, 2), placed(1, price_ticks=7), heard(1, 3)):
-        outbox.add(change)
-    assert outbox.take(10) == [placed(1, price_ticks=7), heard(2, 1), heard(1, 3)]
+        outbox.add(change, now_ms=0)
+    assert outbox.take(10, now_ms=0) == [placed(1, price_ticks=7), heard(2, 1), heard(1, 3)]
     assert len(outbox) == 0
 
 
 def test_what_was_heard_of_an_ask_goes_with_it() -> None:
     outbox = Outbox(events_kept=10)
     for change in (placed(1), heard(1), Removed(KEY, MODEL)):
-        outbox.add(change)
-    assert outbox.take(10) == [Removed(KEY, MODEL)]
+        outbox.add(change, now_ms=0)
+    assert outbox.take(10, now_ms=0) == [Removed(KEY, MODEL)]
 
 
 def test_events_wait_each_for_itself_and_the_oldest_are_dropped() -> None:
     outbox = Outbox(events_kept=2)
     events = [Sent(KEY, MODEL, order_id, 1) for order_id in "abc"]
     for event in events:
-        outbox.add(event)
+        outbox.add(event, now_ms=0)
     assert outbox.dropped == 1
-    assert outbox.take(1) == events[1:2]
-    assert outbox.take(9) == events[2:]
+    assert outbox.take(1, now_ms=9) == events[1:2]
+    assert outbox.take(9, now_ms=9) == events[2:]
+
+
+def test_what_has_waited_is_so_much_older() -> None:
+    outbox = Outbox(events_kept=10)
+    outbox.add(placed(1), now_ms=100)
+    outbox.add(replace(heard(1), age_ms=5), now_ms=150)
+    assert outbox.take(10, now_ms=1_000) == [replace(placed(1), age_ms=900), replace(heard(1), age_ms=855)]
 
 
 def test_own_asks_are_told_again_as_old_as_they_are() -> None:
@@ -51,14 +60,32 @@ def test_own_asks_are_told_again_as_old_as_they_are() -> None:
     assert [(type(change), change.age_ms) for change in told] == [(type(placed()), 900), (type(heard()), 850)]  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("change", [placed(1), heard(1), Removed(KEY, MODEL)], ids=lambda change: type(change).__name__)
+@pytest.mark.parametrize("change", [placed(1), Removed(KEY, MODEL)], ids=lambda change: type(change).__name__)
 def test_an_ask_that_another_node_tells_of_is_not_ones_own(change: object) -> None:
     own = OwnAsks()
     own.announced(placed(1), 0)
-    own.heard_of(Sent(KEY, MODEL, "order", 1))
+    own.heard_of(Sent(KEY, MODEL, "order", 1), 0)
     assert len(own) == 1
-    own.heard_of(change)  # type: ignore[arg-type]
+    own.heard_of(change, 0)  # type: ignore[arg-type]
     assert list(own.all(0)) == []
+
+
+def test_a_late_report_of_a_node_that_stood_still_takes_no_ask_away() -> None:
+    """It passes on what its agent said before that went elsewhere; to take an ask over it would place it first."""
+    own = OwnAsks()
+    own.announced(placed(1), 0)
+    own.announced(heard(1, sequence=7), 0)
+    own.heard_of(heard(1, sequence=3), 0)
+    assert list(own.all(0)) == [placed(1), heard(1, sequence=7)]
+
+
+def test_what_is_older_than_ones_own_word_takes_nothing_away() -> None:
+    own = OwnAsks()
+    own.announced(placed(1), 100)
+    own.heard_of(replace(placed(1), age_ms=901), 1_000)
+    assert len(own) == 1
+    own.heard_of(replace(placed(1), age_ms=899), 1_000)
+    assert len(own) == 0
 
 
 # --- when Redis counts as away --------------------------------------------------------------------------------------

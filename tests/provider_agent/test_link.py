@@ -292,3 +292,25 @@ async def test_a_stop_is_heeded_though_the_exchange_breaks_off_at_that_moment(ex
     done, _ = await asyncio.wait({running}, timeout=5)
     pool.close()
     assert done == {running}
+
+
+@pytest.mark.parametrize("is_silent", [False, True])
+async def test_an_agent_goes_on_at_another_exchange(exchange: FakeExchange, options: Options, is_silent: bool) -> None:
+    """Its ask is there before the silence limit of the first would have taken it out."""
+    other = FakeExchange()
+    await other.start()
+    other.signer = exchange.signer
+    agent = make_agent(dataclasses.replace(options, exchange=f"{exchange.address},{other.address}"))
+    running = asyncio.ensure_future(agent.run())
+    async with asyncio.timeout(10):
+        await agent.ready.wait()
+        first, second = (exchange, other) if exchange.registrations else (other, exchange)
+        assert not second.registrations
+        if is_silent:
+            first.silent = True
+        else:
+            await first.stop()
+        await second.until(lambda: second.registrations == 1 and len(second.telemetry) > 1)
+        agent.stop()
+        await running
+    await other.stop()

@@ -6,6 +6,7 @@ import urllib.request
 
 import pytest
 
+from gollem.cli.demo.dynamodb_local import NotFetched, tool
 from tests.servers import dynamodb_local as servers
 
 
@@ -19,8 +20,8 @@ def test_it_answers_while_the_block_lasts() -> None:
         socket.create_connection(("127.0.0.1", port))
 
 
-@pytest.mark.parametrize("tool", ["java", "mvn"])
-def test_missing_tools_are_an_error_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tool: str) -> None:
+@pytest.mark.parametrize("name", ["java", "mvn"])
+def test_missing_tools_are_an_error_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
-    with pytest.raises(RuntimeError, match=f"{tool} is missing: apt-get install default-jre-headless maven"):
-        servers._tool(tool)
+    with pytest.raises(NotFetched, match=f"{name} is missing: apt-get install default-jre-headless maven"):
+        tool(name)

@@ -40,6 +40,11 @@ class Agent:
         self._events: dict[str, dict[str, str]] = {ask_id: {} for ask_id in self._asks}
         self.unsettled = 0
 
+    @property
+    def asks(self) -> list[Ask]:
+        """What it sells, at its newest prices."""
+        return list(self._asks.values())
+
     async def run(self) -> None:
         """Connect, report until the line breaks, connect elsewhere."""
         while True:
@@ -80,7 +85,8 @@ class Agent:
     # --- telemetry --------------------------------------------------------------------------------------------------
 
     async def _speak(self, line: _Line, ask_id: str) -> None:
-        if ask_id not in line.registered:
+        # Once nothing goes wrong any more, it says its terms again: a registration that was doubled may have come late.
+        if ask_id not in line.registered or (self._world.healing and self._world.chance(0.1)):
             await self._register(line.node, ask_id)
             line.registered.add(ask_id)
         events = dict(self._events[ask_id])
@@ -116,7 +122,7 @@ class Agent:
         return answer
 
     def _reprice(self, ask_id: str) -> int | None:
-        if not self._world.chance(0.05):
+        if self._world.healing or not self._world.chance(0.05):
             return None
         ask = self._asks[ask_id]
         price = self._world.dice.randrange(50_000, 150_000)

@@ -15,7 +15,9 @@ from gollem.market import Ask, Bid
 from tests.simulation.arithmetic import Parts, cost, parts
 from tests.simulation.books import Books, Deed
 from tests.simulation.loop import Process
-from tests.simulation.node import Node
+from tests.simulation.node import EXCHANGE, Node
+from tests.simulation.redis.link import Link
+from tests.simulation.rooms import Rooms
 from tests.simulation.store import SharedStore
 from tests.simulation.world import EPOCH_MS, World, run_now
 
@@ -49,6 +51,7 @@ class Auditor:
         self.nodes: list[Node] = []
         self.users: list[str] = []
         self.providers: list[str] = []
+        self.rooms: Rooms | None = None
         self.orders: dict[str, Order] = {}
         self.deeds: dict[str, Deed] = {}
         self._told: dict[str, list[tuple[str, float]]] = {}
@@ -56,6 +59,7 @@ class Auditor:
         self._matching: Counter[tuple[str, str]] = Counter()
         self._late: set[tuple[str, str]] = set()
         self._claimed: list[tuple[Process, Node, str]] = []
+        self._healed_s = float("inf")
 
     def read(self, name: str, *args: Any) -> Any:
         """A read of the shared ledger, past every fault."""
@@ -65,6 +69,8 @@ class Auditor:
 
     def priced(self, ask: Ask) -> None:
         self._prices.setdefault(ask.key, set()).add((ask.price_ticks, ask.completion_price_ticks))
+        if self.rooms:
+            self.rooms.sells(ask)
 
     def deed(self, key: str, kind: str, figures: dict[str, Any]) -> Deed:
         """Something is asked for, perhaps again; whoever hears that it was done marks it certain."""
@@ -188,8 +194,10 @@ class Auditor:
 
     def look(self) -> None:
         """What must hold between any two steps."""
-        open_atoms = dict.fromkeys(self.users, 0)
-        for hold in self.read("open_holds"):
+        open_atoms, holds = dict.fromkeys(self.users, 0), self.read("open_holds")
+        if self.rooms:
+            self.rooms.look(holds, self._keeper)
+        for hold in holds:
             open_atoms[hold.user] += hold.amount_atoms - hold.settled_atoms
         for user in self.users:
             balance = self.read("balance", user)
@@ -199,6 +207,26 @@ class Auditor:
         for node in self.nodes:
             if node.is_up and not node.busy:
                 self.look_at_capacity(node)
+
+    def heal(self) -> None:
+        """From now on nothing goes wrong."""
+        self._healed_s = self._world.loop.time()
+
+    def look_healed(self) -> None:
+        """What must hold at any moment once the faults are over: no hold outlives its deadline."""
+        holds, now_ms = self.read("open_holds"), self.now_ms()
+        swept_s = 3 * EXCHANGE.sweep_interval_ms / 1_000
+        if self._world.loop.time() > self._healed_s + swept_s:
+            for hold in holds:
+                late_ms = now_ms - hold.expires_at_ms
+                self._expect(late_ms <= swept_s * 1_000, hold.order_id, "is open", late_ms, "ms after its deadline")
+        if self.rooms:
+            self.rooms.look_healed(holds, self._healed_s, now_ms)
+
+    def _keeper(self, order_id: str) -> Link | None:
+        """Of the node whose process wrote the order's hold, if that lives and its clock never was ahead."""
+        process = self._store.written_by.get(f"hold:{order_id}")
+        return next((node.link for node in self.nodes if node.process is process and not node.clock.ahead_ms), None)
 
     def _look_at_claims(self) -> None:
         live = []
@@ -241,6 +269,10 @@ class Auditor:
             node.is_up and not node.exchange.floor.claims() and not node.exchange.links._cancelled
             for node in self.nodes
         )
+
+    def left_in_redis(self) -> bool:
+        """Whether room is kept for orders that have ended."""
+        return bool(self.rooms and self.rooms.left())
 
     def verdict(self) -> None:
         """Every deed booked in the journal's order, then every balance and every statement."""

@@ -36,6 +36,30 @@ class Process:
         return asyncio.get_running_loop().create_task(work, context=self._context.copy())
 
 
+class Handle:
+    """As much of asyncio's own as is used: a simulation makes a million of them."""
+
+    __slots__ = ("_args", "_callback", "_context", "_when_s", "cancelled", "process")
+
+    def __init__(self, when_s: float, callback: Any, args: Any, context: contextvars.Context | None) -> None:
+        self._when_s = when_s
+        self._callback = callback
+        self._args = args
+        self._context = contextvars.copy_context() if context is None else context
+        self.process: Process | None = self._context.get(_PROCESS)
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+    def when(self) -> float:
+        return self._when_s
+
+    def run(self) -> None:
+        """Raises what the callback lets escape."""
+        self._context.run(self._callback, *self._args)
+
+
 class VirtualLoop(asyncio.AbstractEventLoop):
     """As much of a loop as asyncio's own primitives use."""
 
@@ -45,8 +69,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._dice = dice
         self._now_s = 0.0
         self._numbers = count()
-        self._ready: list[asyncio.Handle] = []
-        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._ready: list[Handle] = []
+        self._timers: list[tuple[float, int, Handle]] = []
         self._tasks: list[asyncio.Task[Any]] = []
         self._burying = False
         self.callbacks = 0
@@ -63,25 +87,18 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def is_running(self) -> bool:
         return True
 
-    def call_soon(self, callback: Any, *args: Any, context: contextvars.Context | None = None) -> asyncio.Handle:
-        handle = asyncio.Handle(callback, args, self, context)
+    def call_soon(self, callback: Any, *args: Any, context: contextvars.Context | None = None) -> Any:
+        handle = Handle(self._now_s, callback, args, context)
         self._ready.append(handle)
         return handle
 
-    def call_later(
-        self, delay: float, callback: Any, *args: Any, context: contextvars.Context | None = None
-    ) -> asyncio.TimerHandle:
+    def call_later(self, delay: float, callback: Any, *args: Any, context: contextvars.Context | None = None) -> Any:
         return self.call_at(self._now_s + delay, callback, *args, context=context)
 
-    def call_at(
-        self, when: float, callback: Any, *args: Any, context: contextvars.Context | None = None
-    ) -> asyncio.TimerHandle:
-        handle = asyncio.TimerHandle(when, callback, args, self, context)
+    def call_at(self, when: float, callback: Any, *args: Any, context: contextvars.Context | None = None) -> Any:
+        handle = Handle(when, callback, args, context)
         heapq.heappush(self._timers, (when, next(self._numbers), handle))
         return handle
-
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """Cancelled timers are passed over when their time comes."""
 
     def create_future(self) -> asyncio.Future[Any]:
         return asyncio.Future(loop=self)
@@ -103,9 +120,10 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     # --- what the simulation calls ----------------------------------------------------------------------------------
 
-    def outside(self, delay_s: float, callback: Callable[..., object], *args: object) -> None:
+    def outside(self, delay_s: float, callback: Callable[..., object], *args: object) -> Handle:
         """Call later, whoever crashes meanwhile."""
-        self.call_later(delay_s, callback, *args, context=_OUTSIDE)
+        handle: Handle = self.call_at(self._now_s + delay_s, callback, *args, context=_OUTSIDE)
+        return handle
 
     def run(self, until: Callable[[], bool], max_callbacks: int) -> None:
         """Run until the condition holds. Raises Stuck, and whatever a callback let escape."""
@@ -130,8 +148,11 @@ class VirtualLoop(asyncio.AbstractEventLoop):
                 left = [task for task in self._tasks if not task.done()]
                 for task in left:
                     task.cancel()
+                # Whoever waits for a moment before it ends has waited.
+                self._ready += [handle for _, _, handle in self._timers if not handle.cancelled]
+                self._timers.clear()
                 while self._ready:
-                    self._ready.pop(0)._run()
+                    self._run(self._ready.pop(0))
                 if not left:
                     return
         finally:
@@ -153,24 +174,24 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         chosen = int(self._dice.random() * len(ready))
         ready[chosen], ready[-1] = ready[-1], ready[chosen]
         handle = ready.pop()
-        if handle._cancelled or not _is_alive(handle):
-            return
-        self.callbacks += 1
-        handle._run()
+        if not handle.cancelled and (handle.process is None or handle.process.alive):
+            self.callbacks += 1
+            self._run(handle)
+
+    def _run(self, handle: Handle) -> None:
+        try:
+            handle.run()
+        except Exception as error:
+            self.call_exception_handler({"message": "a callback failed", "exception": error})
 
     def _let_time_pass(self) -> None:
         while not self._ready:
             if not self._timers:
                 raise Stuck("everybody waits, and nothing is on its way")
             when, _, handle = heapq.heappop(self._timers)
-            if handle._cancelled:
+            if handle.cancelled:
                 continue
             self._now_s = max(self._now_s, when)
             self._ready.append(handle)
         while self._timers and self._timers[0][0] <= self._now_s:
             self._ready.append(heapq.heappop(self._timers)[2])
-
-
-def _is_alive(handle: asyncio.Handle) -> bool:
-    process = handle._context.get(_PROCESS)
-    return process is None or process.alive

@@ -9,16 +9,23 @@ from typing import Any
 from gollem.errors import OutcomeUnknown
 from gollem.exchange import Accounts, Orders, Settlement, Usage, orders, settlement
 from gollem.exchange.floor import Floor
+from gollem.exchange.leases import Leases
 from gollem.ledger import refusals, rules
 from gollem.ledger.memory import MemoryLedger
 from gollem.ledger.rules import disputes, purchases
 from gollem.ledger.types import BalanceIs, Leg, Posted, UserActive
+from gollem.nodes import Granted, Refused, redis_client
+from gollem.nodes.claims import Claims
+from gollem.nodes.follower import Follower
+from gollem.nodes.outage import Outage
+from gollem.nodes.shared_time import SharedTime
 from tests.simulation import books, node
 
 _Swap = tuple[Any, str, Any]
 _MEETS, _REQUIRE = refusals._meets, refusals._require_guard
 _CONFIRM, _UNDO = Floor.confirm, Floor.undo
 _SETTLE, _POST = Settlement.settle, MemoryLedger.post
+_CLAIM = Claims.claim
 
 
 @contextmanager
@@ -188,6 +195,78 @@ def the_fee_is_rounded_up() -> list[_Swap]:
     return [(settlement, "share", dear)]
 
 
+# --- in the shared book ---------------------------------------------------------------------------------------------
+
+
+def one_slot_too_many_is_claimed() -> list[_Swap]:
+    return _functions("free_slots < 1 then", "free_slots < 0 then")
+
+
+def leases_never_run_out() -> list[_Swap]:
+    return _functions("for _, order in ipairs(ended) do", "for _, order in ipairs({}) do")
+
+
+def a_repeated_claim_is_a_new_one() -> list[_Swap]:
+    return _functions("  if fence then\n    redis.call('ZADD'", "  if false then\n    redis.call('ZADD'")
+
+
+def fences_begin_anew_after_a_flush() -> list[_Swap]:
+    return _functions("math.max(tonumber(last or 0) + 1, us)", "tonumber(last or 0) + 1")
+
+
+def a_repeated_batch_is_published_twice() -> list[_Swap]:
+    return _functions("if tonumber(args[1]) <= tonumber(", "if tonumber(args[1]) < 0 * tonumber(")
+
+
+def a_refused_claim_is_taken_for_granted() -> list[_Swap]:
+    async def claim(self: Claims, request: Any) -> Any:
+        answer = await _CLAIM(self, request)
+        return Granted(7) if isinstance(answer, Refused) else answer
+
+    return [(Claims, "claim", claim)]
+
+
+def a_node_decides_alone_for_ever() -> list[_Swap]:
+    return [(Outage, "is_too_long", lambda self, now_ms: False)]
+
+
+def lost_leases_are_not_restored() -> list[_Swap]:
+    async def nothing(self: Leases) -> None:
+        pass
+
+    return [(Leases, "restore_lost", nothing)]
+
+
+def leases_are_not_renewed() -> list[_Swap]:
+    return [(Leases, "keep", lambda self, lease, until_ms: None)]
+
+
+def a_gap_in_the_stream_is_passed_over() -> list[_Swap]:
+    async def start_over(self: Follower, old: Any) -> None:
+        self._known = await self._head()
+
+    return [(Follower, "_start_over", start_over)]
+
+
+def ages_are_by_the_nodes_own_clock() -> list[_Swap]:
+    return [(SharedTime, "_now_us", lambda self: self._clock.now_ms() * 1_000)]
+
+
+def holds_of_dead_nodes_are_left_open() -> list[_Swap]:
+    async def nothing(self: Settlement, limit: int = 256) -> int:
+        return 0
+
+    return [(Settlement, "expire_overdue", nothing)]
+
+
+def _functions(right: str, wrong: str) -> list[_Swap]:
+    """The functions of Redis, with a line that is wrong."""
+    name, code = redis_client.library()
+    assert code.count(right) == 1, right
+    library = f"{name}wrong", code.replace(name, f"{name}wrong").replace(right, wrong)
+    return [(redis_client, "library", lambda: library)]
+
+
 # --- in the auditor itself ------------------------------------------------------------------------------------------
 
 
@@ -218,6 +297,18 @@ PLANTS: Mapping[str, Callable[[], list[_Swap]]] = {
         a_held_order_is_called_unwritten,
         what_was_not_delivered_is_charged,
         the_fee_is_rounded_up,
+        one_slot_too_many_is_claimed,
+        leases_never_run_out,
+        a_repeated_claim_is_a_new_one,
+        fences_begin_anew_after_a_flush,
+        a_repeated_batch_is_published_twice,
+        a_refused_claim_is_taken_for_granted,
+        a_node_decides_alone_for_ever,
+        lost_leases_are_not_restored,
+        leases_are_not_renewed,
+        a_gap_in_the_stream_is_passed_over,
+        ages_are_by_the_nodes_own_clock,
+        holds_of_dead_nodes_are_left_open,
         the_auditor_has_a_sign_wrong,
     )
 }

@@ -6,18 +6,24 @@ from dataclasses import dataclass
 
 from gollem.ledger.memory import MemoryLedger
 from tests.simulation.agent import Agent
+from tests.simulation.agreement import disagreement
 from tests.simulation.auditor import Auditor
+from tests.simulation.chaos import Chaos
 from tests.simulation.consumer import Consumer
 from tests.simulation.loop import Stuck
 from tests.simulation.network import Network
-from tests.simulation.node import Node
+from tests.simulation.node import NODES, Node
+from tests.simulation.redis.link import Link
+from tests.simulation.redis.server import Server
+from tests.simulation.rooms import Rooms
 from tests.simulation.store import SharedStore
 from tests.simulation.treasury import Treasury
-from tests.simulation.world import CALM, HOUR_MS, World, silence_logs
+from tests.simulation.world import HOUR_MS, World, silence_logs
 
 _CALLBACKS_A_STEP = 4_000
 _HEALS_WITHIN_S = 120
 _FINISHED_WITHIN = 5  # rounds
+_SHARING = 0.5  # of the seeds; in the others each node has a book of its own
 
 
 @dataclass(frozen=True)
@@ -48,9 +54,14 @@ class Simulation:
         self.world = world = World(seed, steps)
         self.store = SharedStore(world, MemoryLedger())
         self.auditor = auditor = Auditor(world, self.store)
+        self.redis = Server(world) if world.chance(_SHARING) else None
         self.nodes = auditor.nodes = [
-            Node(world, self.store, auditor, f"n{number}") for number in range(1, world.dice.randrange(2, 5))
+            Node(world, self.store, auditor, name, Link(world, self.redis, name) if self.redis else None)
+            for name in [f"n{number}" for number in range(1, world.dice.randrange(2, 5))]
         ]
+        self.chaos = Chaos(world, self.nodes, self.store, self.redis)
+        if self.redis:
+            auditor.rooms = Rooms(world, self.redis, NODES.partitions, NODES.degraded_ms / 1_000)
         network = Network(world, self.nodes)
         auditor.providers = [f"p{number}" for number in range(1, world.dice.randrange(2, 6))]
         auditor.users = [f"u{number}" for number in range(1, world.dice.randrange(3, 8))]
@@ -77,15 +88,17 @@ class Simulation:
             node.start()
         for agent in self.agents.values():
             world.loop.create_task(agent.run())
-        chaos = world.loop.create_task(self._chaos())
+        self.chaos.begin()
         await asyncio.gather(self.treasury.run(), *(consumer.run() for consumer in self.consumers))
-        chaos.cancel()
-        self._heal()
+        self.chaos.heal()
+        self.auditor.heal()
         await self._until(self._is_done, "calls under way")
         # Holds that were opened under a clock an hour ahead are overdue now, too.
         for node in self.nodes:
             node.clock.jump(2 * HOUR_MS)
         await self._until(self.auditor.is_settled, "orders open or room claimed")
+        if self.redis:
+            await self._until(self._is_agreed, "nodes disagree")
         for _ in range(_FINISHED_WITHIN):
             if self.auditor.is_quiet():
                 break
@@ -93,19 +106,10 @@ class Simulation:
         self.world.expect(self.auditor.is_quiet(), "money is still on its way")
         self.auditor.verdict()
 
-    def _heal(self) -> None:
-        world = self.world
-        world.note("healing")
-        world.weather = CALM
-        self.store.out = False
-        for node in self.nodes:
-            node.clock.jump(0)
-            if not node.process.alive:
-                node.start()
-
     async def _until(self, holds: Callable[[], bool], what: str) -> None:
         ends_s = self.world.loop.time() + _HEALS_WITHIN_S
         while not holds():
+            self.auditor.look_healed()
             if self.world.loop.time() > ends_s:
                 raise Stuck(f"{what} after {_HEALS_WITHIN_S} s without faults: {self._left()}")
             await asyncio.sleep(0.5)
@@ -116,6 +120,9 @@ class Simulation:
         )
         return not busy and not self.treasury.under_way and not self.store.under_way
 
+    def _is_agreed(self) -> bool:
+        return not disagreement(self.nodes, [ask for agent in self.agents.values() for ask in agent.asks])
+
     def _left(self) -> str:
         """What is not finished."""
         left = [f"open {hold.order_id}" for hold in self.auditor.read("open_holds")]
@@ -124,37 +131,5 @@ class Simulation:
             left.append(
                 f"{node.name} claims {exchange.floor.next_claims(9)} cancels {exchange.links.next_cancelled(9)}"
             )
+        left.append(disagreement(self.nodes, [ask for agent in self.agents.values() for ask in agent.asks]))
         return "; ".join(left)
-
-    # --- faults -----------------------------------------------------------------------------------------------------
-
-    async def _chaos(self) -> None:
-        """Until healed: crashes, wrong clocks, a store that is away."""
-        world = self.world
-        events = [self._crash, self._jump, self._outage, self._nothing]
-        weights = [world.dice.choice((0, 1, 3)) for _ in events]
-        weights[-1] += 1
-        while True:
-            await asyncio.sleep(world.dice.expovariate(1.0))
-            await world.dice.choices(events, weights)[0]()
-
-    async def _crash(self) -> None:
-        node = self.world.dice.choice(self.nodes)
-        if node.is_up:
-            node.crash()
-            await asyncio.sleep(self.world.dice.uniform(0, 1.5))
-            node.start()
-
-    async def _jump(self) -> None:
-        world, node = self.world, self.world.dice.choice(self.nodes)
-        node.clock.jump(world.dice.choice((0, world.dice.randrange(-5_000, 5_000), -HOUR_MS, HOUR_MS)))
-        world.note(node.name, "clock off by", node.clock.skew_ms, "ms")
-
-    async def _outage(self) -> None:
-        self.world.note("the store is away")
-        self.store.out = True
-        await asyncio.sleep(self.world.dice.uniform(0, 1))
-        self.store.out = False
-
-    async def _nothing(self) -> None:
-        """A quiet second."""

@@ -32,6 +32,9 @@ class Weather:
     unknown: float = 0.0
     slow: float = 0.0
     slowest_s: float = 0.01
+    redis_lost: float = 0.0
+    redis_doubled: float = 0.0
+    redis_slow: float = 0.0
 
 
 CALM = Weather()
@@ -87,6 +90,12 @@ class World:
             return self.dice.uniform(0, self.weather.slowest_s)
         return self.dice.uniform(0.000_1, 0.005)
 
+    def redis_hop_s(self) -> float:
+        """The same between a node and Redis."""
+        if self.chance(self.weather.redis_slow):
+            return self.dice.uniform(0, self.weather.slowest_s)
+        return self.dice.uniform(0.000_1, 0.002)
+
     def expect(self, holds: bool, *words: object) -> None:
         """Raises Found unless it holds."""
         if not holds:
@@ -111,6 +120,9 @@ def _weather(dice: Random) -> Weather:
         unknown=some(0.2),
         slow=some(0.4),
         slowest_s=dice.choice((0.05, 0.5, 2.5)),
+        redis_lost=some(0.04),
+        redis_doubled=some(0.1),
+        redis_slow=some(0.1),
     )
 
 

@@ -46,7 +46,8 @@ _OUTCOMES = ("completed", "failed_before_first_chunk", "failed_midstream")
 class GollemClient:
     """A consumer's view of one exchange. Use it as `async with GollemClient(address, api_key=...) as client`.
 
-    `address` is host:port, or https://host[:port] for TLS. Every method raises a GollemError when it fails.
+    `address` is host:port, or https://host[:port] for TLS, or several of them with commas between: nodes over one book,
+    of which the client turns to the next when one does not answer. Every method raises a GollemError when it fails.
     `**limits` everywhere are those of `bids.Limits`: max_tokens, max_price, max_cost, max_latency_ms,
     min_throughput_tps, gpu_types, only, exclude, policy, weights.
     """
@@ -57,6 +58,11 @@ class GollemClient:
         self._pool = ChannelPool(self._timeouts.connect_ms)
         self._exchange = Exchange(address, api_key, self._pool, self._timeouts)
         self._background: set[asyncio.Task[None]] = set()
+
+    @property
+    def place(self) -> str:
+        """The exchange that is called now, of several."""
+        return self._exchange.place
 
     async def __aenter__(self) -> Self:
         return self

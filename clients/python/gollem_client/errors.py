@@ -252,6 +252,12 @@ class LedgerUnavailable(ExchangeUnavailable):
     reason = "LEDGER_UNAVAILABLE"
 
 
+class BookUnavailable(ExchangeUnavailable):
+    """This node of the exchange has been cut off from the others for too long to sell."""
+
+    reason = "BOOK_UNAVAILABLE"
+
+
 class OutcomeUnknown(GollemError):
     """It may or may not have happened: repeat the call with the same order_id to learn which."""
 

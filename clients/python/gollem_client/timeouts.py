@@ -11,6 +11,8 @@ class Timeouts:
     connect_ms: int = 5_000
     # One call to the exchange, its answer included.
     call_ms: int = 10_000
+    # The same at the first of several exchanges, before the next one is asked.
+    turn_ms: int = 2_000
     # From sending a request to its first chunk; a provider that takes longer has failed.
     first_chunk_ms: int = 30_000
     # Between two chunks.

@@ -14,7 +14,9 @@ def say(stage: Stage, seller: str, pids: Sequence[int], screen: Console) -> None
     """Print commands to paste; `seller` is who has just been paid. Keys stay in their files: the line exports one
     without showing it."""
     gollem = ".venv/bin/gollem" if Path(".venv/bin/gollem").exists() else "gollem"
-    lines = (
+    ledger = stage.shared.ledger
+    credentials = "".join(f"{name}={value} " for name, value in stage.shared.environment.items())
+    lines: tuple[str, ...] = (
         f'export GOLLEM_SERVER={stage.address} GOLLEM_API_KEY="$(cat {stage.key_file(CONSUMER)})"',
         f"{gollem} book --model {MODEL}",
         f"{gollem} quote --model {MODEL} --max-price 0.002 --policy latency",
@@ -25,8 +27,10 @@ def say(stage: Stage, seller: str, pids: Sequence[int], screen: Console) -> None
         f"{gollem} payouts earnings --key-file {stage.key_file(seller)}",
         f"{gollem} reconcile stripe --day today --key-file {stage.key_file(OPERATOR)}",
         f"{gollem} credits grant --account {CONSUMER} --amount 500 --key-file {stage.key_file(OPERATOR)}",
-        f"{gollem} ledger audit {f'--ledger {stage.ledger!r}' if stage.ledger else f'--data {stage.data}'}",
+        f"{credentials}{gollem} ledger audit {f'--ledger {ledger!r}' if ledger else f'--data {stage.data}'}",
     )
+    if len(stage.ports) > 1:
+        lines = (*lines, f"{gollem} nodes --key-file {stage.key_file(OPERATOR)}")
     screen.print(f"\nStill running, in {stage.folder}. Try:\n", style="bold")
     for line in lines:
         screen.print(f"  {line}", soft_wrap=True)

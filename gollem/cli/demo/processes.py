@@ -59,6 +59,12 @@ class Processes:
                 start_new_session=True,
             )
 
+    async def kill(self, name: str) -> None:
+        """End a child without a warning, and think no more of it."""
+        child = self._children.pop(name)
+        child.kill()
+        await child.wait()
+
     async def wait_until(self, what: str, ready: Callable[[], Awaitable[bool]], timeout_s: float) -> None:
         """Poll `ready`. Raises Failure when a child dies first, or when it takes too long."""
         try:

@@ -1,13 +1,16 @@
-"""Sets the stage: keys, an exchange, a model server and three provider agents, each a process of its own."""
+"""Sets the stage: keys, an exchange of one node or several, a model server and three provider agents, each a process of
+its own."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 from gollem.cli.connection import Server, connect
 from gollem.cli.demo.model_server import MODEL
 from gollem.cli.demo.processes import Processes, answers, free_port, is_healthy
+from gollem.cli.demo.servers import Shared, start_shared
 from gollem.cli.failure import Failure
 from gollem.cli.keys import new_key, write_secret
 from gollem.identity import Role
@@ -50,14 +53,24 @@ class Stage:
     """Where everything is. Keys lie in files of their own, which only their owner can read."""
 
     folder: Path
-    port: int
-    ledger: str = ""  # its URL, if it is not in the data folder
-    bridge_port: int = 0
-    gateway_port: int = 0  # 0: Envoy is not installed, or nobody is to see the dashboard
+    ports: tuple[int, ...]  # of the exchange's nodes
+    shared: Shared
+    bridge_ports: tuple[int, ...]  # of theirs, for HTTP
+    gateway_port: int = 0  # 0: nobody is to see the dashboard, or Envoy is not installed
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        """Of every node."""
+        return ",".join(f"127.0.0.1:{port}" for port in self.ports)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the nodes, as processes and among each other."""
+        return ["exchange"] if len(self.ports) == 1 else [f"node-{number}" for number in range(1, len(self.ports) + 1)]
+
+    def node_at(self, place: str) -> str:
+        """The name of the node at this address."""
+        return self.names[self.ports.index(int(place.rpartition(":")[2]))]
 
     @property
     def dashboard(self) -> str:
@@ -77,23 +90,14 @@ class Stage:
         return Server(self.address, self.key_file(account).read_text().strip())
 
 
-async def set_up(processes: Processes, folder: Path, ledger: str = "", with_gateway: bool = False) -> Stage:
-    """Start everything and wait until all three asks are in the book. A gateway too, if one is wanted and Envoy is
-    installed. Raises Failure."""
-    gateway_port = free_port() if with_gateway and find_spec("envoy") else 0
-    stage = Stage(folder, free_port(), ledger, free_port(), gateway_port)
+async def set_up(processes: Processes, folder: Path, ledger: str = "", nodes: int = 1) -> Stage:
+    """Start everything and wait until all three asks are in the book. Raises Failure."""
+    shared = await start_shared(processes, folder, ledger) if nodes > 1 else Shared(ledger)
+    stage = Stage(folder, tuple(_free_ports(nodes)), shared, tuple(_free_ports(nodes)))
     await _make_keys(stage)
     upstream_port = free_port()
     await processes.start("model", _python("gollem.cli.demo.model_server", str(upstream_port)))
-    serve = _python("gollem", "serve", "--data", str(stage.data), "--port", str(stage.port))
-    serve += ["--ledger", ledger] if ledger else []
-    settings = (*SETTINGS, f"bridge.port={stage.bridge_port}")
-    serve += ["--payments", "local", *(word for setting in settings for word in ("--set", setting))]
-    await processes.start("exchange", serve)
-    await processes.wait_until("the exchange", lambda: answers(stage.port), START_TIMEOUT_S)
-    if stage.gateway_port:
-        await processes.start("gateway", _gateway(stage))
-        await processes.wait_until("the gateway", lambda: answers(stage.gateway_port), START_TIMEOUT_S)
+    await _start_exchange(processes, stage)
     await processes.wait_until("the model", lambda: is_healthy(upstream_port), MODEL_TIMEOUT_S)
     for provider in PROVIDERS:
         await processes.start(provider.provider_id, _agent(stage, provider, upstream_port))
@@ -101,9 +105,31 @@ async def set_up(processes: Processes, folder: Path, ledger: str = "", with_gate
     return stage
 
 
-def _gateway(stage: Stage) -> list[str]:
-    listen, bridge = f"127.0.0.1:{stage.gateway_port}", f"127.0.0.1:{stage.bridge_port}"
-    return _python("gollem", "gateway", "--listen", listen, "--exchange", stage.address, "--bridge", bridge)
+async def open_dashboard(processes: Processes, stage: Stage) -> Stage:
+    """A gateway before the nodes that are left, if Envoy is installed. The stage with its port."""
+    if not find_spec("envoy"):
+        return stage
+    port, bridges = free_port(), [bridge for bridge in stage.bridge_ports if await answers(bridge)]
+    listen, bridge = f"127.0.0.1:{port}", f"127.0.0.1:{bridges[0]}"
+    words = ["gateway", "--listen", listen, "--exchange", stage.address, "--bridge", bridge]
+    await processes.start("gateway", _python("gollem", *words))
+    await processes.wait_until("the gateway", partial(answers, port), START_TIMEOUT_S)
+    return replace(stage, gateway_port=port)
+
+
+def _free_ports(number: int) -> list[int]:
+    return [free_port() for _ in range(number)]
+
+
+async def _start_exchange(processes: Processes, stage: Stage) -> None:
+    """Every node, until each of them answers."""
+    for name, port, bridge in zip(stage.names, stage.ports, stage.bridge_ports, strict=True):
+        serve = _python("gollem", "serve", "--data", str(stage.data), "--port", str(port), *stage.shared.options())
+        settings = (*SETTINGS, f"nodes.name={name}", f"bridge.port={bridge}")
+        serve += ["--payments", "local", *(word for setting in settings for word in ("--set", setting))]
+        await processes.start(name, serve, dict(stage.shared.environment))
+    for name, port in zip(stage.names, stage.ports, strict=True):
+        await processes.wait_until(name, partial(answers, port), START_TIMEOUT_S)
 
 
 def _agent(stage: Stage, provider: Cast, upstream_port: int) -> list[str]:
@@ -130,13 +156,16 @@ async def _make_keys(stage: Stage) -> None:
 
 
 async def _all_asks(stage: Stage) -> bool:
-    """Whether every provider can be matched."""
-    try:
-        async with connect(stage.server(CONSUMER)) as client:
-            book = await client.order_book(MODEL)
-    except (Failure, GollemError):
-        return False
-    return sum(one.live_asks for one in book.models) == len(PROVIDERS)
+    """Whether every provider can be matched, at every node."""
+    for port in stage.ports:
+        try:
+            async with connect(replace(stage.server(CONSUMER), address=f"127.0.0.1:{port}")) as client:
+                book = await client.order_book(MODEL)
+        except (Failure, GollemError):
+            return False
+        if sum(one.live_asks for one in book.models) != len(PROVIDERS):
+            return False
+    return True
 
 
 def _python(module: str, *arguments: str) -> list[str]:

@@ -15,9 +15,10 @@ from gollem.cli.bids import excluded, offer_table
 from gollem.cli.book import front
 from gollem.cli.connection import connect
 from gollem.cli.demo import farewell, money
+from gollem.cli.demo import nodes as the_nodes
 from gollem.cli.demo.model_server import MODEL
 from gollem.cli.demo.processes import Processes
-from gollem.cli.demo.stage import CONSUMER, OPERATOR, PROVIDERS, Stage, set_up
+from gollem.cli.demo.stage import CONSUMER, OPERATOR, PROVIDERS, Stage, open_dashboard, set_up
 from gollem.cli.failure import Failure
 from gollem_client import GollemClient, estimate_prompt_tokens, stubs
 from gollem_client.generation import Generation
@@ -43,13 +44,14 @@ class Standing:
     earned_atoms: dict[str, int]
 
 
-async def tell(folder: Path, prompt: str, keep: bool, ledger: str = "") -> Outcome:
+async def tell(folder: Path, prompt: str, keep: bool, ledger: str = "", nodes: int = 1) -> Outcome:
     """All of it, in `folder`. Raises Failure; whatever was started is ended unless `keep`."""
     screen = output.stderr()
     try:
         async with Processes(folder) as processes:
-            stage, outcome = await _play(processes, folder, screen, prompt, keep, ledger)
+            stage, outcome = await _play(processes, folder, screen, prompt, ledger, nodes)
             if keep:
+                stage = await open_dashboard(processes, stage)
                 processes.keep()
                 farewell.say(stage, outcome.figures["provider_id"], processes.pids(), screen)
     except asyncio.CancelledError:
@@ -62,23 +64,27 @@ async def tell(folder: Path, prompt: str, keep: bool, ledger: str = "") -> Outco
 
 
 async def _play(
-    processes: Processes, folder: Path, screen: Console, prompt: str, keep: bool, ledger: str
+    processes: Processes, folder: Path, screen: Console, prompt: str, ledger: str, nodes: int
 ) -> tuple[Stage, Outcome]:
+    exchange = "an exchange" if nodes == 1 else f"an exchange of {nodes} nodes, Redis, DynamoDB Local"
     try:
-        with screen.status("starting an exchange, a model and three providers"):
-            stage = await set_up(processes, folder, ledger, with_gateway=keep)
-        return stage, await _acts(stage, screen, prompt)
+        with screen.status(f"starting {exchange}, a model and three providers"):
+            stage = await set_up(processes, folder, ledger, nodes)
+        return stage, await _acts(processes, stage, screen, prompt)
     except Failure as failure:
         processes.check()  # a child that has died says more
         raise Failure(failure.message, f"The logs are in {folder}.") from failure
 
 
-async def _acts(stage: Stage, screen: Console, prompt: str) -> Outcome:
+async def _acts(processes: Processes, stage: Stage, screen: Console, prompt: str) -> Outcome:
     purchase = await money.buy(stage.server(CONSUMER), BOUGHT_USD)
     async with connect(stage.server(CONSUMER)) as client:
         before = await _standing(stage)
         quote = await _show_market(client, screen, prompt)
-        answer = await _stream(client, screen, prompt)
+        assassin = the_nodes.Assassin(processes, stage, client, screen)
+        answer = await _stream(client, screen, prompt, assassin)
+        if assassin.killed:
+            await the_nodes.until_settled(client, answer)
         _show_winner(screen, answer, quote)
         after = await _standing(stage)
     payout = await money.pay_out(stage.server(_provider(answer)))
@@ -86,7 +92,11 @@ async def _acts(stage: Stage, screen: Console, prompt: str) -> Outcome:
     _show_money(screen, answer, before, after)
     money.show(screen, purchase, payout)
     _show_books(screen, books)
-    return _outcome(answer, quote, before, after, payout, books)
+    outcome = _outcome(answer, quote, before, after, payout, books)
+    if len(stage.ports) > 1:
+        await the_nodes.show(stage, screen, assassin.killed)
+        outcome = _with_nodes(outcome, len(stage.ports), assassin.killed)
+    return outcome
 
 
 async def _standing(stage: Stage) -> Standing:
@@ -113,12 +123,13 @@ async def _show_market(client: GollemClient, screen: Console, prompt: str) -> st
     return quote
 
 
-async def _stream(client: GollemClient, screen: Console, prompt: str) -> Generation:
+async def _stream(client: GollemClient, screen: Console, prompt: str, assassin: the_nodes.Assassin) -> Generation:
     """The answer, token by token."""
     screen.print(f"\n{prompt}", style="bold")
     answer = client.generate(MODEL, _messages(prompt), **LIMITS)
     async for chunk in answer:
         screen.print(Text(chunk.text), end="", soft_wrap=True)
+        await assassin.saw_chunk()
     screen.print()
     return answer
 
@@ -216,6 +227,11 @@ def _outcome(
         and not books.findings
     )
     return Outcome(figures, held_true)
+
+
+def _with_nodes(outcome: Outcome, nodes: int, killed: str) -> Outcome:
+    """Of several nodes one has to have been killed."""
+    return Outcome(outcome.figures | {"nodes": nodes, "killed": killed}, outcome.held_true and bool(killed))
 
 
 def _provider(answer: Generation) -> str:

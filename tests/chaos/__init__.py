@@ -1,0 +1,1 @@
+"""Chaos: real nodes, agents and clients under load, with one fault after the other. `python -m tests.chaos`."""

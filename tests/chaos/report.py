@@ -1,0 +1,66 @@
+"""How a run is told: a line of JSON a fault on stdout, a table for people on stderr."""
+
+import json
+import sys
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.chaos.run import Outcome, Row
+
+
+def tell(outcome: Outcome) -> None:
+    screen = Console(file=sys.stderr)
+    for row in outcome.rows:
+        print(json.dumps(_line(row)), flush=True)
+    screen.print(_table(outcome))
+    screen.print(f"{outcome.orders} orders in the ledger, {outcome.charged} charged")
+    for line in outcome.broken:
+        screen.print(f"BROKEN: {line}", style="bold red", markup=False)
+    if not outcome.broken:
+        screen.print("every promise was kept", style="bold")
+
+
+def is_good(outcome: Outcome) -> bool:
+    return not outcome.broken and all(row.reached for row in outcome.rows)
+
+
+def _line(row: Row) -> dict[str, object]:
+    facts = asdict(row)
+    facts |= {name: round(facts[name], 3) for name in ("stalled_s", "recovered_s")}
+    said = {
+        name: facts[name]
+        for name in ("stalled_s", "recovered_s", "answers", "repeats", "oversold", "degraded", "trouble", "broken")
+    }
+    figure = {"value": round(row.gap_s, 3), "unit": "s", "target": row.target_s, "reached": row.reached}
+    return {"bench": "chaos", "case": row.fault, **figure, **said}
+
+
+def _table(outcome: Outcome) -> Table:
+    table = Table(
+        "fault",
+        "longest gap",
+        "load stalled",
+        "target",
+        "answers",
+        "repeats",
+        "sold beyond",
+        "callers saw",
+        "kept",
+        title="chaos",
+    )
+    for row in outcome.rows:
+        target = "-" if row.target_s is None else f"< {row.target_s:g} s"
+        trouble = ", ".join(f"{count} {name}" for name, count in sorted(row.trouble.items()))
+        kept = "yes" if row.reached else "no: " + "; ".join(row.broken or ["too long"])
+        figures = (
+            f"{row.gap_s:.2f} s",
+            f"{row.stalled_s:.2f} s",
+            target,
+            str(row.answers),
+            str(row.repeats),
+            str(row.oversold),
+        )
+        table.add_row(row.fault, *figures, trouble, kept)
+    return table
