@@ -17,7 +17,7 @@ from gollem.exchange.reports import Measurement, Reports
 from gollem.exchange.settlement import Settlement
 from gollem.exchange.spend_report import DaySpend, SpendReport
 from gollem.exchange.spending import Spending, SpendLimit
-from gollem.exchange.tape import Tally, Tape, Trade
+from gollem.exchange.tape import BidTally, Tape, Trade
 from gollem.exchange.types import (
     Cancelled,
     CancelState,
@@ -37,6 +37,7 @@ __all__ = [
     "AgentLinks",
     "Answer",
     "Asks",
+    "BidTally",
     "CancelState",
     "Cancelled",
     "Cases",
@@ -61,7 +62,6 @@ __all__ = [
     "SpendReport",
     "Spending",
     "Status",
-    "Tally",
     "Tape",
     "Terms",
     "Trade",

@@ -33,14 +33,14 @@ class SeenBid:
 
 
 @dataclass(slots=True)
-class Tally:
+class BidTally:
     """Of one model: bids matched and refused, and of the latter how many each limit kept an ask from."""
 
     matched: int = 0
     refused: int = 0
     limited_by: Counter[str] = field(default_factory=Counter)
 
-    def add(self, other: "Tally") -> None:
+    def add(self, other: "BidTally") -> None:
         self.matched += other.matched
         self.refused += other.refused
         self.limited_by.update(other.limited_by)
@@ -54,7 +54,7 @@ class Tape:
         self._since_ms = clock.now_ms()
         self._trades: deque[Trade] = deque(maxlen=MAX_TRADES)
         self._bids: dict[str, deque[SeenBid]] = {}
-        self._minutes: OrderedDict[int, dict[str, Tally]] = OrderedDict()
+        self._minutes: OrderedDict[int, dict[str, BidTally]] = OrderedDict()
 
     def matched(self, bid: Bid, offer: Offer) -> None:
         """The order is committed."""
@@ -78,7 +78,7 @@ class Tape:
         """Newest first, at most MAX_BIDS_A_MODEL."""
         return list(reversed(self._bids.get(model, ())))
 
-    def tallies(self) -> dict[str, Tally]:
+    def tallies(self) -> dict[str, BidTally]:
         """By model, of the last hour."""
         self._forget()
         return _sums(self._minutes.values())
@@ -91,11 +91,11 @@ class Tape:
         seen = self._bids.setdefault(bid.model, deque(maxlen=MAX_BIDS_A_MODEL))
         seen.append(SeenBid(self._clock.now_ms(), bid, winner))
 
-    def _tally(self, model: str) -> Tally:
+    def _tally(self, model: str) -> BidTally:
         minute = self._clock.now_ms() // MINUTE_MS
         if minute not in self._minutes:
             self._forget()
-        return self._minutes.setdefault(minute, {}).setdefault(model, Tally())
+        return self._minutes.setdefault(minute, {}).setdefault(model, BidTally())
 
     def _forget(self) -> None:
         oldest = self._clock.now_ms() // MINUTE_MS - MINUTES + 1
@@ -105,9 +105,9 @@ class Tape:
             self._minutes.popitem(last=False)
 
 
-def _sums(minutes: Iterable[dict[str, Tally]]) -> dict[str, Tally]:
-    sums: dict[str, Tally] = {}
+def _sums(minutes: Iterable[dict[str, BidTally]]) -> dict[str, BidTally]:
+    sums: dict[str, BidTally] = {}
     for minute in minutes:
         for model, tally in minute.items():
-            sums.setdefault(model, Tally()).add(tally)
+            sums.setdefault(model, BidTally()).add(tally)
     return dict(sorted(sums.items()))

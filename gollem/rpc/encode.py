@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from gollem import units
-from gollem.exchange import Answer, Loss, Matched, Outlook, Receipt, SpendLimit, Tally, Terms, Trade
+from gollem.exchange import Answer, BidTally, Loss, Matched, Outlook, Receipt, SpendLimit, Terms, Trade
 from gollem.ledger import StatementLine
 from gollem.market import Ask, Catalogue, Depth, Offer
 from gollem.providers import CircuitState, CircuitStatus, Seller
@@ -206,7 +206,7 @@ def trade(value: Trade, catalogue: Catalogue) -> market_pb2.Trade:
     )
 
 
-def refusals(tallies: Mapping[str, Tally], since_ms: int) -> market_pb2.Refusals:
+def refusals(tallies: Mapping[str, BidTally], since_ms: int) -> market_pb2.Refusals:
     return market_pb2.Refusals(
         models=[
             market_pb2.ModelRefusals(
