@@ -123,7 +123,7 @@ class App:
         """HTTP, for whoever needs it: webhooks and the dashboard."""
         config, payments = self.config, self.payments
         routes = payments.routes() if payments else []
-        if config.bridge.has_dashboard:
+        if config.bridge.dashboard:
             routes += dashboard(config.payments.gateway, config.payments.stripe_publishable_key)
         if not routes:
             return
@@ -132,7 +132,7 @@ class App:
         self._closers.append(self.bridge.stop)
         if payments:
             payments.serve_at(self.bridge.url)
-        if config.bridge.has_dashboard:
+        if config.bridge.dashboard:
             _log.info("the dashboard's pages are on %s, for the gateway to serve beside the API", self.bridge.url)
 
     async def _build(self, ledger: Ledger, cases: Cases, keys: KeyStore, data: Path) -> Edge:

@@ -152,11 +152,7 @@ class BridgeConfig:
 
     host: str = _text("127.0.0.1", "address of the bridge for webhooks and the dashboard")
     port: int = _number(8080, 0, 65_535, "port of the bridge; 0 takes a free one")
-    dashboard: str = _text("off", "on: the bridge serves the dashboard, which needs the gateway before it; or off")
-
-    @property
-    def has_dashboard(self) -> bool:
-        return self.dashboard == "on"
+    dashboard: bool = _switch(False, "the bridge serves the dashboard, which needs the gateway before it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,8 +293,6 @@ def _contradictions(config: Config) -> Iterator[str]:
         yield "providers.telemetry_interval_ms, .withdraw_after_ms and .forget_after_ms: each must be below the next"
     if config.nodes.forget_ms < watch.forget_after_ms:
         yield "nodes.forget_ms: must not be below providers.forget_after_ms"
-    if config.bridge.dashboard not in ("on", "off"):
-        yield f"bridge.dashboard: must be on or off, not {config.bridge.dashboard!r}"
     if payments.gateway not in GATEWAYS:
         yield f"payments.gateway: must be one of {', '.join(GATEWAYS)}, not {payments.gateway!r}"
     if not RETURN_URL.fullmatch(payments.return_url):

@@ -76,5 +76,5 @@ def test_the_pages_need_nothing_inline_and_nothing_from_elsewhere() -> None:
 def test_a_setting_that_moved_is_still_understood() -> None:
     told = load(overrides={"payments.webhook_port": "9000", "payments.webhook_host": "127.0.0.2"}).bridge
     assert (told.port, told.host) == (9000, "127.0.0.2")
-    with pytest.raises(ConfigError, match=r"bridge\.dashboard: must be on or off, not 'yes'"):
+    with pytest.raises(ConfigError, match=r"bridge\.dashboard: must be true or false, not 'yes'"):
         load(overrides={"bridge.dashboard": "yes"})

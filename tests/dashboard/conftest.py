@@ -15,7 +15,7 @@ from tests.dashboard.world import World, make_world
 from tests.servers.gateway import Gateway, gateway
 
 SETTINGS = {
-    "bridge.dashboard": "on",
+    "bridge.dashboard": "true",
     # Nobody waits a week here.
     "payments.delay_days": "0",
     "payments.least_payout_cents": "1",
