@@ -27,7 +27,7 @@ ENV PATH=/opt/gollem/bin:/usr/local/bin:/usr/bin:/bin \
     GOLLEM_STORAGE_DATA=/var/lib/gollem \
     GOLLEM_SERVER_HOST=0.0.0.0 \
     GOLLEM_SERVER_METRICS_HOST=0.0.0.0 \
-    GOLLEM_PAYMENTS_WEBHOOK_HOST=0.0.0.0 \
+    GOLLEM_BRIDGE_HOST=0.0.0.0 \
     GOLLEM_GATEWAY_LISTEN=0.0.0.0:8090
 # The only place that is written to: the root may be read-only. The gateway needs a writable /tmp as well.
 VOLUME /var/lib/gollem

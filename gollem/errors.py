@@ -83,6 +83,12 @@ class NothingPayable(InsufficientCredits):
     reason = "NOTHING_PAYABLE"
 
 
+class SpendLimitReached(CallerError):
+    """The account's own limit for the day or the month; figures: period, limit, needed, left (credits)."""
+
+    reason = "SPEND_LIMIT_REACHED"
+
+
 class AccountFrozen(CallerError):
     """The account may not open holds; figures: account."""
 
@@ -141,6 +147,12 @@ class TooManyStreams(CallerError):
     """The caller has as many streams or resting bids as it may; figures: limit."""
 
     reason = "TOO_MANY_STREAMS"
+
+
+class TooManyKeys(CallerError):
+    """The account has as many API keys as it may; figures: limit."""
+
+    reason = "TOO_MANY_KEYS"
 
 
 class TooManyAsks(CallerError):

@@ -9,6 +9,7 @@ LEDGER = "gollem/ledger"
 POST, WRITER, FILE = f"{LEDGER}/sqlite_post.py", f"{LEDGER}/sqlite_writer.py", f"{LEDGER}/sqlite_file.py"
 SCHEMA, AUDIT, CHECKS = f"{LEDGER}/schema.sql", f"{LEDGER}/audit.py", f"{LEDGER}/checks.py"
 MEMORY, REFUSALS, ORDERS = f"{LEDGER}/memory.py", f"{LEDGER}/refusals.py", f"{LEDGER}/rules/orders.py"
+SPENDING = f"{LEDGER}/rules/spending.py"
 READS, RECORDS = f"{LEDGER}/sqlite_reads.py", f"{LEDGER}/sqlite_records.py"
 PLAN, CHANGES = f"{LEDGER}/dynamodb/plan.py", f"{LEDGER}/dynamodb/changes.py"
 CLIENT, DYNAMODB_WRITER = f"{LEDGER}/dynamodb/client.py", f"{LEDGER}/dynamodb/writer.py"
@@ -28,6 +29,7 @@ ON_SQLITE = Tests((CONTRACT, "tests/ledger/test_sqlite.py"), "sqlite")
 ON_AUDIT = Tests(("tests/ledger/test_audit.py",))
 ON_CRASH = Tests(("tests/ledger/test_crash.py",))
 ON_POWER = Tests(("tests/ledger/test_power_loss.py",))
+ON_LIMITS = Tests(("tests/contracts/test_spend_limits.py",), "sqlite")
 ON_FAULTS = Tests(("tests/ledger/test_faults.py",))
 
 
@@ -488,5 +490,27 @@ MUTANTS = [
         "if self._waiting >= self._max_waiting:",
         "if False:",
         meeting_faults("waiting_posts"),
+    ),
+    # --- spend limits -----------------------------------------------------------------------------------------------
+    Mutant(
+        "a counted hold is not guarded by what was read",
+        SPENDING,
+        "guards=(*opening.guards, guard)",
+        "guards=opening.guards",
+        ON_LIMITS,
+    ),
+    Mutant(
+        "a hold may be beyond the limit",
+        SPENDING,
+        "if limit_atoms and total_atoms > limit_atoms:",
+        "if False:",
+        ON_LIMITS,
+    ),
+    Mutant(
+        "what an order left is taken from another day",
+        SPENDING,
+        "if fields.get(period) == name:",
+        "if True:",
+        ON_LIMITS,
     ),
 ]

@@ -14,7 +14,8 @@ locals {
     "storage.ledger"          = "dynamodb://${aws_dynamodb_table.ledger.name}?region=${var.region}"
     "storage.keys"            = "dynamodb://${aws_dynamodb_table.keys.name}?region=${var.region}"
     "payments.gateway"        = var.payments
-    "payments.webhook_port"   = tostring(local.bridge_port)
+    "bridge.port"             = tostring(local.bridge_port)
+    "bridge.dashboard"        = "true"
     "observability.log"       = "json"
     "observability.emf"       = "true"
     "gateway.listen"          = "0.0.0.0:${local.gateway_port}"

@@ -8,6 +8,8 @@ _ADVICE = {
     "FORBIDDEN": "Name the key of another role or account with --key-file.",
     "UNKNOWN_MODEL": "`gollem models` lists the catalogue.",
     "INSUFFICIENT_CREDITS": "Lower --max-tokens, or buy some with `gollem credits buy`.",
+    "SPEND_LIMIT_REACHED": "Lower --max-tokens, or raise the limit with `gollem spend-limit`.",
+    "TOO_MANY_KEYS": "Revoke one with `gollem keys revoke`.",
     "NOTHING_PAYABLE": "`gollem payouts earnings` shows what matures; it is paid out by itself once there is enough.",
     "PAYMENTS_OFF": "Ask the operator, or start one with `gollem serve --payments local` to try it.",
     "PAYMENTS_UNAVAILABLE": "Repeat the command.",

@@ -91,7 +91,7 @@ def _payments(config: Config) -> Iterator[str]:
 def _ports(config: Config) -> Iterator[str]:
     """Ports of one process that are the same; 0 is a free one."""
     taken: dict[int, str] = {}
-    for section, name in (("server", "port"), ("server", "metrics_port"), ("payments", "webhook_port")):
+    for section, name in (("server", "port"), ("server", "metrics_port"), ("bridge", "port")):
         port = getattr(getattr(config, section), name, 0)
         key = f"{section}.{name}"
         if port and taken.setdefault(port, key) != key:

@@ -21,6 +21,7 @@ SHORTHANDS = {
     "keys": "storage.keys",
     "book": "nodes.book",
     "payments": "payments.gateway",
+    "dashboard": "bridge.dashboard",
     "host": "server.host",
     "port": "server.port",
 }
@@ -47,6 +48,13 @@ def serve_options(command: F) -> F:
     @click.option("--keys", metavar="URL", help="of the API keys, when they are not in the data folder")
     @click.option("--book", metavar="URL", help="of the Redis that nodes share, or memory: this process alone")
     @click.option("--payments", metavar="NAME", help="who takes and pays money: stripe, local (to try it) or none")
+    @click.option(
+        "--dashboard",
+        is_flag=True,
+        flag_value="true",
+        default=None,
+        help="serve the dashboard's pages, for the gateway",
+    )
     @click.option("--host", help="address to listen on")
     @click.option("--port", help="gRPC port; 0 takes a free one")
     @functools.wraps(command)

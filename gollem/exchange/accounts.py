@@ -1,8 +1,9 @@
-"""Balances, statements and operators' grants."""
+"""Balances, statements, limits and operators' grants."""
 
 from dataclasses import dataclass
 
 from gollem.clock import Clock
+from gollem.exchange.spending import Spending, SpendLimit
 from gollem.ledger import (
     AuditReport,
     Balance,
@@ -25,9 +26,10 @@ class Standing:
 
 
 class Accounts:
-    def __init__(self, ledger: Ledger, watch: LowBalanceWatch, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, watch: LowBalanceWatch, spending: Spending, clock: Clock) -> None:
         self._ledger = ledger
         self._watch = watch
+        self._spending = spending
         self._clock = clock
 
     async def standing(self, account: str) -> Standing:
@@ -52,6 +54,13 @@ class Accounts:
     async def alert_below(self, account: str, threshold_atoms: int) -> None:
         """One alert each time the account has fewer credits than that. Raises StaleRead if two set it at once."""
         await self._watch.watch_user(account, threshold_atoms)
+
+    async def spend_limit(self, account: str) -> SpendLimit:
+        return await self._spending.find(account)
+
+    async def limit_spending(self, account: str, day_limit_atoms: int, month_limit_atoms: int) -> SpendLimit:
+        """0: no limit. Holds beyond it are refused from now on here, and within a second on other servers."""
+        return await self._spending.set(account, day_limit_atoms, month_limit_atoms)
 
     async def audit(self) -> AuditReport:
         return await self._ledger.audit()

@@ -119,6 +119,11 @@ class Asks:
             raise _unknown(provider_id)
         return sellers
 
+    def offered_by(self, provider_id: str) -> list[tuple[Ask, Seller]]:
+        """The provider's asks with how they are watched, by ask_id; none if it has none in the book."""
+        both = ((self._floor.ask(seller.key), seller) for seller in self._registry.sellers_of(provider_id))
+        return [(ask, seller) for ask, seller in both if ask is not None]
+
     def _check_room(self, provider_id: str) -> None:
         if len(self._floor.asks_of(provider_id)) >= self._config.max_asks_per_provider:
             limit = self._config.max_asks_per_provider

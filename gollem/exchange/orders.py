@@ -10,12 +10,14 @@ from gollem.clock import Clock, stopwatch_s
 from gollem.config import ExchangeConfig, MarketConfig
 from gollem.errors import (
     BookUnavailable,
+    CapacityExhausted,
     GollemError,
     HoldClosed,
     InsufficientCredits,
     InvariantBroken,
     KeyReused,
     LedgerUnavailable,
+    NoFeasibleAsk,
     OrderMismatch,
     OutcomeUnknown,
     UnknownOrder,
@@ -26,10 +28,12 @@ from gollem.exchange.leases import Leases, claim_of
 from gollem.exchange.links import AgentLinks
 from gollem.exchange.refusals import refusal, taken
 from gollem.exchange.settlement import Settlement
+from gollem.exchange.spending import Spending
 from gollem.exchange.tally import Tally
+from gollem.exchange.tape import Tape
 from gollem.exchange.types import Cancelled, CancelState, Matched, Terms, bid_fingerprint
 from gollem.exchange.waiting import WaitingRoom
-from gollem.ledger import Hold, HoldState, Ledger, rules
+from gollem.ledger import Hold, HoldState, Ledger
 from gollem.market import Bid, Catalogue, Match, Quote, Rejection
 from gollem.nodes import Granted
 from gollem.observability import note, traces
@@ -67,10 +71,14 @@ class Orders:
         market: MarketConfig,
         config: ExchangeConfig,
         debited: Callable[[str], None] = lambda user: None,
+        spending: Spending | None = None,
+        tape: Tape | None = None,
         tally: Tally | None = None,
     ) -> None:
         self._floor = floor
         self._debited = debited
+        self._spending = spending or Spending(ledger, clock)
+        self._tape = tape or Tape(clock)
         self._ledger = ledger
         self._catalogue = catalogue
         self._settlement = settlement
@@ -90,8 +98,8 @@ class Orders:
         """The best ask within every limit, claimed and paid into escrow.
 
         Raises NoFeasibleAsk or CapacityExhausted (after `good_for_ms` of rest), InsufficientCredits, AccountFrozen,
-        OrderMismatch, OutcomeUnknown. A replay is answered with the first result, whatever the book says now; one that
-        comes while the first is under way waits for it.
+        OrderMismatch, SpendLimitReached, OutcomeUnknown. A replay is answered with the first result, whatever the book
+        says now; one that comes while the first is under way waits for it.
         """
         fingerprint = bid_fingerprint(user, bid)
         flight = self._flights.get(order_id)
@@ -172,10 +180,15 @@ class Orders:
     ) -> Match:
         good_for_ms = until_ms - self._clock.monotonic_ms()
         if good_for_ms <= 0:
+            self._tape.refused(bid, rejection)
             raise refusal(rejection)
         self._flights[order_id].rested = True
         await self._check_can_pay(user)
-        return await self._waiting.wait(user, order_id, bid, good_for_ms, alternates)
+        try:
+            return await self._waiting.wait(user, order_id, bid, good_for_ms, alternates)
+        except (NoFeasibleAsk, CapacityExhausted):
+            self._tape.refused(bid, rejection)
+            raise
 
     async def _check_can_pay(self, user: str) -> None:
         """A bid that could never be paid for must not take another's place."""
@@ -189,7 +202,7 @@ class Orders:
         fingerprint = bid_fingerprint(user, bid)
         try:
             with traces.span("hold", order_id=order_id, atoms=hold.amount_atoms):
-                posted = await self._ledger.post(rules.hold(hold, fingerprint, self._clock.now_ms()))
+                posted = await self._spending.open(hold, fingerprint)
         except KeyReused as error:
             self._give_up(match, claim)
             raise _mismatch(order_id) from error
@@ -210,6 +223,7 @@ class Orders:
                 raise InvariantBroken(f"hold:{order_id} is in the journal but its hold is not there")
             return replay
         self._debited(user)
+        self._tape.matched(bid, match.offer)
         self._keep(claim, hold)
         self.tally.matched(ask.model)
         _log.debug("matched %s to %s for at most %d atoms", ask.model, ask.key, hold.amount_atoms)

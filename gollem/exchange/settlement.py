@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Callable
 
 from gollem.clock import Clock
 from gollem.errors import Forbidden, GollemError, HoldClosed, KeyReused, UnknownOrder
@@ -26,8 +27,17 @@ class Settlement:
     """The ledger decides which of settle, void and expiry wins; the floor follows."""
 
     def __init__(
-        self, floor: Floor, ledger: Ledger, links: AgentLinks, leases: Leases, commits: Commits, clock: Clock
+        self,
+        floor: Floor,
+        ledger: Ledger,
+        links: AgentLinks,
+        leases: Leases,
+        commits: Commits,
+        clock: Clock,
+        ended: Callable[[Hold, int], None] = lambda hold, charged_atoms: None,
     ) -> None:
+        """`ended` hears of every order that this process ended, and what it was charged."""
+        self._tell = ended
         self._floor = floor
         self._leases = leases
         self._commits = commits
@@ -68,7 +78,10 @@ class Settlement:
         # A claim that is left here is of an order whose first answer was lost, or was given by another node.
         if posted.applied or self._floor.claim(order_id) is not None:
             self._ended(hold, _ENDINGS[outcome])
-        return _receipt(hold, posted.entry, replayed=not posted.applied)
+        receipt = _receipt(hold, posted.entry, replayed=not posted.applied)
+        if posted.applied:
+            self._tell(hold, receipt.charged_atoms)
+        return receipt
 
     async def void(self, hold: Hold, why: str) -> None:
         """Return the whole hold. Raises HoldClosed."""
@@ -76,11 +89,13 @@ class Settlement:
 
     async def _post_void(self, hold: Hold, transaction: Transaction) -> None:
         try:
-            await self._ledger.post(transaction)
+            posted = await self._ledger.post(transaction)
         except HoldClosed:
             await self._release_if_closed(hold.order_id)
             raise
         self._ended(hold, Ending.CLOSED)
+        if posted.applied:
+            self._tell(hold, 0)
 
     async def refused_by_provider(self, provider_id: str, order_id: str) -> None:
         """The provider will never serve this order. Orders that are not its own or are closed are passed over."""
@@ -104,6 +119,8 @@ class Settlement:
                 continue
             expired += posted.applied
             self._ended(hold, Ending.CLOSED)
+            if posted.applied:
+                self._tell(hold, 0)
         return expired
 
     async def release_ended(self, limit: int = 64) -> int:

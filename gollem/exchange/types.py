@@ -31,6 +31,7 @@ class Terms:
     fee_bps: int
     matched_at_ms: int
     grant_expires_at_ms: int
+    counted_on: str = ""  # the day (yyyymmdd) whose spend limit the hold counts against; empty: none
 
     @property
     def ask_key(self) -> str:
@@ -55,7 +56,10 @@ class Terms:
 
     def to_text(self) -> str:
         # Not `asdict`, which copies deeply: this is on the path of every match.
-        return json.dumps({name: getattr(self, name) for name in self.__slots__}, separators=(",", ":"))
+        stated = {name: getattr(self, name) for name in self.__slots__}
+        if not self.counted_on:  # as earlier releases write it, and read it
+            del stated["counted_on"]
+        return json.dumps(stated, separators=(",", ":"))
 
     @classmethod
     def from_text(cls, text: str) -> Self:

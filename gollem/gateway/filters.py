@@ -11,6 +11,8 @@ SERVICES = (
     "gollem.v1.ProviderService",
     "gollem.v1.CreditService",
     "gollem.v1.PayoutService",
+    "gollem.v1.AccountService",
+    "gollem.v1.OperatorService",
 )
 _PER_CLIENT = "remote_address"
 _MAX_CLIENTS = 10_000

@@ -33,6 +33,7 @@ CUSTOMER = "customer"  # a user at the payment provider, and the card that is ke
 TOP_UP = "top_up"  # when and by how much a user's credits are topped up by themselves: ON or OFF
 ONBOARDING = "onboarding"  # where a provider wants to be paid, before it has an account: BEGUN or REFUSED
 PAYABLE = "payable"  # since when a provider has had earnings that could be paid out
+SPEND_LIMIT = "spend_limit"  # what a user may spend a day and a month, and what counts against it: ON or OFF
 TOPPED_UP = "topped_up"  # how much of a user's was topped up in a month
 
 _LISTED: Mapping[str, frozenset[str]] = {

@@ -2,6 +2,7 @@
 
 from gollem.market.book import OrderBook, Report
 from gollem.market.catalogue import Catalogue, CatalogueError, Model
+from gollem.market.explain import Chances, Verdict
 from gollem.market.memory_book import MemoryBook
 from gollem.market.pricing import Terms as PriceTerms
 from gollem.market.pricing import share
@@ -37,6 +38,7 @@ __all__ = [
     "Block",
     "Catalogue",
     "CatalogueError",
+    "Chances",
     "Depth",
     "Match",
     "MemoryBook",
@@ -49,6 +51,7 @@ __all__ = [
     "Rejection",
     "Report",
     "RestingBids",
+    "Verdict",
     "Weights",
     "share",
 ]

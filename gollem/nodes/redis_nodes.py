@@ -69,6 +69,8 @@ class RedisNodes:
             await self.close()
             why = self._obstacle or "the shared book is too slow"
             raise BookUnavailable(f"could not join the other nodes within {within_s:g} s: {why}") from error
+        except GeneratorExit:  # its loop is gone, and nothing can be awaited any more
+            raise
         except BaseException:
             await self.close()
             raise

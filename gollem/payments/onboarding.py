@@ -52,6 +52,14 @@ class _Wish:
         return cls(record.id, number, record.text("country"), since_ms, record.text("gone_id"))
 
 
+@dataclass(frozen=True, slots=True)
+class OnboardingView:
+    """`blocked_by` says why the provider cannot be paid, empty if it can. `country` is empty while it is not known."""
+
+    blocked_by: str
+    country: str
+
+
 class Onboarding:
     """Every method may be repeated, by anybody, at any time."""
 
@@ -93,10 +101,18 @@ class Onboarding:
 
     async def require_payable(self, provider: str) -> None:
         """Raises NotOnboarded unless the provider may be paid. Reads the ledger only."""
-        payee = await find_payee(self._ledger, provider)
-        if payee is None or payee.state != "ENABLED":
-            blocked_by = payee.text("blocked_by") if payee else "onboarding has not begun"
+        blocked_by = (await self.view(provider)).blocked_by
+        if blocked_by:
             raise NotOnboarded(f"{provider} cannot be paid: {blocked_by}", provider_id=provider, blocked_by=blocked_by)
+
+    async def view(self, provider: str) -> "OnboardingView":
+        """How far it is. Reads the ledger only."""
+        payee = await find_payee(self._ledger, provider)
+        if payee is None:
+            wish = await self._ledger.find_record(records.ONBOARDING, provider)
+            return OnboardingView("onboarding has not begun", wish.text("country") if wish else "")
+        is_payable = payee.state == "ENABLED"
+        return OnboardingView("" if is_payable else payee.text("blocked_by") or "not known", payee.text("country"))
 
     async def sweep(self) -> int:
         """Fetch the accounts that cannot be paid, and now and then those that can, a bounded number each time. Returns

@@ -5,8 +5,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from aiohttp import web
+
 from gollem.clock import Clock
-from gollem.config import ConfigError, PaymentsConfig
+from gollem.config import PaymentsConfig
 from gollem.ledger import Desk, Ledger
 from gollem.payments.attempts import Attempts
 from gollem.payments.binding import bind
@@ -21,7 +23,7 @@ from gollem.payments.purchases import Purchases
 from gollem.payments.refunds import Refunds
 from gollem.payments.statement import Statements
 from gollem.payments.top_ups import TopUps
-from gollem.payments.webhook_bridge import WebhookBridge
+from gollem.payments.webhooks import PATH, Webhooks
 
 _log = logging.getLogger(__name__)
 Work = Callable[[], Awaitable[object]]
@@ -51,30 +53,26 @@ class Payments:
     statements: Statements
     books: Books
     inbox: Inbox
-    bridge: WebhookBridge
+    webhooks: Webhooks
     gateway: PaymentGateway
     config: PaymentsConfig
     is_real: bool
 
-    async def start(self) -> None:
-        """Listen for webhooks. Raises ConfigError if that cannot be."""
-        place = f"{self.config.webhook_host}:{self.config.webhook_port}"
-        try:
-            await self.bridge.start()
-        except OSError as error:
-            raise ConfigError(
-                f"payments.webhook_port: cannot listen on {place} ({error.strerror or error}): name another with "
-                "--set payments.webhook_port=N, and payments.webhook_host"
-            ) from error
-        _log.info("webhooks on http://%s:%d/webhooks/stripe", self.config.webhook_host, self.bridge.port)
+    def routes(self) -> list[web.RouteDef]:
+        """What the bridge serves for us: webhooks, and the pages of a gateway for development."""
+        pages = self.gateway.routes() if hasattr(self.gateway, "routes") else []
+        return [*self.webhooks.routes(), *pages]
+
+    def serve_at(self, url: str) -> None:
+        """The bridge is up, there. The local gateway delivers its own webhooks."""
+        _log.info("webhooks on %s%s", url, PATH)
         if not self.is_real:
             _log.info("the exchange plays the payment provider itself: no money moves")
-        tell = getattr(self.gateway, "tell", None)  # the local gateway delivers its own webhooks
+        tell = getattr(self.gateway, "tell", None)
         if tell:
-            tell(f"http://{_reachable(self.config.webhook_host)}:{self.bridge.port}")
+            tell(url)
 
     async def close(self) -> None:
-        await self.bridge.stop()
         await self.gateway.close()
 
     def chores(self) -> list[Chore]:
@@ -99,13 +97,6 @@ class Payments:
         return (self.books.match_movements, self.books.prove_balance, self.books.prove_connected)
 
 
-def _reachable(host: str) -> str:
-    """An address that a browser on this machine can open: who listens everywhere is also here."""
-    if host in ("", "0.0.0.0", "::"):  # noqa: S104 - nothing listens here
-        return "127.0.0.1"
-    return f"[{host}]" if ":" in host else host
-
-
 async def open_payments(
     config: PaymentsConfig, ledger: Ledger, desk: Desk, clock: Clock, folder: Path
 ) -> Payments | None:
@@ -126,7 +117,6 @@ async def open_payments(
     payouts = Payouts(ledger, desk, gateway, attempts, clock, config)
     handlers = money_in(purchases, refunds, disputes) | money_out(onboarding, payouts)
     inbox = Inbox(ledger, gateway, handlers, clock)
-    routes = gateway.routes() if hasattr(gateway, "routes") else ()
     return Payments(
         purchases=purchases,
         top_ups=TopUps(ledger, gateway, attempts, purchases, clock),
@@ -137,7 +127,7 @@ async def open_payments(
         statements=Statements(ledger, clock),
         books=Books(ledger, gateway, purchases, refunds, disputes, payouts, clock),
         inbox=inbox,
-        bridge=WebhookBridge(inbox, config.webhook_host, config.webhook_port, routes),
+        webhooks=Webhooks(inbox),
         gateway=gateway,
         config=config,
         is_real=config.gateway == "stripe",

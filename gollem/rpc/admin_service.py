@@ -8,7 +8,7 @@ from gollem.errors import InvalidField
 from gollem.exchange import Accounts
 from gollem.identity import KeyStore, Role
 from gollem.nodes import SharedBook
-from gollem.rpc import context, fields
+from gollem.rpc import context, encode_admin, fields
 from gollem.rpc.case_calls import CaseCalls
 from gollem.rpc.pb import admin_pb2
 from gollem.rpc.pb.admin_grpc import AdminServiceBase
@@ -101,18 +101,7 @@ class AdminService(AdminServiceBase):
     async def _list_keys(self, request: admin_pb2.ListKeysRequest) -> admin_pb2.ListKeysResponse:
         context.operator()
         account = fields.account(request.account, "account") if request.account else None
-        return admin_pb2.ListKeysResponse(
-            keys=[
-                admin_pb2.KeyInfo(
-                    key_id=key.key_id,
-                    account=key.account,
-                    role=key.role.value,
-                    created_at_ms=key.created_at_ms,
-                    revoked=key.revoked,
-                )
-                for key in await self._keys.list(account)
-            ]
-        )
+        return admin_pb2.ListKeysResponse(keys=map(encode_admin.key_info, await self._keys.list(account)))
 
     async def _revoke_key(self, request: admin_pb2.RevokeKeyRequest) -> admin_pb2.RevokeKeyResponse:
         context.operator()

@@ -3,16 +3,13 @@
 from collections.abc import Awaitable
 
 from gollem import units
-from gollem.clock import utc_minute
 from gollem.errors import PaymentsOff
 from gollem.exchange import Cases
-from gollem.ledger import Record
 from gollem.payments import Payments, stored_id
-from gollem.rpc import context, fields
+from gollem.rpc import context, encode_admin, fields
 from gollem.rpc.pb import admin_pb2
 
 _MAX_REASON_CHARS = 200
-_HIDDEN = ("version",)
 
 
 class CaseCalls:
@@ -30,7 +27,9 @@ class CaseCalls:
 
     async def list(self, request: admin_pb2.ListCasesRequest) -> admin_pb2.ListCasesResponse:
         context.operator()
-        return admin_pb2.ListCasesResponse(cases=[_case(record) for record in await self._cases.waiting(request.kind)])
+        return admin_pb2.ListCasesResponse(
+            cases=[encode_admin.case(record) for record in await self._cases.waiting(request.kind)]
+        )
 
     async def refund(self, request: admin_pb2.RefundPurchaseRequest) -> admin_pb2.CaseResponse:
         operator = context.operator()
@@ -144,17 +143,3 @@ def _usd(cents: int | None) -> str:
 
 async def _done(applied: Awaitable[bool]) -> admin_pb2.CaseResponse:
     return admin_pb2.CaseResponse(replayed=not await applied)
-
-
-def _case(record: Record) -> admin_pb2.Case:
-    told = (_told(name, value) for name, value in sorted(record.fields.items()) if name not in _HIDDEN and value != "")
-    return admin_pb2.Case(kind=record.kind, id=record.id, state=record.state, about=", ".join(told))
-
-
-def _told(name: str, value: str | int) -> str:
-    """A field for people: amounts in USD, times as such."""
-    if isinstance(value, int) and name.endswith("_atoms"):
-        return f"{name.removesuffix('_atoms')} {units.format_usd(value)} USD"
-    if isinstance(value, int) and name.endswith("_ms") and value:
-        return f"{name.removesuffix('_ms')} {utc_minute(value)}"
-    return f"{name} {value}"

@@ -44,6 +44,13 @@ def readable(named: str, field: str = "account") -> str:
     return account
 
 
+def sellers_own(named: str) -> str:
+    """The provider to read: the key's own, or for an operator any that is named. Raises Forbidden, InvalidField."""
+    if caller().role is Role.OPERATOR:
+        return fields.account(named, "provider_id")
+    return selling(named)
+
+
 def reader() -> str:
     """Whose things the caller may read: the own account's, or everybody's (empty) for an operator."""
     principal = caller()

@@ -4,7 +4,7 @@ from typing import Any
 
 from gollem import units
 from gollem.errors import InvalidField, PaymentsOff
-from gollem.exchange import Accounts
+from gollem.exchange import Accounts, SpendReport
 from gollem.identity import Role
 from gollem.ledger import Kind, StatementFilter
 from gollem.payments import Payments
@@ -17,13 +17,15 @@ from gollem.rpc.unary import answer
 _DEFAULT_PAGE = 50
 _MAX_PAGE = 500
 _MAX_MS = 2**62
+_DEFAULT_DAYS, _MAX_DAYS = 7, 31
 
 
 class CreditService(CreditServiceBase):
     """Decodes, calls the use case, encodes. Everybody sees the own account; operators see all."""
 
-    def __init__(self, accounts: Accounts, payments: Payments | None) -> None:
+    def __init__(self, accounts: Accounts, report: SpendReport, payments: Payments | None) -> None:
         self._accounts = accounts
+        self._report = report
         self._with = PurchaseCalls(payments) if payments else None
 
     async def Balance(self, stream: Any) -> None:
@@ -46,6 +48,15 @@ class CreditService(CreditServiceBase):
 
     async def SetBalanceAlert(self, stream: Any) -> None:
         await answer(stream, self._alert_below)
+
+    async def GetSpending(self, stream: Any) -> None:
+        await answer(stream, self._spent)
+
+    async def GetSpendLimit(self, stream: Any) -> None:
+        await answer(stream, self._spend_limit)
+
+    async def SetSpendLimit(self, stream: Any) -> None:
+        await answer(stream, self._limit_spending)
 
     @property
     def _purchases(self) -> PurchaseCalls:
@@ -84,6 +95,33 @@ class CreditService(CreditServiceBase):
         user = context.consumer()
         await self._accounts.alert_below(user, fields.positive_atoms(request.threshold, "threshold"))
         return credit_pb2.SetBalanceAlertResponse()
+
+    async def _spent(self, request: credit_pb2.GetSpendingRequest) -> credit_pb2.Spending:
+        account = context.readable(request.account)
+        days = fields.whole(request.days or _DEFAULT_DAYS, "days", 1, _MAX_DAYS)
+        spends, truncated = await self._report.read(account, days)
+        return credit_pb2.Spending(
+            rows=[
+                credit_pb2.SpendingRow(
+                    day=spend.day,
+                    model=spend.model,
+                    orders=spend.orders,
+                    charged=units.format_fixed(spend.charged_atoms),
+                    charged_usd=units.format_usd(spend.charged_atoms),
+                )
+                for spend in spends
+            ],
+            truncated=truncated,
+        )
+
+    async def _spend_limit(self, request: credit_pb2.GetSpendLimitRequest) -> credit_pb2.SpendLimit:
+        return encode.spend_limit(await self._accounts.spend_limit(context.consumer()))
+
+    async def _limit_spending(self, request: credit_pb2.SetSpendLimitRequest) -> credit_pb2.SpendLimit:
+        user = context.consumer()
+        per_day = fields.positive_atoms(request.per_day, "per_day") if request.per_day else 0
+        per_month = fields.positive_atoms(request.per_month, "per_month") if request.per_month else 0
+        return encode.spend_limit(await self._accounts.limit_spending(user, per_day, per_month))
 
 
 def _only(request: credit_pb2.ListTransactionsRequest) -> StatementFilter:

@@ -1,9 +1,11 @@
 """What the use cases give, as messages."""
 
+from collections.abc import Mapping, Sequence
+
 from gollem import units
-from gollem.exchange import Answer, Matched, Receipt, Terms
+from gollem.exchange import Answer, BidTally, Loss, Matched, Outlook, Receipt, SpendLimit, Terms, Trade
 from gollem.ledger import StatementLine
-from gollem.market import Catalogue, Depth, Offer
+from gollem.market import Ask, Catalogue, Depth, Offer
 from gollem.providers import CircuitState, CircuitStatus, Seller
 from gollem.rpc.pb import common_pb2, credit_pb2, market_pb2, provider_pb2
 
@@ -183,4 +185,122 @@ def statement_line(line: StatementLine) -> credit_pb2.StatementLine:
         amount=units.format_fixed(line.amount_atoms),
         order_id=line.order_id,
         at_ms=line.at_ms,
+    )
+
+
+def trade(value: Trade, catalogue: Catalogue) -> market_pb2.Trade:
+    ask, bid = value.offer.ask, value.bid
+    multipliers = catalogue.resolve(ask.model).multiplier_micro, catalogue.gpu(ask.gpu_type)
+    return market_pb2.Trade(
+        at_ms=value.at_ms,
+        model=ask.model,
+        provider_id=ask.provider_id,
+        ask_id=ask.ask_id,
+        gpu_type=ask.gpu_type,
+        **_prices(ask.price_ticks, ask.completion_price_ticks, *multipliers),
+        prompt_tokens=bid.prompt_tokens,
+        max_tokens=bid.max_tokens,
+        held=units.format_fixed(value.offer.cost_atoms),
+        latency_ms=value.offer.latency_us / 1_000,
+        throughput_tps=units.tokens_per_second(value.offer.tpot_ns),
+    )
+
+
+def refusals(tallies: Mapping[str, BidTally], since_ms: int) -> market_pb2.Refusals:
+    return market_pb2.Refusals(
+        models=[
+            market_pb2.ModelRefusals(
+                model=model, refused=tally.refused, matched=tally.matched, limited_by=tally.limited_by
+            )
+            for model, tally in tallies.items()
+        ],
+        since_ms=since_ms,
+    )
+
+
+def ask_state(
+    ask: Ask, seller: Seller, blocked_by: Sequence[str], now_ms: int, catalogue: Catalogue
+) -> provider_pb2.AskState:
+    multipliers = catalogue.resolve(ask.model).multiplier_micro, catalogue.gpu(ask.gpu_type)
+    message = provider_pb2.AskState(
+        ask_id=ask.ask_id,
+        model=ask.model,
+        gpu_type=ask.gpu_type,
+        endpoint=ask.endpoint,
+        blocked_by=blocked_by,
+        capacity_tokens=seller.promise.capacity_tokens,
+        capacity_slots=seller.promise.capacity_slots,
+        matched=seller.matched,
+        heard_ago_ms=max(now_ms - seller.heard_at_ms, 0),
+        gpus=[
+            common_pb2.GpuStatus(
+                name=name, utilisation_percent=percent, memory_used_bytes=used, memory_total_bytes=total
+            )
+            for name, percent, used, total in seller.gauge.gpus
+        ],
+    )
+    for name, price in _prices(ask.price_ticks, ask.completion_price_ticks, *multipliers).items():
+        setattr(message, name, price)
+    if seller.gauge.running is not None:
+        message.running = seller.gauge.running
+    if seller.gauge.queued is not None:
+        message.queued = seller.gauge.queued
+    return message
+
+
+def chances(value: Outlook, catalogue: Catalogue) -> provider_pb2.AskChances:
+    message = provider_pb2.AskChances(
+        ask_id=value.ask_id,
+        model=value.model,
+        bids=value.bids,
+        since_ms=value.since_ms,
+        won=value.won,
+        outbid=value.outbid,
+        excluded_by=value.excluded_by,
+        blocked_by=value.blocked_by,
+        won_by_price=value.price_wins,
+        won_by_latency=value.latency_wins,
+        won_by_throughput=value.tpot_wins,
+        lost=[_lost(loss) for loss in value.lost],
+    )
+    _state_winning(message, value.winning_price_ticks, value.winning_latency_us, value.winning_tpot_ns)
+    if value.winning_price_ticks is not None:
+        multipliers = catalogue.resolve(value.model).multiplier_micro, catalogue.gpu(value.gpu_type)
+        message.winning_usd_per_mtok = units.usd_per_mtok(value.winning_price_ticks, *multipliers)
+    return message
+
+
+def _lost(loss: Loss) -> provider_pb2.LostBid:
+    seen, verdict = loss.seen, loss.verdict
+    message = provider_pb2.LostBid(
+        at_ms=seen.at_ms,
+        prompt_tokens=seen.bid.prompt_tokens,
+        max_tokens=seen.bid.max_tokens,
+        excluded_by=verdict.excluded_by,
+    )
+    _state_winning(message, verdict.price_ticks, verdict.latency_us, verdict.tpot_ns)
+    return message
+
+
+def _state_winning(
+    message: provider_pb2.AskChances | provider_pb2.LostBid,
+    price_ticks: int | None,
+    latency_us: int | None,
+    tpot_ns: int | None,
+) -> None:
+    """What would win, where anything would."""
+    if price_ticks is not None:
+        message.winning_price = units.format_fixed(price_ticks)
+    if latency_us is not None:
+        message.winning_latency_ms = latency_us / 1_000
+    if tpot_ns is not None:
+        message.winning_throughput_tps = units.tokens_per_second(tpot_ns)
+
+
+def spend_limit(value: SpendLimit) -> credit_pb2.SpendLimit:
+    return credit_pb2.SpendLimit(
+        per_day=units.format_fixed(value.day_limit_atoms) if value.day_limit_atoms else "",
+        per_month=units.format_fixed(value.month_limit_atoms) if value.month_limit_atoms else "",
+        used_today=units.format_fixed(value.day_atoms),
+        used_this_month=units.format_fixed(value.month_atoms),
     )

@@ -7,7 +7,7 @@ from grpclib.events import SendTrailingMetadata
 HTTP_STATUS = "x-http-status"
 RETRY_AFTER = "retry-after"
 # gRPC has one status for all that is not as it has to be; HTTP has one for money.
-_STATUSES = {"INSUFFICIENT_CREDITS": "402"}
+_STATUSES = {"INSUFFICIENT_CREDITS": "402", "SPEND_LIMIT_REACHED": "402"}
 
 
 async def add_http_hints(event: SendTrailingMetadata) -> None:

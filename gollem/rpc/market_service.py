@@ -9,7 +9,7 @@ from typing import Any
 from gollem import units
 from gollem.clock import Clock
 from gollem.errors import GollemError, TooManyStreams
-from gollem.exchange import CancelState, Floor, Orders, Reports, WaitingRoom
+from gollem.exchange import CancelState, Floor, Orders, Reports, Tape, WaitingRoom
 from gollem.market import Catalogue
 from gollem.rpc import context, decode, encode, fields, headers
 from gollem.rpc.errors import public, status_of
@@ -25,6 +25,7 @@ _STREAM_BIDS = 256
 _MAX_WATCHERS = 1_000
 _MAX_WATCHERS_PER_ACCOUNT = 16
 _DEFAULT_WATCH_MS = 1_000
+_DEFAULT_TRADES, _MAX_TRADES = 100, 500
 
 _CANCEL_STATES = {
     CancelState.CANCELLED: market_pb2.CancelResponse.CANCELLED,
@@ -43,6 +44,7 @@ class MarketService(MarketServiceBase):
         relay: Relay,
         floor: Floor,
         waiting: WaitingRoom,
+        tape: Tape,
         catalogue: Catalogue,
         signer: GrantSigner,
         middleware: Middleware,
@@ -53,6 +55,7 @@ class MarketService(MarketServiceBase):
         self._relay = relay
         self._floor = floor
         self._waiting = waiting
+        self._tape = tape
         self._catalogue = catalogue
         self._signer = signer
         self._middleware = middleware
@@ -73,6 +76,12 @@ class MarketService(MarketServiceBase):
 
     async def GetOrderBook(self, stream: Any) -> None:
         await answer(stream, self._order_book)
+
+    async def ListTrades(self, stream: Any) -> None:
+        await answer(stream, self._trades)
+
+    async def GetRefusals(self, stream: Any) -> None:
+        await answer(stream, self._refusals)
 
     async def Generate(self, stream: Any) -> None:
         request, user = await stream.recv_message(), context.consumer()
@@ -193,6 +202,20 @@ class MarketService(MarketServiceBase):
 
     async def _order_book(self, request: market_pb2.GetOrderBookRequest) -> market_pb2.OrderBook:
         return self._book(request.model)
+
+    async def _trades(self, request: market_pb2.ListTradesRequest) -> market_pb2.ListTradesResponse:
+        limit = fields.whole(request.limit or _DEFAULT_TRADES, "limit", 1, _MAX_TRADES)
+        trades = self._tape.trades(self._named(request.model), limit)
+        return market_pb2.ListTradesResponse(trades=[encode.trade(trade, self._catalogue) for trade in trades])
+
+    async def _refusals(self, request: market_pb2.GetRefusalsRequest) -> market_pb2.Refusals:
+        model = self._named(request.model)
+        tallies = {name: tally for name, tally in self._tape.tallies().items() if model in ("", name)}
+        return encode.refusals(tallies, self._tape.since_ms())
+
+    def _named(self, model: str) -> str:
+        """The catalogue's own name; empty for none. Raises UnknownModel."""
+        return self._catalogue.resolve(model).name if model else ""
 
     def _book(self, model: str) -> market_pb2.OrderBook:
         names = [self._catalogue.resolve(model).name] if model else self._floor.models()

@@ -41,6 +41,9 @@ class PayoutService(PayoutServiceBase):
     async def GetStatement(self, stream: Any) -> None:
         await answer(stream, self._statement)
 
+    async def GetOnboarding(self, stream: Any) -> None:
+        await answer(stream, self._onboarding)
+
     @property
     def _payments(self) -> Payments:
         if self._with is None:
@@ -105,6 +108,18 @@ class PayoutService(PayoutServiceBase):
         month = fields.month(request.month, "month")
         statement = await self._payments.statements.read(provider, month)
         return payout_pb2.GetStatementResponse(content=_FORMATS[request.format](statement))
+
+    async def _onboarding(self, request: payout_pb2.GetOnboardingRequest) -> payout_pb2.Onboarding:
+        provider, payments = context.sellers_own(request.provider_id), self._payments
+        view = await payments.onboarding.view(provider)
+        return payout_pb2.Onboarding(
+            provider_id=provider,
+            ready=not view.blocked_by,
+            blocked_by=view.blocked_by,
+            country=view.country,
+            least_usd=units.format_cents(payments.config.least_payout_cents),
+            automatic_usd=units.format_cents(payments.config.payout_cents),
+        )
 
 
 def _payout(view: PayoutView) -> payout_pb2.Payout:

@@ -7,7 +7,7 @@ from gollem import units
 from gollem.clock import Clock
 from gollem.config import MarketConfig, ProvidersConfig
 from gollem.errors import GollemError, TooManyStreams
-from gollem.exchange import AgentLinks, Asks, Settlement
+from gollem.exchange import Advice, AgentLinks, Asks, Settlement
 from gollem.market import Catalogue
 from gollem.rpc import context, decode, encode, fields
 from gollem.rpc.grants import GrantSigner
@@ -25,6 +25,7 @@ class ProviderService(ProviderServiceBase):
         asks: Asks,
         settlement: Settlement,
         links: AgentLinks,
+        advice: Advice,
         catalogue: Catalogue,
         signer: GrantSigner,
         middleware: Middleware,
@@ -35,6 +36,7 @@ class ProviderService(ProviderServiceBase):
         self._asks = asks
         self._settlement = settlement
         self._links = links
+        self._advice = advice
         self._catalogue = catalogue
         self._signer = signer
         self._middleware = middleware
@@ -62,6 +64,12 @@ class ProviderService(ProviderServiceBase):
 
     async def GetLatency(self, stream: Any) -> None:
         await answer(stream, self._latency)
+
+    async def ListAsks(self, stream: Any) -> None:
+        await answer(stream, self._list)
+
+    async def WhyUnmatched(self, stream: Any) -> None:
+        await answer(stream, self._why)
 
     async def Telemetry(self, stream: Any) -> None:
         """Answers each report, and speaks up by itself when an order of these asks is cancelled."""
@@ -135,6 +143,25 @@ class ProviderService(ProviderServiceBase):
                 encode.latency(seller, _ask_id(seller.key), self._config.samples_needed)
                 for seller in self._asks.sellers(provider_id)
             ],
+        )
+
+    async def _list(self, request: provider_pb2.ListAsksRequest) -> provider_pb2.ListAsksResponse:
+        provider_id, now_ms = context.sellers_own(request.provider_id), self._clock.monotonic_ms()
+        return provider_pb2.ListAsksResponse(
+            asks=[
+                encode.ask_state(
+                    ask, seller, self._asks.answer(provider_id, ask.ask_id).blocked_by, now_ms, self._catalogue
+                )
+                for ask, seller in self._asks.offered_by(provider_id)
+            ]
+        )
+
+    async def _why(self, request: provider_pb2.WhyUnmatchedRequest) -> provider_pb2.WhyUnmatchedResponse:
+        provider_id = context.sellers_own(request.provider_id)
+        ask_id = fields.ask_id(request.ask_id) if request.ask_id else ""
+        outlooks = await self._advice.outlooks(provider_id, ask_id)
+        return provider_pb2.WhyUnmatchedResponse(
+            asks=[encode.chances(outlook, self._catalogue) for outlook in outlooks]
         )
 
 

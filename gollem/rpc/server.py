@@ -3,12 +3,24 @@
 from gollem.clock import Clock
 from gollem.config import Config
 from gollem.errors import ShuttingDown
-from gollem.exchange import Accounts, AgentLinks, Asks, Cases, Floor, Orders, Reports, Settlement, WaitingRoom
+from gollem.exchange import (
+    Accounts,
+    AgentLinks,
+    Asks,
+    Cases,
+    Floor,
+    Orders,
+    Reports,
+    Settlement,
+    Views,
+    WaitingRoom,
+)
 from gollem.identity import Authenticator, KeyStore, RateLimiter
 from gollem.market import Catalogue
 from gollem.nodes import SharedBook
 from gollem.observability import Meters
 from gollem.payments import Payments
+from gollem.rpc.account_service import AccountService
 from gollem.rpc.admin_service import AdminService
 from gollem.rpc.call_meter import CallMeter
 from gollem.rpc.case_calls import CaseCalls
@@ -17,6 +29,7 @@ from gollem.rpc.grants import GrantSigner
 from gollem.rpc.http_hints import add_http_hints
 from gollem.rpc.market_service import MarketService
 from gollem.rpc.middleware import Middleware
+from gollem.rpc.operator_service import OperatorService
 from gollem.rpc.payout_service import PayoutService
 from gollem.rpc.provider_service import ProviderService
 from gollem.rpc.relay import Relay
@@ -39,6 +52,7 @@ class Edge:
         settlement: Settlement,
         reports: Reports,
         accounts: Accounts,
+        views: Views,
         cases: Cases,
         payments: Payments | None,
         keys: KeyStore,
@@ -53,11 +67,14 @@ class Edge:
         self._settings = settings
         relay = Relay(orders, reports, catalogue, signer, clock)
         services: list[Service] = [
-            MarketService(orders, reports, relay, floor, waiting, catalogue, signer, self._middleware, clock),
+            MarketService(
+                orders, reports, relay, floor, waiting, views.tape, catalogue, signer, self._middleware, clock
+            ),
             ProviderService(
                 asks,
                 settlement,
                 links,
+                views.advice,
                 catalogue,
                 signer,
                 self._middleware,
@@ -65,8 +82,10 @@ class Edge:
                 config.providers,
                 config.market,
             ),
-            CreditService(accounts, payments),
+            CreditService(accounts, views.spend_report, payments),
             PayoutService(payments),
+            AccountService(keys),
+            OperatorService(views.overview, clock, config.payments.gateway),
             AdminService(accounts, CaseCalls(cases, payments), keys, shared),
         ]
         limits = Limits(

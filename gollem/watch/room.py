@@ -44,8 +44,8 @@ class Watch:
         meters.read_from("orders", self._orders)
         meters.read_from("ledger", self._books.samples)
         if of.payments is not None:
-            bridge, inbox = of.payments.bridge, of.payments.inbox
-            meters.read_from("payments", lambda: payments.events(bridge.counts, inbox.counts))
+            webhooks, inbox = of.payments.webhooks, of.payments.inbox
+            meters.read_from("payments", lambda: payments.events(webhooks.counts, inbox.counts))
         readiness.ask("ledger", self._books.ping)
         readiness.degraded_if(lambda: of.shared.status().degraded)
 

@@ -42,7 +42,7 @@ class Market(MarketServiceBase):
 
     async def nothing(self, stream: Any) -> None: ...
 
-    Quote = Cancel = MatchStream = Generate = GetOrderBook = WatchOrderBook = nothing
+    Quote = Cancel = MatchStream = Generate = GetOrderBook = WatchOrderBook = ListTrades = GetRefusals = nothing
 
 
 class Provider(ProviderServiceBase):
@@ -60,6 +60,7 @@ class Provider(ProviderServiceBase):
     async def nothing(self, stream: Any) -> None: ...
 
     Register = Deregister = Telemetry = PostStatus = GetCircuit = GetRateLimit = GetLatency = nothing
+    ListAsks = WhyUnmatched = nothing
 
 
 class Floor:

@@ -55,7 +55,7 @@ def test_everything_is_said_at_once(tmp_path: Path) -> None:
         (("--set", "storage.grant_keys=c2hvcnQ"), "storage.grant_keys", "key 1 must be 32 bytes"),
         (("--ledger", "memory:", "--book", "http://x"), "nodes.book", "must begin with redis"),
         (("--ledger", "dynamodb://x", "--book", "redis://x", "--payments", "local"), "payments.gateway", "development"),
-        (("--port", "8080"), "payments.webhook_port", "that of server.port"),
+        (("--port", "8080"), "bridge.port", "that of server.port"),
         (("--set", "market.catalogue=/nowhere"), "market.catalogue", "/nowhere"),
         (
             ("--set", "gateway.certificate=/no", "--set", "gateway.private_key=/dev/null"),

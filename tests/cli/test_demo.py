@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from decimal import Decimal
 from pathlib import Path
 
@@ -60,8 +61,12 @@ def test_what_is_kept_runs_on_and_every_command_that_is_printed_works(tmp_path: 
     export, *commands, end = [line.strip() for line in printed.splitlines() if line.startswith("  ")]
     pids = [int(pid) for pid in re.findall(r" (\d+)\b", end.partition("&&")[0])]
     try:
-        # Of several nodes one is dead, and Redis and DynamoDB Local are there.
-        assert len(pids) == (5 if NODES == 1 else 4 + (NODES - 1) + 2)
+        # Of several nodes one is dead, and Redis and DynamoDB Local are there. The last is the gateway.
+        assert len(pids) == (5 if NODES == 1 else 4 + (NODES - 1) + 2) + 1
+        address = re.search(r"The dashboard: (http://127\.0\.0\.1:\d+)$", printed, re.M)
+        assert address
+        with urllib.request.urlopen(address[1], timeout=TIMEOUT_S) as page:
+            assert "<title>GoLLeM</title>" in page.read().decode()
         assert len(commands) == (10 if NODES == 1 else 11)
         for command in commands:
             tried = shell(f"{export} && {command}", tmp_path)

@@ -179,6 +179,26 @@ def test_a_revoked_key_is_good_for_nothing(shop: Shop) -> None:
     shop.gollem("balance", account="eve", status=1)
 
 
+def test_trades_why_and_spend_limit_tell_the_same_as_the_page(shop: Shop) -> None:
+    shop.gollem("match", *BID, "--order-id", "traded")
+    shop.gollem("match", *BID, "--max-latency", "1", status=1)
+    told = shop.gollem("trades", "--model", "smollm2")
+    assert "bob" in told
+    assert "refused (latency" in told
+    why = shop.gollem("why", account="bob")
+    assert "latency limit that it does not meet" in why
+    assert "with a first token within 1 ms it would win" in why
+    assert json.loads(shop.gollem("why", "--json", account="bob"))["asks"][0]["ask_id"] == "smollm2-135m:cpu"
+    assert "needs a key of role provider" in shop.gollem("why", status=1)
+    assert "no limit" in shop.gollem("spend-limit")
+    assert "of 0.00000001 credits" in shop.gollem("spend-limit", "--day", "0.00000001")
+    refused = shop.gollem("match", *BID, "--order-id", "limited", status=1)
+    assert "raise the limit with `gollem spend-limit`" in refused
+    again = shop.gollem("spend-limit", "--month", "5").splitlines()
+    assert ["0.00000001" in again[0], "5.00000000" in again[1]] == [True, True]
+    assert shop.gollem("spend-limit", "--day", "none", "--month", "none").count("no limit") == 2
+
+
 def test_nobody_is_told_to_loosen_a_limit_where_nothing_is_offered(shop: Shop) -> None:
     assert "oosen" not in shop.gollem("match", *BID[2:], "--model", "gpt-4", status=1)
 

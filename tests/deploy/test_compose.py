@@ -54,7 +54,7 @@ def test_ports_are_those_that_are_listened_to() -> None:
     assert opened("gateway") == {"127.0.0.1:8090": gateway.gateway.listen_address().port}
     exposed = {int(word) for word in image().last("EXPOSE").words}
     assert exposed == {
-        exchange.server.port, exchange.server.metrics_port, exchange.payments.webhook_port,
+        exchange.server.port, exchange.server.metrics_port, exchange.bridge.port,
         gateway.gateway.listen_address().port,
     }  # fmt: skip
 
@@ -63,7 +63,7 @@ def test_services_find_each_other() -> None:
     """The names in addresses are services, and their ports those of the others."""
     [exchange], bridge = config("gateway").gateway.exchanges(), config("gateway").gateway.bridge_address()
     assert (exchange.host, exchange.port) == ("exchange", config("exchange").server.port)
-    assert (bridge.host, bridge.port) == ("exchange", config("exchange").payments.webhook_port)
+    assert (bridge.host, bridge.port) == ("exchange", config("exchange").bridge.port)
     assert config("exchange").nodes.book == "redis://redis:6379"
     assert config("tables").storage == config("exchange").storage
     assert "endpoint=http://dynamodb:8000" in config("exchange").storage.ledger

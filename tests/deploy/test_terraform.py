@@ -222,7 +222,7 @@ _VALID = {"gateway.certificate": "", "gateway.private_key": "", "gateway.cors_or
 def test_places_and_times_fit_each_other() -> None:
     defaults = Config()
     assert local("exchange_port") == defaults.server.port
-    assert local("bridge_port") == defaults.payments.webhook_port
+    assert local("bridge_port") == defaults.bridge.port
     assert local("metrics_port") == defaults.server.metrics_port
     assert local("gateway_port") == defaults.gateway.listen_address().port
     # A balancer that keeps connections longer than Envoy would use some that were just closed.

@@ -8,6 +8,7 @@ from gollem.clock import Clock
 from gollem.config import ExchangeConfig, MarketConfig, NodesConfig, ProvidersConfig
 from gollem.exchange import (
     Accounts,
+    Advice,
     AgentLinks,
     Asks,
     ClientLimits,
@@ -18,6 +19,8 @@ from gollem.exchange import (
     Replica,
     Reports,
     Settlement,
+    Spending,
+    Tape,
     WaitingRoom,
 )
 from gollem.exchange.asks import Status
@@ -53,6 +56,9 @@ class Bench:
     limiter: RateLimiter
     limits: ClientLimits
     shared: SharedBook
+    spending: Spending
+    tape: Tape
+    advice: Advice
 
     def sell(self, provider: str = "p1", per_minute: int | None = None, **changes: object) -> Ask:
         """Register an ask for gpt-4 on an H100 at the base price."""
@@ -103,7 +109,8 @@ def build(ledger: Ledger, clock: Clock, nodes: NodesConfig = ALONE) -> Bench:
     waiting = WaitingRoom(floor, limit=8, limit_per_user=6)
     commits = Commits()
     leases = Leases(shared, floor, ledger, commits, clock, nodes)
-    settlement = Settlement(floor, ledger, links, leases, commits, clock)
+    spending, tape = Spending(ledger, clock), Tape(clock)
+    settlement = Settlement(floor, ledger, links, leases, commits, clock, spending.ended)
     market = MarketConfig(fee_bps=500)
     reports = Reports(floor, ledger, settlement, links, clock, PROVIDERS, shared.announce)
     limiter = RateLimiter(per_second=1, burst=200, clock=clock)
@@ -116,15 +123,32 @@ def build(ledger: Ledger, clock: Clock, nodes: NodesConfig = ALONE) -> Bench:
         leases=leases,
         waiting=waiting,
         settlement=settlement,
-        orders=Orders(floor, ledger, catalogue, settlement, links, leases, waiting, commits, clock, market, EXCHANGE),
+        orders=Orders(
+            floor,
+            ledger,
+            catalogue,
+            settlement,
+            links,
+            leases,
+            waiting,
+            commits,
+            clock,
+            market,
+            EXCHANGE,
+            spending=spending,
+            tape=tape,
+        ),
         asks=Asks(floor, registry, links, settlement, PROVIDERS),
         reports=reports,
         limiter=limiter,
         limits=limits,
-        accounts=Accounts(ledger, LowBalanceWatch(ledger, clock), clock),
+        accounts=Accounts(ledger, LowBalanceWatch(ledger, clock), spending, clock),
         commits=commits,
         replica=Replica(floor, links, leases, reports, limits, shared),
         shared=shared,
+        spending=spending,
+        tape=tape,
+        advice=Advice(floor, registry, tape, catalogue),
     )
 
 

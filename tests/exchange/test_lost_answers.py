@@ -42,6 +42,7 @@ async def ledger(bench: Bench) -> Forgetful:
     bench.sell(capacity_slots=1)
     forgetful = Forgetful(bench.ledger)
     bench.orders._ledger = bench.settlement._ledger = forgetful  # type: ignore[assignment]
+    bench.orders._spending._ledger = forgetful  # type: ignore[assignment]
     return forgetful
 
 

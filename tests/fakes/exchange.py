@@ -206,6 +206,12 @@ class _Market(MarketServiceBase):
     async def MatchStream(self, stream: Any) -> None:
         raise GRPCError(Status.UNIMPLEMENTED)
 
+    async def ListTrades(self, stream: Any) -> None:
+        raise GRPCError(Status.UNIMPLEMENTED)
+
+    async def GetRefusals(self, stream: Any) -> None:
+        raise GRPCError(Status.UNIMPLEMENTED)
+
 
 class _Provider(ProviderServiceBase):
     def __init__(self, state: FakeExchange) -> None:
@@ -280,6 +286,12 @@ class _Provider(ProviderServiceBase):
     async def GetLatency(self, stream: Any) -> None:
         raise GRPCError(Status.UNIMPLEMENTED)
 
+    async def ListAsks(self, stream: Any) -> None:
+        raise GRPCError(Status.UNIMPLEMENTED)
+
+    async def WhyUnmatched(self, stream: Any) -> None:
+        raise GRPCError(Status.UNIMPLEMENTED)
+
 
 class _Credit(CreditServiceBase):
     def __init__(self, state: FakeExchange) -> None:
@@ -312,4 +324,13 @@ class _Credit(CreditServiceBase):
         raise GRPCError(Status.UNIMPLEMENTED)
 
     async def SetBalanceAlert(self, stream: Any) -> None:
+        raise GRPCError(Status.UNIMPLEMENTED)
+
+    async def GetSpending(self, stream: Any) -> None:
+        raise GRPCError(Status.UNIMPLEMENTED)
+
+    async def GetSpendLimit(self, stream: Any) -> None:
+        raise GRPCError(Status.UNIMPLEMENTED)
+
+    async def SetSpendLimit(self, stream: Any) -> None:
         raise GRPCError(Status.UNIMPLEMENTED)

@@ -55,7 +55,7 @@ class Recorder(MarketServiceBase):
         await stream.send_message(market_pb2.MarketGenerateResponse(chunk=common_pb2.Chunk(text="Hel")))
         await asyncio.Event().wait()
 
-    Match = Quote = MatchStream = Report = WatchOrderBook = GetOrderBook
+    Match = Quote = MatchStream = Report = WatchOrderBook = ListTrades = GetRefusals = GetOrderBook
 
 
 @pytest.fixture

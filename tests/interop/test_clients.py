@@ -108,7 +108,7 @@ async def shell(tmp_path: Path, grpcurl: Path) -> AsyncIterator[Shell]:
     environment = clean | {"PATH": path, "PYTHONPATH": str(tools.REPOSITORY)}
     server = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "gollem", "serve", "--set", "server.port=0", "--payments", "local",
-        "--set", "payments.webhook_port=0", "--set", "server.metrics_port=0",
+        "--set", "bridge.port=0", "--set", "server.metrics_port=0",
         # Nobody reports here, and tools may take their time.
         "--set", "providers.withdraw_after_ms=100000",
         cwd=tmp_path, env=environment, stderr=asyncio.subprocess.PIPE,

@@ -16,7 +16,7 @@ from tests.fakes.crashes import CrashError, Fuse
 from tests.payments.office import DAY_MS, HOUR_MS, Office
 from tests.payments.shop import CENT, ON_ONE_LEDGER, USD, changed_gateway
 
-LOCAL = PaymentsConfig(gateway="local", webhook_port=0)
+LOCAL = PaymentsConfig(gateway="local")
 
 
 @ON_ONE_LEDGER

@@ -9,7 +9,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from gollem.config import PaymentsConfig
+from gollem.bridge import Bridge
+from gollem.config import BridgeConfig, PaymentsConfig
 from gollem.ledger import Desk, Hold, Ledger, rules
 from gollem.payments import Payments, open_payments, stored_id
 from tests.contracts.backends import open_sqlite
@@ -19,7 +20,7 @@ from tests.until import until_answer
 CENT = 10**9
 DAY_MS = 86_400_000
 LOOKS = 4  # initiated, transferred, sent to the bank, paid
-CONFIG = PaymentsConfig(gateway="local", webhook_port=0, delay_days=7)
+CONFIG = PaymentsConfig(gateway="local", delay_days=7)
 
 
 @pytest.fixture
@@ -34,8 +35,11 @@ async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
 async def room(ledger: Ledger, clock: FakeClock, desk: Desk, tmp_path: Path) -> AsyncIterator[Payments]:
     opened = await open_payments(CONFIG, ledger, desk, clock, tmp_path)
     assert opened is not None
-    await opened.start()
+    bridge = Bridge(BridgeConfig(port=0), opened.routes())
+    await bridge.start()
+    opened.serve_at(bridge.url)
     yield opened
+    await bridge.stop()
     await opened.close()
 
 

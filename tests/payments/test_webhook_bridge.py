@@ -10,19 +10,25 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from gollem.bridge import Bridge, server
+from gollem.bridge.server import MAX_BODY_BYTES
+from gollem.config import BridgeConfig, ConfigError
 from gollem.errors import LedgerUnavailable
 from gollem.ledger import records
-from gollem.payments import webhook_bridge
-from gollem.payments.webhook_bridge import MAX_BODY_BYTES, WebhookBridge
+from gollem.payments import webhooks
+from gollem.payments.webhooks import PATH, Webhooks
 from tests.payments.shop import ON_ONE_LEDGER, USD, Shop
 from tests.until import until
 
-PATH = "/webhooks/stripe"
+
+@pytest.fixture
+def hooks(shop: Shop) -> Webhooks:
+    return Webhooks(shop.inbox)
 
 
 @pytest.fixture
-async def bridge(shop: Shop) -> AsyncIterator[WebhookBridge]:
-    opened = WebhookBridge(shop.inbox, "127.0.0.1", 0)
+async def bridge(hooks: Webhooks) -> AsyncIterator[Bridge]:
+    opened = Bridge(BridgeConfig(port=0), hooks.routes())
     await opened.start()
     yield opened
     await opened.stop()
@@ -34,24 +40,28 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-def url(bridge: WebhookBridge, path: str = PATH) -> str:
+def bridge_of(shop: Shop, *routes: web.AbstractRouteDef, port: int = 0) -> Bridge:
+    return Bridge(BridgeConfig(port=port), [*Webhooks(shop.inbox).routes(), *routes])
+
+
+def url(bridge: Bridge, path: str = PATH) -> str:
     return f"http://127.0.0.1:{bridge.port}{path}"
 
 
 async def post(
-    http: aiohttp.ClientSession, bridge: WebhookBridge, raw: bytes, signature: str | None, **more: Any
+    http: aiohttp.ClientSession, bridge: Bridge, raw: bytes, signature: str | None, **more: Any
 ) -> tuple[int, str]:
     headers = {"Stripe-Signature": signature} if signature is not None else {}
     async with http.post(url(bridge), data=raw, headers=headers | more.pop("headers", {}), **more) as answer:
         return answer.status, await answer.text()
 
 
-async def get(http: aiohttp.ClientSession, bridge: WebhookBridge, path: str) -> tuple[int, str]:
+async def get(http: aiohttp.ClientSession, bridge: Bridge, path: str) -> tuple[int, str]:
     async with http.get(url(bridge, path)) as answer:
         return answer.status, await answer.text()
 
 
-async def test_a_purchase_from_its_creation_to_its_credits(shop: Shop, bridge: WebhookBridge) -> None:
+async def test_a_purchase_from_its_creation_to_its_credits(shop: Shop, bridge: Bridge) -> None:
     """Told over HTTP, everything twice and in any order."""
     created = await shop.purchases.create("alice", "buy-1", 2_500)
     shop.stripe.pay(created.purchase.text("payment_id"))
@@ -63,7 +73,7 @@ async def test_a_purchase_from_its_creation_to_its_credits(shop: Shop, bridge: W
     assert await shop.available() == 25 * USD
 
 
-async def test_what_is_acknowledged_is_stored(shop: Shop, bridge: WebhookBridge, http: aiohttp.ClientSession) -> None:
+async def test_what_is_acknowledged_is_stored(shop: Shop, bridge: Bridge, http: aiohttp.ClientSession) -> None:
     raw, signature = signed(shop)
     assert await post(http, bridge, raw, signature) == (200, "")
     assert len(await shop.ledger.records(records.EVENT, "NEW")) == 1
@@ -100,7 +110,7 @@ BAD = {
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
 async def test_fault_41_refused_without_a_word_and_nothing_is_stored(
-    shop: Shop, bridge: WebhookBridge, http: aiohttp.ClientSession, bad: Any
+    shop: Shop, bridge: Bridge, http: aiohttp.ClientSession, bad: Any
 ) -> None:
     raw, signature = bad(shop, shop.clock.now_ms() // 1_000)
     assert await post(http, bridge, raw, signature) == (400, "")
@@ -109,18 +119,18 @@ async def test_fault_41_refused_without_a_word_and_nothing_is_stored(
 
 @ON_ONE_LEDGER
 async def test_events_of_the_other_mode_are_counted_and_not_stored(
-    shop: Shop, bridge: WebhookBridge, http: aiohttp.ClientSession
+    shop: Shop, hooks: Webhooks, bridge: Bridge, http: aiohttp.ClientSession
 ) -> None:
     """A live endpoint of connected accounts is told of test money too: answered 4xx it would be switched off."""
     assert await post(http, bridge, *signed(shop, livemode=True)) == (200, "")
     assert await shop.ledger.records(records.EVENT, "NEW") == []
-    assert bridge.counts == {"other_mode": 1}
+    assert hooks.counts == {"other_mode": 1}
 
 
 @ON_ONE_LEDGER
 @pytest.mark.parametrize("offset_s", [-299, 299])
 async def test_clocks_may_differ_a_little(
-    shop: Shop, bridge: WebhookBridge, http: aiohttp.ClientSession, offset_s: int
+    shop: Shop, bridge: Bridge, http: aiohttp.ClientSession, offset_s: int
 ) -> None:
     raw, signature = signed(shop, at_s=shop.clock.now_ms() // 1_000 + offset_s)
     assert await post(http, bridge, raw, signature) == (200, "")
@@ -132,7 +142,7 @@ async def test_clocks_may_differ_a_little(
 @ON_ONE_LEDGER
 @pytest.mark.parametrize("is_chunked", [False, True])
 async def test_a_body_that_is_too_large_is_not_read(
-    shop: Shop, bridge: WebhookBridge, http: aiohttp.ClientSession, is_chunked: bool
+    shop: Shop, bridge: Bridge, http: aiohttp.ClientSession, is_chunked: bool
 ) -> None:
     raw = b"x" * (MAX_BODY_BYTES + 1)
 
@@ -144,7 +154,7 @@ async def test_a_body_that_is_too_large_is_not_read(
 
 
 @ON_ONE_LEDGER
-async def test_the_largest_body_is_read(shop: Shop, bridge: WebhookBridge, http: aiohttp.ClientSession) -> None:
+async def test_the_largest_body_is_read(shop: Shop, bridge: Bridge, http: aiohttp.ClientSession) -> None:
     raw, _ = signed(shop)
     raw += b" " * (MAX_BODY_BYTES - len(raw))
     signature = shop.stripe.webhooks.sign(raw, shop.stripe.webhooks.platform_secrets[0])
@@ -152,7 +162,7 @@ async def test_the_largest_body_is_read(shop: Shop, bridge: WebhookBridge, http:
 
 
 @ON_ONE_LEDGER
-async def test_a_body_is_never_unpacked(shop: Shop, bridge: WebhookBridge, http: aiohttp.ClientSession) -> None:
+async def test_a_body_is_never_unpacked(shop: Shop, bridge: Bridge, http: aiohttp.ClientSession) -> None:
     """A small body that would be a large one: its signature is of what came."""
     status, _ = await post(http, bridge, b"\x1f\x8b" + b"\0" * 99, "t=1,v1=1", headers={"Content-Encoding": "gzip"})
     assert status == 400
@@ -174,7 +184,7 @@ async def test_a_body_is_never_unpacked(shop: Shop, bridge: WebhookBridge, http:
     ],
 )
 async def test_nothing_else_is_served(
-    bridge: WebhookBridge, http: aiohttp.ClientSession, method: str, path: str, status: int
+    bridge: Bridge, http: aiohttp.ClientSession, method: str, path: str, status: int
 ) -> None:
     async with http.request(method, url(bridge, path)) as answer:
         assert answer.status == status
@@ -199,7 +209,7 @@ async def test_a_ledger_that_hangs_is_not_waited_for(
         async def find_record(self, kind: str, record_id: str) -> None:
             await asyncio.Event().wait()
 
-    monkeypatch.setattr(webhook_bridge, "REQUEST_S", 0.05)
+    monkeypatch.setattr(webhooks, "REQUEST_S", 0.05)
     async with serving(Shop(Hangs(), shop.gateway, shop.clock, shop.stripe)) as bridge:  # type: ignore[arg-type]
         assert await post(http, bridge, *signed(shop)) == (503, "")
 
@@ -216,12 +226,11 @@ async def test_only_so_many_are_stored_at_once(
             await gate.wait()
             raise LedgerUnavailable("away")
 
-    monkeypatch.setattr(webhook_bridge, "MAX_AT_ONCE", 2)
+    monkeypatch.setattr(webhooks, "MAX_AT_ONCE", 2)
     async with serving(Shop(Slow(), shop.gateway, shop.clock, shop.stripe)) as bridge:  # type: ignore[arg-type]
         first = [asyncio.create_task(post(http, bridge, *signed(shop))) for _ in range(2)]
         await until(lambda: len(waiting) == 2)
         assert await post(http, bridge, *signed(shop)) == (503, "")
-        assert bridge.counts == {"busy": 1}
         gate.set()
         await asyncio.gather(*first)
         assert len(waiting) == 2
@@ -229,7 +238,7 @@ async def test_only_so_many_are_stored_at_once(
 
 @ON_ONE_LEDGER
 async def test_who_never_finishes_is_cut_off(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhook_bridge, "CONNECTION_S", 0.05)
+    monkeypatch.setattr(server, "CONNECTION_S", 0.05)
     async with serving(shop) as bridge:
         reader, writer = await asyncio.open_connection("127.0.0.1", bridge.port)
         writer.write(b"POST /webhooks/stripe HTTP/1.1\r\nHost: ")
@@ -239,7 +248,7 @@ async def test_who_never_finishes_is_cut_off(shop: Shop, monkeypatch: pytest.Mon
 
 @ON_ONE_LEDGER
 async def test_a_connection_too_many_is_turned_away(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhook_bridge, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 1)
     async with serving(shop) as bridge:
         _, first = await asyncio.open_connection("127.0.0.1", bridge.port)
         first.write(b"GET /he")
@@ -252,7 +261,7 @@ async def test_a_connection_too_many_is_turned_away(shop: Shop, monkeypatch: pyt
 
 
 @ON_ONE_LEDGER
-async def test_one_request_a_connection(bridge: WebhookBridge, http: aiohttp.ClientSession) -> None:
+async def test_one_request_a_connection(bridge: Bridge, http: aiohttp.ClientSession) -> None:
     async with http.get(url(bridge, "/healthz")) as answer:
         assert answer.headers["Connection"] == "close"
 
@@ -261,19 +270,19 @@ async def test_one_request_a_connection(bridge: WebhookBridge, http: aiohttp.Cli
 
 
 @ON_ONE_LEDGER
-async def test_health_and_counts(shop: Shop, bridge: WebhookBridge, http: aiohttp.ClientSession) -> None:
+async def test_health_and_counts(shop: Shop, hooks: Webhooks, bridge: Bridge, http: aiohttp.ClientSession) -> None:
     assert await get(http, bridge, "/healthz") == (200, "ok\n")
     for _ in range(2):
         await post(http, bridge, *signed(shop))
     await post(http, bridge, b"{}", "t=1,v1=1")
     await shop.inbox.work()
-    assert bridge.counts == {"stored": 1, "known": 1, "refused": 1}
+    assert hooks.counts == {"stored": 1, "known": 1, "refused": 1}
     assert shop.inbox.counts == {"stored": 1, "done": 1}
 
 
 @ON_ONE_LEDGER
 async def test_neither_bodies_nor_signatures_are_logged(
-    shop: Shop, bridge: WebhookBridge, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+    shop: Shop, bridge: Bridge, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG):
         raw, signature = signed(shop)
@@ -296,9 +305,9 @@ async def test_other_pages_may_be_added(shop: Shop, http: aiohttp.ClientSession)
 
 
 @ON_ONE_LEDGER
-async def test_stopping_twice_and_a_port_that_is_taken(shop: Shop, bridge: WebhookBridge) -> None:
-    with pytest.raises(OSError, match="address already in use"):
-        await WebhookBridge(shop.inbox, "127.0.0.1", bridge.port).start()
+async def test_stopping_twice_and_a_port_that_is_taken(shop: Shop, bridge: Bridge) -> None:
+    with pytest.raises(ConfigError, match=r"bridge\.port: cannot listen on .*address already in use"):
+        await bridge_of(shop, port=bridge.port).start()
     await bridge.stop()
     await bridge.stop()
 
@@ -307,9 +316,9 @@ class serving:
     """A bridge of its own for a while."""
 
     def __init__(self, shop: Shop, *routes: web.AbstractRouteDef) -> None:
-        self._bridge = WebhookBridge(shop.inbox, "127.0.0.1", 0, routes)
+        self._bridge = bridge_of(shop, *routes)
 
-    async def __aenter__(self) -> WebhookBridge:
+    async def __aenter__(self) -> Bridge:
         await self._bridge.start()
         return self._bridge
 

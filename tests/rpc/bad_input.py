@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from google.protobuf.message import Message
 
 from gollem.rpc.pb import admin_pb2, common_pb2, credit_pb2, market_pb2, provider_pb2
-from tests.rpc import bad_payments
+from tests.rpc import bad_payments, bad_views
 from tests.rpc.bad_rows import (
     ABSENT,
     ACCOUNTS,
@@ -69,6 +69,7 @@ GOOD: dict[str, Message] = {
     "Audit": admin_pb2.AuditRequest(),
     "ListNodes": admin_pb2.ListNodesRequest(),
     **bad_payments.GOOD,
+    **bad_views.GOOD,
 }
 
 # Whose key each RPC takes; the first of them sends the bad requests.
@@ -80,6 +81,7 @@ CALLERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("GetCircuit", "GetRateLimit", "GetLatency"), ("p1", "alice", "ops")),
     **dict.fromkeys(("Balance", "ListTransactions"), ("alice", "p1", "ops")),
     **bad_payments.CALLERS,
+    **bad_views.CALLERS,
 }
 
 # What a request without a single field is answered with: the field at fault, or "" where nothing has to be stated.
@@ -97,6 +99,7 @@ EMPTY: dict[str, str] = {
     "RevokeKey": "key_id",
     "GrantCredits": "grant_id",
     **bad_payments.EMPTY,
+    **bad_views.EMPTY,
 }
 
 
@@ -312,4 +315,5 @@ ROWS: dict[str, list[Row]] = {
     "Audit": [],
     "ListNodes": [],
     **bad_payments.ROWS,
+    **bad_views.ROWS,
 }

@@ -109,7 +109,7 @@ SETTINGS = {
     "server.port": "0",
     "server.metrics_port": "0",
     "payments.gateway": "local",
-    "payments.webhook_port": "0",
+    "bridge.port": "0",
     "exchange.cancel_wait_ms": "300",
     "providers.samples_needed": "3",
     # Most tests have no agent that reports, and some machines are slow.

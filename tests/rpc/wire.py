@@ -14,10 +14,10 @@ from grpclib.encoding.base import CodecBase
 from grpclib.encoding.proto import ProtoStatusDetailsCodec
 from grpclib.exceptions import GRPCError
 
-from gollem.rpc.pb import admin_pb2, credit_pb2, market_pb2, payout_pb2, provider_pb2
+from gollem.rpc.pb import account_pb2, admin_pb2, credit_pb2, market_pb2, operator_pb2, payout_pb2, provider_pb2
 from grpclib_guard import fault_info
 
-_FILES = (market_pb2, provider_pb2, credit_pb2, payout_pb2, admin_pb2)
+_FILES = (market_pb2, provider_pb2, credit_pb2, payout_pb2, account_pb2, operator_pb2, admin_pb2)
 METHODS: Mapping[str, MethodDescriptor] = {
     method.name: method
     for file in _FILES

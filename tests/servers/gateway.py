@@ -51,7 +51,7 @@ def gateway(
 def exchange(data: Path, bridge_port: int, settings: dict[str, str]) -> Iterator[int]:
     """`gollem serve` with payments to try things; its gRPC port."""
     chosen = {
-        "payments.webhook_port": str(bridge_port),
+        "bridge.port": str(bridge_port),
         # Nobody reports in these tests.
         "providers.withdraw_after_ms": "100000",
         **settings,

@@ -20,6 +20,7 @@ from gollem.exchange import (
     Replica,
     Reports,
     Settlement,
+    Spending,
     WaitingRoom,
     restore_claims,
 )
@@ -176,7 +177,8 @@ class Node:
         waiting = WaitingRoom(floor, limit=16, limit_per_user=4)
         commits = Commits()
         leases = Leases(shared, floor, ledger, commits, clock, NODES if self.link else NodesConfig())
-        settlement = Settlement(floor, ledger, links, leases, commits, clock)
+        spending = Spending(ledger, clock)
+        settlement = Settlement(floor, ledger, links, leases, commits, clock, spending.ended)
         reports = Reports(floor, ledger, settlement, links, clock, PROVIDERS, shared.announce)
         limits = ClientLimits(RateLimiter(1_000, 1_000, clock), shared.announce)
         market = MarketConfig(fee_bps=FEE_BPS)
@@ -185,10 +187,23 @@ class Node:
             links,
             waiting,
             settlement,
-            Orders(floor, ledger, CATALOGUE, settlement, links, leases, waiting, commits, clock, market, EXCHANGE),
+            Orders(
+                floor,
+                ledger,
+                CATALOGUE,
+                settlement,
+                links,
+                leases,
+                waiting,
+                commits,
+                clock,
+                market,
+                EXCHANGE,
+                spending=spending,
+            ),
             Asks(floor, registry, links, settlement, PROVIDERS),
             reports,
-            Accounts(ledger, LowBalanceWatch(ledger, clock), clock),
+            Accounts(ledger, LowBalanceWatch(ledger, clock), spending, clock),
             leases,
             shared,
             Replica(floor, links, leases, reports, limits, shared),

@@ -8,7 +8,8 @@ from contextlib import suppress
 import pytest
 
 from gollem.app import _repeat
-from gollem.config import PaymentsConfig
+from gollem.bridge import Bridge
+from gollem.config import BridgeConfig, PaymentsConfig
 from gollem.errors import GollemError, PaymentRefused
 from gollem.ledger import Desk, open_ledger
 from gollem.payments import open_payments
@@ -56,14 +57,16 @@ async def test_the_books_are_compared_soon_and_pages_are_where_webhooks_are(tmp_
     clock = FakeClock()
     ledger = await open_ledger(f"sqlite://{tmp_path / 'ledger.db'}")
     desk = Desk(ledger, clock, delay_days=7, cap_atoms=1)
-    config = PaymentsConfig(gateway="local", webhook_host=host, webhook_port=0)
-    room = await open_payments(config, ledger, desk, clock, tmp_path)
+    room = await open_payments(PaymentsConfig(gateway="local"), ledger, desk, clock, tmp_path)
     assert room
-    await room.start()
+    bridge = Bridge(BridgeConfig(host=host, port=0), room.routes())
+    await bridge.start()
+    room.serve_at(bridge.url)
     soon = {chore.work.__name__: chore.first_ms for chore in room.chores() if chore.first_ms}  # type: ignore[attr-defined]
     assert soon["prove_balance"] <= 10 * 60_000
     assert soon["poll"] <= 60_000
     made = await room.purchases.create("alice", "buy-1", 500)
     assert made.pay_url.startswith(page)
+    await bridge.stop()
     await room.close()
     await ledger.close()

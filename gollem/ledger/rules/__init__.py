@@ -48,6 +48,7 @@ from gollem.ledger.rules.platform import platform_payout, stripe_fee, unmatched,
 from gollem.ledger.rules.providers import provider_changed, provider_moved, provider_registered
 from gollem.ledger.rules.purchases import purchase, purchase_cancelled, purchase_created, purchase_intended
 from gollem.ledger.rules.refunds import refund_failed, refund_fingerprint, refund_initiated, refund_succeeded
+from gollem.ledger.rules.spending import counted, spend_limited, spent, uncounted
 from gollem.ledger.rules.users import grant, promo
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "armed_again",
     "bank_field",
     "clawback",
+    "counted",
     "digest",
     "dispute_freeze",
     "dispute_reinstated",
@@ -96,7 +98,10 @@ __all__ = [
     "refund_initiated",
     "refund_succeeded",
     "settle",
+    "spend_limited",
+    "spent",
     "stripe_fee",
+    "uncounted",
     "unfreeze_fingerprint",
     "unmatched",
     "unmatched_resolved",

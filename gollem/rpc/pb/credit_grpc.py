@@ -43,6 +43,18 @@ class CreditServiceBase(abc.ABC):
     async def SetBalanceAlert(self, stream: 'grpclib.server.Stream[credit_pb2.SetBalanceAlertRequest, credit_pb2.SetBalanceAlertResponse]') -> None:
         pass
 
+    @abc.abstractmethod
+    async def GetSpending(self, stream: 'grpclib.server.Stream[credit_pb2.GetSpendingRequest, credit_pb2.Spending]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def GetSpendLimit(self, stream: 'grpclib.server.Stream[credit_pb2.GetSpendLimitRequest, credit_pb2.SpendLimit]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def SetSpendLimit(self, stream: 'grpclib.server.Stream[credit_pb2.SetSpendLimitRequest, credit_pb2.SpendLimit]') -> None:
+        pass
+
     def __mapping__(self) -> typing.Dict[str, grpclib.const.Handler]:
         return {
             '/gollem.v1.CreditService/Balance': grpclib.const.Handler(
@@ -86,6 +98,24 @@ class CreditServiceBase(abc.ABC):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 credit_pb2.SetBalanceAlertRequest,
                 credit_pb2.SetBalanceAlertResponse,
+            ),
+            '/gollem.v1.CreditService/GetSpending': grpclib.const.Handler(
+                self.GetSpending,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                credit_pb2.GetSpendingRequest,
+                credit_pb2.Spending,
+            ),
+            '/gollem.v1.CreditService/GetSpendLimit': grpclib.const.Handler(
+                self.GetSpendLimit,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                credit_pb2.GetSpendLimitRequest,
+                credit_pb2.SpendLimit,
+            ),
+            '/gollem.v1.CreditService/SetSpendLimit': grpclib.const.Handler(
+                self.SetSpendLimit,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                credit_pb2.SetSpendLimitRequest,
+                credit_pb2.SpendLimit,
             ),
         }
 
@@ -134,4 +164,22 @@ class CreditServiceStub:
             '/gollem.v1.CreditService/SetBalanceAlert',
             credit_pb2.SetBalanceAlertRequest,
             credit_pb2.SetBalanceAlertResponse,
+        )
+        self.GetSpending = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/gollem.v1.CreditService/GetSpending',
+            credit_pb2.GetSpendingRequest,
+            credit_pb2.Spending,
+        )
+        self.GetSpendLimit = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/gollem.v1.CreditService/GetSpendLimit',
+            credit_pb2.GetSpendLimitRequest,
+            credit_pb2.SpendLimit,
+        )
+        self.SetSpendLimit = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/gollem.v1.CreditService/SetSpendLimit',
+            credit_pb2.SetSpendLimitRequest,
+            credit_pb2.SpendLimit,
         )

@@ -159,3 +159,57 @@ class SetBalanceAlertRequest(_message.Message):
 class SetBalanceAlertResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class GetSpendingRequest(_message.Message):
+    __slots__ = ("account", "days")
+    ACCOUNT_FIELD_NUMBER: _ClassVar[int]
+    DAYS_FIELD_NUMBER: _ClassVar[int]
+    account: str
+    days: int
+    def __init__(self, account: _Optional[str] = ..., days: _Optional[int] = ...) -> None: ...
+
+class Spending(_message.Message):
+    __slots__ = ("rows", "truncated")
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    rows: _containers.RepeatedCompositeFieldContainer[SpendingRow]
+    truncated: bool
+    def __init__(self, rows: _Optional[_Iterable[_Union[SpendingRow, _Mapping]]] = ..., truncated: _Optional[bool] = ...) -> None: ...
+
+class SpendingRow(_message.Message):
+    __slots__ = ("day", "model", "orders", "charged", "charged_usd")
+    DAY_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
+    CHARGED_FIELD_NUMBER: _ClassVar[int]
+    CHARGED_USD_FIELD_NUMBER: _ClassVar[int]
+    day: str
+    model: str
+    orders: int
+    charged: str
+    charged_usd: str
+    def __init__(self, day: _Optional[str] = ..., model: _Optional[str] = ..., orders: _Optional[int] = ..., charged: _Optional[str] = ..., charged_usd: _Optional[str] = ...) -> None: ...
+
+class GetSpendLimitRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class SetSpendLimitRequest(_message.Message):
+    __slots__ = ("per_day", "per_month")
+    PER_DAY_FIELD_NUMBER: _ClassVar[int]
+    PER_MONTH_FIELD_NUMBER: _ClassVar[int]
+    per_day: str
+    per_month: str
+    def __init__(self, per_day: _Optional[str] = ..., per_month: _Optional[str] = ...) -> None: ...
+
+class SpendLimit(_message.Message):
+    __slots__ = ("per_day", "per_month", "used_today", "used_this_month")
+    PER_DAY_FIELD_NUMBER: _ClassVar[int]
+    PER_MONTH_FIELD_NUMBER: _ClassVar[int]
+    USED_TODAY_FIELD_NUMBER: _ClassVar[int]
+    USED_THIS_MONTH_FIELD_NUMBER: _ClassVar[int]
+    per_day: str
+    per_month: str
+    used_today: str
+    used_this_month: str
+    def __init__(self, per_day: _Optional[str] = ..., per_month: _Optional[str] = ..., used_today: _Optional[str] = ..., used_this_month: _Optional[str] = ...) -> None: ...

@@ -48,6 +48,14 @@ class MarketServiceBase(abc.ABC):
     async def WatchOrderBook(self, stream: 'grpclib.server.Stream[market_pb2.WatchOrderBookRequest, market_pb2.OrderBook]') -> None:
         pass
 
+    @abc.abstractmethod
+    async def ListTrades(self, stream: 'grpclib.server.Stream[market_pb2.ListTradesRequest, market_pb2.ListTradesResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def GetRefusals(self, stream: 'grpclib.server.Stream[market_pb2.GetRefusalsRequest, market_pb2.Refusals]') -> None:
+        pass
+
     def __mapping__(self) -> typing.Dict[str, grpclib.const.Handler]:
         return {
             '/gollem.v1.MarketService/Match': grpclib.const.Handler(
@@ -97,6 +105,18 @@ class MarketServiceBase(abc.ABC):
                 grpclib.const.Cardinality.UNARY_STREAM,
                 market_pb2.WatchOrderBookRequest,
                 market_pb2.OrderBook,
+            ),
+            '/gollem.v1.MarketService/ListTrades': grpclib.const.Handler(
+                self.ListTrades,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                market_pb2.ListTradesRequest,
+                market_pb2.ListTradesResponse,
+            ),
+            '/gollem.v1.MarketService/GetRefusals': grpclib.const.Handler(
+                self.GetRefusals,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                market_pb2.GetRefusalsRequest,
+                market_pb2.Refusals,
             ),
         }
 
@@ -151,4 +171,16 @@ class MarketServiceStub:
             '/gollem.v1.MarketService/WatchOrderBook',
             market_pb2.WatchOrderBookRequest,
             market_pb2.OrderBook,
+        )
+        self.ListTrades = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/gollem.v1.MarketService/ListTrades',
+            market_pb2.ListTradesRequest,
+            market_pb2.ListTradesResponse,
+        )
+        self.GetRefusals = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/gollem.v1.MarketService/GetRefusals',
+            market_pb2.GetRefusalsRequest,
+            market_pb2.Refusals,
         )

@@ -332,3 +332,82 @@ class ModelBook(_message.Message):
     front: _containers.RepeatedCompositeFieldContainer[Offer]
     front_size: int
     def __init__(self, model: _Optional[str] = ..., live_asks: _Optional[int] = ..., blocked_asks: _Optional[int] = ..., resting_bids: _Optional[int] = ..., free_tokens: _Optional[int] = ..., free_slots: _Optional[int] = ..., best_price: _Optional[str] = ..., reference_price: _Optional[str] = ..., reference_latency_ms: _Optional[float] = ..., reference_throughput_tps: _Optional[float] = ..., front: _Optional[_Iterable[_Union[Offer, _Mapping]]] = ..., front_size: _Optional[int] = ...) -> None: ...
+
+class ListTradesRequest(_message.Message):
+    __slots__ = ("model", "limit")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    limit: int
+    def __init__(self, model: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class ListTradesResponse(_message.Message):
+    __slots__ = ("trades",)
+    TRADES_FIELD_NUMBER: _ClassVar[int]
+    trades: _containers.RepeatedCompositeFieldContainer[Trade]
+    def __init__(self, trades: _Optional[_Iterable[_Union[Trade, _Mapping]]] = ...) -> None: ...
+
+class Trade(_message.Message):
+    __slots__ = ("at_ms", "model", "provider_id", "ask_id", "gpu_type", "price", "completion_price", "prompt_usd_per_mtok", "completion_usd_per_mtok", "prompt_tokens", "max_tokens", "held", "latency_ms", "throughput_tps")
+    AT_MS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_ID_FIELD_NUMBER: _ClassVar[int]
+    ASK_ID_FIELD_NUMBER: _ClassVar[int]
+    GPU_TYPE_FIELD_NUMBER: _ClassVar[int]
+    PRICE_FIELD_NUMBER: _ClassVar[int]
+    COMPLETION_PRICE_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_USD_PER_MTOK_FIELD_NUMBER: _ClassVar[int]
+    COMPLETION_USD_PER_MTOK_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_MS_FIELD_NUMBER: _ClassVar[int]
+    THROUGHPUT_TPS_FIELD_NUMBER: _ClassVar[int]
+    at_ms: int
+    model: str
+    provider_id: str
+    ask_id: str
+    gpu_type: str
+    price: str
+    completion_price: str
+    prompt_usd_per_mtok: str
+    completion_usd_per_mtok: str
+    prompt_tokens: int
+    max_tokens: int
+    held: str
+    latency_ms: float
+    throughput_tps: float
+    def __init__(self, at_ms: _Optional[int] = ..., model: _Optional[str] = ..., provider_id: _Optional[str] = ..., ask_id: _Optional[str] = ..., gpu_type: _Optional[str] = ..., price: _Optional[str] = ..., completion_price: _Optional[str] = ..., prompt_usd_per_mtok: _Optional[str] = ..., completion_usd_per_mtok: _Optional[str] = ..., prompt_tokens: _Optional[int] = ..., max_tokens: _Optional[int] = ..., held: _Optional[str] = ..., latency_ms: _Optional[float] = ..., throughput_tps: _Optional[float] = ...) -> None: ...
+
+class GetRefusalsRequest(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    def __init__(self, model: _Optional[str] = ...) -> None: ...
+
+class Refusals(_message.Message):
+    __slots__ = ("models", "since_ms")
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    SINCE_MS_FIELD_NUMBER: _ClassVar[int]
+    models: _containers.RepeatedCompositeFieldContainer[ModelRefusals]
+    since_ms: int
+    def __init__(self, models: _Optional[_Iterable[_Union[ModelRefusals, _Mapping]]] = ..., since_ms: _Optional[int] = ...) -> None: ...
+
+class ModelRefusals(_message.Message):
+    __slots__ = ("model", "refused", "matched", "limited_by")
+    class LimitedByEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    MATCHED_FIELD_NUMBER: _ClassVar[int]
+    LIMITED_BY_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    refused: int
+    matched: int
+    limited_by: _containers.ScalarMap[str, int]
+    def __init__(self, model: _Optional[str] = ..., refused: _Optional[int] = ..., matched: _Optional[int] = ..., limited_by: _Optional[_Mapping[str, int]] = ...) -> None: ...

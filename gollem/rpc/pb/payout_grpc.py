@@ -39,6 +39,10 @@ class PayoutServiceBase(abc.ABC):
     async def GetStatement(self, stream: 'grpclib.server.Stream[payout_pb2.GetStatementRequest, payout_pb2.GetStatementResponse]') -> None:
         pass
 
+    @abc.abstractmethod
+    async def GetOnboarding(self, stream: 'grpclib.server.Stream[payout_pb2.GetOnboardingRequest, payout_pb2.Onboarding]') -> None:
+        pass
+
     def __mapping__(self) -> typing.Dict[str, grpclib.const.Handler]:
         return {
             '/gollem.v1.PayoutService/StartOnboarding': grpclib.const.Handler(
@@ -76,6 +80,12 @@ class PayoutServiceBase(abc.ABC):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 payout_pb2.GetStatementRequest,
                 payout_pb2.GetStatementResponse,
+            ),
+            '/gollem.v1.PayoutService/GetOnboarding': grpclib.const.Handler(
+                self.GetOnboarding,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                payout_pb2.GetOnboardingRequest,
+                payout_pb2.Onboarding,
             ),
         }
 
@@ -118,4 +128,10 @@ class PayoutServiceStub:
             '/gollem.v1.PayoutService/GetStatement',
             payout_pb2.GetStatementRequest,
             payout_pb2.GetStatementResponse,
+        )
+        self.GetOnboarding = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/gollem.v1.PayoutService/GetOnboarding',
+            payout_pb2.GetOnboardingRequest,
+            payout_pb2.Onboarding,
         )

@@ -171,3 +171,25 @@ class GetStatementResponse(_message.Message):
     CONTENT_FIELD_NUMBER: _ClassVar[int]
     content: str
     def __init__(self, content: _Optional[str] = ...) -> None: ...
+
+class GetOnboardingRequest(_message.Message):
+    __slots__ = ("provider_id",)
+    PROVIDER_ID_FIELD_NUMBER: _ClassVar[int]
+    provider_id: str
+    def __init__(self, provider_id: _Optional[str] = ...) -> None: ...
+
+class Onboarding(_message.Message):
+    __slots__ = ("provider_id", "ready", "blocked_by", "country", "least_usd", "automatic_usd")
+    PROVIDER_ID_FIELD_NUMBER: _ClassVar[int]
+    READY_FIELD_NUMBER: _ClassVar[int]
+    BLOCKED_BY_FIELD_NUMBER: _ClassVar[int]
+    COUNTRY_FIELD_NUMBER: _ClassVar[int]
+    LEAST_USD_FIELD_NUMBER: _ClassVar[int]
+    AUTOMATIC_USD_FIELD_NUMBER: _ClassVar[int]
+    provider_id: str
+    ready: bool
+    blocked_by: str
+    country: str
+    least_usd: str
+    automatic_usd: str
+    def __init__(self, provider_id: _Optional[str] = ..., ready: _Optional[bool] = ..., blocked_by: _Optional[str] = ..., country: _Optional[str] = ..., least_usd: _Optional[str] = ..., automatic_usd: _Optional[str] = ...) -> None: ...

@@ -48,6 +48,14 @@ class ProviderServiceBase(abc.ABC):
     async def GetLatency(self, stream: 'grpclib.server.Stream[provider_pb2.GetLatencyRequest, provider_pb2.Latency]') -> None:
         pass
 
+    @abc.abstractmethod
+    async def ListAsks(self, stream: 'grpclib.server.Stream[provider_pb2.ListAsksRequest, provider_pb2.ListAsksResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def WhyUnmatched(self, stream: 'grpclib.server.Stream[provider_pb2.WhyUnmatchedRequest, provider_pb2.WhyUnmatchedResponse]') -> None:
+        pass
+
     def __mapping__(self) -> typing.Dict[str, grpclib.const.Handler]:
         return {
             '/gollem.v1.ProviderService/Register': grpclib.const.Handler(
@@ -97,6 +105,18 @@ class ProviderServiceBase(abc.ABC):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 provider_pb2.GetLatencyRequest,
                 provider_pb2.Latency,
+            ),
+            '/gollem.v1.ProviderService/ListAsks': grpclib.const.Handler(
+                self.ListAsks,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                provider_pb2.ListAsksRequest,
+                provider_pb2.ListAsksResponse,
+            ),
+            '/gollem.v1.ProviderService/WhyUnmatched': grpclib.const.Handler(
+                self.WhyUnmatched,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                provider_pb2.WhyUnmatchedRequest,
+                provider_pb2.WhyUnmatchedResponse,
             ),
         }
 
@@ -151,4 +171,16 @@ class ProviderServiceStub:
             '/gollem.v1.ProviderService/GetLatency',
             provider_pb2.GetLatencyRequest,
             provider_pb2.Latency,
+        )
+        self.ListAsks = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/gollem.v1.ProviderService/ListAsks',
+            provider_pb2.ListAsksRequest,
+            provider_pb2.ListAsksResponse,
+        )
+        self.WhyUnmatched = grpclib.client.UnaryUnaryMethod(
+            channel,
+            '/gollem.v1.ProviderService/WhyUnmatched',
+            provider_pb2.WhyUnmatchedRequest,
+            provider_pb2.WhyUnmatchedResponse,
         )

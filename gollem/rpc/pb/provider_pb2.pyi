@@ -279,3 +279,126 @@ class AskLatency(_message.Message):
     effective_latency_ms: float
     effective_throughput_tps: float
     def __init__(self, ask_id: _Optional[str] = ..., promised_latency_ms: _Optional[float] = ..., promised_throughput_tps: _Optional[float] = ..., samples: _Optional[int] = ..., samples_needed: _Optional[int] = ..., latency_p50_ms: _Optional[float] = ..., latency_p95_ms: _Optional[float] = ..., latency_p99_ms: _Optional[float] = ..., throughput_p50_tps: _Optional[float] = ..., effective_latency_ms: _Optional[float] = ..., effective_throughput_tps: _Optional[float] = ...) -> None: ...
+
+class ListAsksRequest(_message.Message):
+    __slots__ = ("provider_id",)
+    PROVIDER_ID_FIELD_NUMBER: _ClassVar[int]
+    provider_id: str
+    def __init__(self, provider_id: _Optional[str] = ...) -> None: ...
+
+class ListAsksResponse(_message.Message):
+    __slots__ = ("asks",)
+    ASKS_FIELD_NUMBER: _ClassVar[int]
+    asks: _containers.RepeatedCompositeFieldContainer[AskState]
+    def __init__(self, asks: _Optional[_Iterable[_Union[AskState, _Mapping]]] = ...) -> None: ...
+
+class AskState(_message.Message):
+    __slots__ = ("ask_id", "model", "gpu_type", "price", "completion_price", "prompt_usd_per_mtok", "completion_usd_per_mtok", "endpoint", "blocked_by", "capacity_tokens", "capacity_slots", "matched", "heard_ago_ms", "running", "queued", "gpus")
+    ASK_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    GPU_TYPE_FIELD_NUMBER: _ClassVar[int]
+    PRICE_FIELD_NUMBER: _ClassVar[int]
+    COMPLETION_PRICE_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_USD_PER_MTOK_FIELD_NUMBER: _ClassVar[int]
+    COMPLETION_USD_PER_MTOK_FIELD_NUMBER: _ClassVar[int]
+    ENDPOINT_FIELD_NUMBER: _ClassVar[int]
+    BLOCKED_BY_FIELD_NUMBER: _ClassVar[int]
+    CAPACITY_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    CAPACITY_SLOTS_FIELD_NUMBER: _ClassVar[int]
+    MATCHED_FIELD_NUMBER: _ClassVar[int]
+    HEARD_AGO_MS_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_FIELD_NUMBER: _ClassVar[int]
+    QUEUED_FIELD_NUMBER: _ClassVar[int]
+    GPUS_FIELD_NUMBER: _ClassVar[int]
+    ask_id: str
+    model: str
+    gpu_type: str
+    price: str
+    completion_price: str
+    prompt_usd_per_mtok: str
+    completion_usd_per_mtok: str
+    endpoint: str
+    blocked_by: _containers.RepeatedScalarFieldContainer[str]
+    capacity_tokens: int
+    capacity_slots: int
+    matched: int
+    heard_ago_ms: int
+    running: int
+    queued: int
+    gpus: _containers.RepeatedCompositeFieldContainer[_common_pb2.GpuStatus]
+    def __init__(self, ask_id: _Optional[str] = ..., model: _Optional[str] = ..., gpu_type: _Optional[str] = ..., price: _Optional[str] = ..., completion_price: _Optional[str] = ..., prompt_usd_per_mtok: _Optional[str] = ..., completion_usd_per_mtok: _Optional[str] = ..., endpoint: _Optional[str] = ..., blocked_by: _Optional[_Iterable[str]] = ..., capacity_tokens: _Optional[int] = ..., capacity_slots: _Optional[int] = ..., matched: _Optional[int] = ..., heard_ago_ms: _Optional[int] = ..., running: _Optional[int] = ..., queued: _Optional[int] = ..., gpus: _Optional[_Iterable[_Union[_common_pb2.GpuStatus, _Mapping]]] = ...) -> None: ...
+
+class WhyUnmatchedRequest(_message.Message):
+    __slots__ = ("provider_id", "ask_id")
+    PROVIDER_ID_FIELD_NUMBER: _ClassVar[int]
+    ASK_ID_FIELD_NUMBER: _ClassVar[int]
+    provider_id: str
+    ask_id: str
+    def __init__(self, provider_id: _Optional[str] = ..., ask_id: _Optional[str] = ...) -> None: ...
+
+class WhyUnmatchedResponse(_message.Message):
+    __slots__ = ("asks",)
+    ASKS_FIELD_NUMBER: _ClassVar[int]
+    asks: _containers.RepeatedCompositeFieldContainer[AskChances]
+    def __init__(self, asks: _Optional[_Iterable[_Union[AskChances, _Mapping]]] = ...) -> None: ...
+
+class AskChances(_message.Message):
+    __slots__ = ("ask_id", "model", "bids", "since_ms", "won", "outbid", "excluded_by", "blocked_by", "winning_price", "won_by_price", "winning_latency_ms", "won_by_latency", "winning_throughput_tps", "won_by_throughput", "lost", "winning_usd_per_mtok")
+    class ExcludedByEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    ASK_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    BIDS_FIELD_NUMBER: _ClassVar[int]
+    SINCE_MS_FIELD_NUMBER: _ClassVar[int]
+    WON_FIELD_NUMBER: _ClassVar[int]
+    OUTBID_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDED_BY_FIELD_NUMBER: _ClassVar[int]
+    BLOCKED_BY_FIELD_NUMBER: _ClassVar[int]
+    WINNING_PRICE_FIELD_NUMBER: _ClassVar[int]
+    WON_BY_PRICE_FIELD_NUMBER: _ClassVar[int]
+    WINNING_LATENCY_MS_FIELD_NUMBER: _ClassVar[int]
+    WON_BY_LATENCY_FIELD_NUMBER: _ClassVar[int]
+    WINNING_THROUGHPUT_TPS_FIELD_NUMBER: _ClassVar[int]
+    WON_BY_THROUGHPUT_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    WINNING_USD_PER_MTOK_FIELD_NUMBER: _ClassVar[int]
+    ask_id: str
+    model: str
+    bids: int
+    since_ms: int
+    won: int
+    outbid: int
+    excluded_by: _containers.ScalarMap[str, int]
+    blocked_by: _containers.RepeatedScalarFieldContainer[str]
+    winning_price: str
+    won_by_price: int
+    winning_latency_ms: float
+    won_by_latency: int
+    winning_throughput_tps: float
+    won_by_throughput: int
+    lost: _containers.RepeatedCompositeFieldContainer[LostBid]
+    winning_usd_per_mtok: str
+    def __init__(self, ask_id: _Optional[str] = ..., model: _Optional[str] = ..., bids: _Optional[int] = ..., since_ms: _Optional[int] = ..., won: _Optional[int] = ..., outbid: _Optional[int] = ..., excluded_by: _Optional[_Mapping[str, int]] = ..., blocked_by: _Optional[_Iterable[str]] = ..., winning_price: _Optional[str] = ..., won_by_price: _Optional[int] = ..., winning_latency_ms: _Optional[float] = ..., won_by_latency: _Optional[int] = ..., winning_throughput_tps: _Optional[float] = ..., won_by_throughput: _Optional[int] = ..., lost: _Optional[_Iterable[_Union[LostBid, _Mapping]]] = ..., winning_usd_per_mtok: _Optional[str] = ...) -> None: ...
+
+class LostBid(_message.Message):
+    __slots__ = ("at_ms", "prompt_tokens", "max_tokens", "excluded_by", "winning_price", "winning_latency_ms", "winning_throughput_tps")
+    AT_MS_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDED_BY_FIELD_NUMBER: _ClassVar[int]
+    WINNING_PRICE_FIELD_NUMBER: _ClassVar[int]
+    WINNING_LATENCY_MS_FIELD_NUMBER: _ClassVar[int]
+    WINNING_THROUGHPUT_TPS_FIELD_NUMBER: _ClassVar[int]
+    at_ms: int
+    prompt_tokens: int
+    max_tokens: int
+    excluded_by: _containers.RepeatedScalarFieldContainer[str]
+    winning_price: str
+    winning_latency_ms: float
+    winning_throughput_tps: float
+    def __init__(self, at_ms: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., max_tokens: _Optional[int] = ..., excluded_by: _Optional[_Iterable[str]] = ..., winning_price: _Optional[str] = ..., winning_latency_ms: _Optional[float] = ..., winning_throughput_tps: _Optional[float] = ...) -> None: ...

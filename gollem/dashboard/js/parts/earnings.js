@@ -1,0 +1,33 @@
+// What was earned, and the button that has it paid out.
+import { post } from "../api.js";
+import { h } from "../dom.js";
+import { atoms, credits, short, usd } from "../format.js";
+import { figures } from "./figures.js";
+import { attempt, notify } from "./notice.js";
+
+export function earnings(earned, pay) {
+  const note = (text) => `${short(text)} credits`;
+  pay.payable(atoms(earned.payable) > 0n);
+  return h("div", { class: "stack" },
+    atoms(earned.debt) > 0n && h("p", { class: "alert" }, h("strong", {}, "You owe ", credits(earned.debt), " credits"), "Your next earnings repay them first."),
+    figures("Your earnings", [
+      ["Payable", usd(earned.payableUsd), pay.element],
+      ["Maturing", usd(earned.maturingUsd), note(earned.maturing)],
+      ["On its way to your bank", usd(earned.inFlightUsd), note(earned.inFlight)],
+      ["Paid out", usd(earned.paidUsd), note(earned.paid)],
+    ]));
+}
+
+/** One button for all times: it keeps the focus while figures change. */
+export function requestPayout(requested) {
+  let ready = false;
+  let some = false;
+  const element = h("button", { class: "button main", onclick: () => attempt(element, async () => {
+    const payout = await post("/api/payouts/request", { payoutId: `web-${crypto.randomUUID()}` });
+    notify(`${usd(payout.amountUsd)} are on their way.`);
+    requested();
+  }).then(update) }, "Request payout");
+  const update = () => { element.disabled = !(ready && some); };
+  update();
+  return { element, allow: (is) => { ready = is; update(); }, payable: (is) => { some = is; update(); } };
+}

@@ -1,0 +1,248 @@
+"""People at the dashboard: what they do there is done at the exchange, and what is there they can see and reach."""
+
+import csv
+import os
+import re
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Page, Route, expect
+
+from gollem.bridge import Bridge, dashboard
+from gollem.config import BridgeConfig
+from gollem.rpc.pb import credit_pb2
+from gollem.rpc.pb.credit_grpc import CreditServiceStub
+from tests.dashboard.conftest import PHONE, WIDE, WITHIN_MS, Desk, go, sign_in
+from tests.rpc.conftest import refused
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+expect.set_options(timeout=WITHIN_MS)
+MODEL = "llama-3.1-8b"
+# Of the pictures, those that the docs show.
+KEPT = {"market-light", "account-dark", "selling-light", "exchange-light", "market-phone-dark"}
+PICTURED = bool(os.environ.get("DASHBOARD_IMAGES"))
+# What is wider than the page, unless it scrolls by itself.
+WIDER = """[...document.querySelectorAll("main *")].filter((one) => !one.closest(".scroll, .unseen")
+  && one.getBoundingClientRect().right > innerWidth + 1).map((one) => one.outerHTML.slice(0, 120)).slice(0, 3)"""
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"], "resultTypes": ["violations"]}
+MAX_IMAGE_BYTES = 200 * 1024
+
+
+async def test_a_consumer_watches_buys_and_limits(desk: Desk) -> None:
+    async with desk.page() as page:
+        await sign_in(page, "nonsense")
+        await expect(page.get_by_text("The API key is not valid")).to_be_visible()
+        desk.forgive("401")
+        await sign_in(page, desk.world.keys["alice"])
+        await _watches_a_match_arrive(page, desk)
+        await go(page, "Account")
+        await _buys_credits(page)
+        await _reads_the_statement(page, desk)
+        await _limits_spending(page, desk)
+        desk.forgive("400")
+        await go(page, "Keys")
+        await _makes_and_revokes_a_key(page)
+        kept = await page.evaluate("[Object.keys(localStorage), document.cookie, Object.keys(sessionStorage)]")
+        assert kept == [[], "", ["gollem-key"]]
+        await page.get_by_role("button", name="Sign out").click()
+        await page.get_by_role("heading", name="Sign in").wait_for()
+        assert await page.evaluate("Object.keys(sessionStorage)") == []
+    assert desk.complaints == []
+
+
+async def _watches_a_match_arrive(page: Page, desk: Desk) -> None:
+    trades = page.get_by_role("table", name="Trades")
+    before = await trades.get_by_role("row").nth(1).inner_text()
+    matched = await desk.world.trade(MODEL)
+    await expect(trades.get_by_role("row").nth(1)).not_to_have_text(before)
+    newest = trades.get_by_role("row").nth(1)
+    await expect(newest).to_contain_text(matched.offer.provider_id)
+    await expect(newest).to_contain_text(matched.held)
+
+
+async def _buys_credits(page: Page) -> None:
+    available = page.get_by_role("definition").first
+    await expect(available).to_contain_text("credits")
+    before = _number(await available.inner_text())
+    await page.get_by_label("Another amount, USD").fill("1.005")
+    await page.get_by_role("button", name="Continue").click()
+    await expect(page.get_by_text("must be whole cents of USD")).to_be_visible()
+    await page.get_by_label("Another amount, USD").fill("")
+    await page.get_by_role("radio", name="$5").check()
+    await page.get_by_role("button", name="Continue").click()
+    await page.get_by_role("button", name="Pay $5.00").click()
+    await expect(page.get_by_text("5,000.00 credits are yours.")).to_be_visible()
+    await expect(available).to_contain_text(f"{before + 5000:,.2f}")
+
+
+async def _reads_the_statement(page: Page, desk: Desk) -> None:
+    async with page.expect_download() as download:
+        await page.get_by_role("button", name="Download CSV").click()
+    lines = list(csv.DictReader((await (await download.value).path()).open()))
+    balance = await CreditServiceStub(desk.world.channel).Balance(
+        credit_pb2.BalanceRequest(), metadata=desk.world.metadata("alice")
+    )
+    assert sum(Decimal(line["credits"]) for line in lines) == Decimal(balance.available)
+    await page.get_by_label("Kind").select_option("purchase")
+    table = page.get_by_role("table", name="Statement")
+    await expect(table.get_by_role("row")).to_have_count(2)
+    await expect(table.get_by_role("row").nth(1)).to_contain_text("5,000.00000000")
+
+
+async def _limits_spending(page: Page, desk: Desk) -> None:
+    await page.get_by_label("Credits a day").fill("a lot")
+    await page.get_by_role("button", name="Set the limits").click()
+    await expect(page.get_by_text("must be a decimal such as")).to_be_visible()
+    await page.get_by_label("Credits a day").fill("0.5")
+    await page.get_by_role("button", name="Set the limits").click()
+    await expect(page.get_by_text("Your limits are set.")).to_be_visible()
+    _, reason, _ = await refused(desk.world.trade(MODEL, max_price="0.01", min_throughput_tps=100.0))
+    assert reason == "SPEND_LIMIT_REACHED"
+    await page.get_by_label("Credits a day").fill("")
+    await page.get_by_role("button", name="Set the limits").click()
+    await expect(page.get_by_text("No limit is set.")).to_be_visible()
+    await desk.world.trade(MODEL)
+
+
+async def _makes_and_revokes_a_key(page: Page) -> None:
+    await page.get_by_role("button", name="Make a key").click()
+    secret = await page.get_by_role("dialog").locator(".secret").inner_text()
+    assert re.fullmatch(r"glm_[0-9a-f]{16}_\S{43}", secret)
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    row = page.get_by_role("row").filter(has_text=secret[:20])
+    await row.get_by_role("button", name="Revoke").click()
+    await page.get_by_role("button", name="Revoke it").click()
+    await expect(row).to_contain_text("revoked")
+
+
+# What Stripe's script offers, as far as the page uses it: it tells what it was given, and declines.
+STRIPES_SCRIPT = """window.Stripe = (key) => ({
+  elements: ({ clientSecret }) => ({
+    create: (kind) => ({ mount: (place) => { place.textContent = `${kind} form of ${key} for ${clientSecret}`; } }),
+  }),
+  confirmPayment: async () => ({ error: { message: "Your card was declined." } }),
+});"""
+
+
+async def test_stripes_own_form_is_shown_where_stripe_takes_the_money(desk: Desk) -> None:
+    """Under the policy that goes with it. The form itself is played: nothing here can reach Stripe."""
+    bridge = Bridge(BridgeConfig(port=0), dashboard("stripe", "pk_test_1"))
+    await bridge.start()
+    context = await desk.browser.new_context()
+    page = await context.new_page()
+    blocked: list[str] = []
+    page.on("console", lambda message: blocked.append(message.text) if message.type == "error" else None)
+    await page.route("https://js.stripe.com/v3/", lambda route: route.fulfill(body=STRIPES_SCRIPT))
+    await page.route("**/api/**", lambda route: _from_the_exchange(desk, route))
+    await page.goto(bridge.url)
+    await sign_in(page, desk.world.keys["alice"])
+    await go(page, "Account")
+    await page.get_by_role("button", name="Continue").click()
+    await expect(page.get_by_text("payment form of pk_test_1 for")).to_be_visible()
+    await page.get_by_role("button", name="Pay $25.00").click()
+    await expect(page.get_by_text("Your card was declined.")).to_be_visible()
+    assert blocked == []
+    await context.close()
+    await bridge.stop()
+
+
+async def _from_the_exchange(desk: Desk, route: Route) -> None:
+    """Its own answer, but that a real payment has no page of ours."""
+    path = route.request.url.partition("/api/")[2]
+    response = await route.fetch(url=f"{desk.gateway.url}/api/{path}")
+    body = await response.json()
+    if path == "payments/create-intent":
+        del body["payUrl"]
+    await route.fulfill(response=response, json=body)
+
+
+async def test_a_provider_is_onboarded_and_paid(desk: Desk) -> None:
+    async with desk.signed_in("borealis") as page:
+        await go(page, "Selling")
+        pay = page.get_by_role("button", name="Request payout")
+        await expect(page.get_by_text("onboarding has not begun")).to_be_visible()
+        await expect(pay).to_be_disabled()
+        await page.get_by_label("Country of your bank").fill("ZZ")
+        await page.get_by_role("button", name="Begin").click()
+        await expect(page.locator(".fault", has_text="must")).to_be_visible()
+        desk.forgive("400")
+        await page.get_by_label("Country of your bank").fill("US")
+        await page.get_by_role("button", name="Begin").click()
+        details = await page.get_by_role("link", name="Complete your details").get_attribute("href")
+        assert details
+        other = await page.context.new_page()
+        await other.goto(details)
+        await other.close()
+        await expect(page.get_by_text("You can be paid")).to_be_visible()
+        await expect(page.get_by_text("It would win more").first).to_be_visible()
+        await pay.click()
+        await expect(page.get_by_text("are on their way.")).to_be_visible()
+        payouts = page.get_by_role("table", name="Payouts")
+        await expect(payouts.get_by_role("row").nth(1)).to_contain_text("paid")
+        async with page.expect_download() as download:
+            await page.get_by_role("button", name="Download CSV").first.click()
+        assert (await (await download.value).path()).read_text().count("\n") > 1
+    assert desk.complaints == []
+
+
+VIEWS = [("alice", ("Market", "Account")), ("borealis", ("Selling",)), ("ops", ("Exchange", "Keys"))]
+LOOKS = [("light", WIDE), ("dark", PHONE)]
+
+
+@pytest.mark.parametrize(("scheme", "size"), LOOKS + ([("dark", WIDE), ("light", PHONE)] if PICTURED else []))
+async def test_every_view_can_be_seen_and_reached(desk: Desk, images: Path, scheme: str, size: tuple[int, int]) -> None:
+    """axe finds no serious fault, and nothing is wider than the page. `make dashboard` takes pictures."""
+    faults = []
+    for account, views in VIEWS:
+        async with desk.signed_in(account, scheme, size) as page:
+            for view in views:
+                await go(page, view)
+                await page.locator("table:visible, .empty:visible").first.wait_for()
+                await _picture(page, images, f"{view.lower()}{'-phone' if size == PHONE else ''}-{scheme}")
+                await page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+                found = (await Axe().run(page, options=RULES)).response["violations"]
+                faults += [f"{view}: {one['id']}: {one['nodes'][0]['html'][:200]}" for one in found if _is_serious(one)]
+                assert await page.evaluate(WIDER) == [], view
+    assert faults == []
+    assert desk.complaints == []
+
+
+async def _picture(page: Page, images: Path, name: str) -> None:
+    if not PICTURED or name not in KEPT:
+        return
+    await page.wait_for_load_state("networkidle")  # whatever is still to come has come
+    await page.screenshot(path=images / f"dashboard-{name}.png")
+    assert (images / f"dashboard-{name}.png").stat().st_size <= MAX_IMAGE_BYTES
+
+
+def _is_serious(fault: dict[str, Any]) -> bool:
+    return fault["impact"] in ("serious", "critical")
+
+
+async def test_all_of_it_can_be_done_with_the_keyboard(desk: Desk) -> None:
+    async with desk.page() as page:
+        await page.keyboard.type(desk.world.keys["alice"])  # the field has the focus
+        await page.keyboard.press("Enter")
+        await page.get_by_role("heading", level=1, name="Market").wait_for()
+        await page.reload()
+        await page.get_by_role("heading", level=1, name="Market").wait_for()
+        await page.keyboard.press("Tab")
+        await expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+        await page.keyboard.press("Tab")
+        await page.keyboard.press("Tab")
+        await expect(page.get_by_role("link", name="Account")).to_be_focused()
+        await page.keyboard.press("Enter")
+        await page.get_by_role("heading", level=1, name="Account").wait_for()
+        assert await page.evaluate("document.activeElement.id") == "main"
+        await page.keyboard.press("Tab")
+        outline = await page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline == "solid"
+    assert desk.complaints == []
+
+
+def _number(text: str) -> Decimal:
+    return Decimal(text.split()[0].replace(",", "").replace("credits", ""))
