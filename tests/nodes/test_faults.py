@@ -249,7 +249,8 @@ async def test_another_release_writes_what_this_one_does_not_know(
     redis.ask("hset", KEYS.head, "last", str(int(last) + len(later)))  # first: who is ahead of it has another stream
     for number, text in enumerate(later, start=int(last) + 1):
         redis.ask("xadd", KEYS.changes, f"{epoch}-{number}", "at", "1", "batch", text)
-    redis.ask("hset", KEYS.asks, "provider-5/ask", f"1 {later[0]}")
+    now_ms = redis.ask("time").split()[0] + "000"  # what is older than `forget_ms` would be swept
+    redis.ask("hset", KEYS.asks, "provider-5/ask", f"{now_ms} {later[0]}")
 
     await until(lambda: len(listener.changes) == 2 and node.status().passed_over == 3)
     speaker.announce(placed(3))
