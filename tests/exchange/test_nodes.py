@@ -224,7 +224,7 @@ async def test_room_stays_taken_while_a_hold_of_unknown_outcome_may_come(pair: P
     pair.a.sell(capacity_slots=1)
     await pair.both_see(1)
     late = LateLedger(pair.b.ledger)
-    pair.b.orders._ledger = late  # type: ignore[assignment]
+    pair.b.orders._spending._ledger = late  # type: ignore[assignment]
     with pytest.raises(OutcomeUnknown):
         await pair.b.orders.match("alice", "o1", BID)
     assert await pair.b.settlement.release_ended() == 0
@@ -239,7 +239,7 @@ async def test_room_stays_taken_while_a_hold_of_unknown_outcome_may_come(pair: P
 async def test_room_comes_back_when_a_hold_of_unknown_outcome_does_not_come(pair: Pair) -> None:
     pair.a.sell(capacity_slots=1)
     await pair.both_see(1)
-    pair.b.orders._ledger = LateLedger(pair.b.ledger)  # type: ignore[assignment]
+    pair.b.orders._spending._ledger = LateLedger(pair.b.ledger)  # type: ignore[assignment]
     with pytest.raises(OutcomeUnknown):
         await pair.b.orders.match("alice", "o1", BID)
     claim = pair.b.floor.claim("o1")
