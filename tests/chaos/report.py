@@ -18,7 +18,10 @@ def tell(outcome: Outcome) -> None:
     screen.print(f"{outcome.orders} orders in the ledger, {outcome.charged} charged")
     for line in outcome.broken:
         screen.print(f"BROKEN: {line}", style="bold red", markup=False)
-    if not outcome.broken:
+    for row in outcome.rows:
+        if not row.reached:
+            screen.print(f"MISSED: {row.fault}: {_why(row)}", style="bold red", markup=False)
+    if is_good(outcome):
         screen.print("every promise was kept", style="bold")
 
 
@@ -53,7 +56,7 @@ def _table(outcome: Outcome) -> Table:
     for row in outcome.rows:
         target = "-" if row.target_s is None else f"< {row.target_s:g} s"
         trouble = ", ".join(f"{count} {name}" for name, count in sorted(row.trouble.items()))
-        kept = "yes" if row.reached else "no: " + "; ".join(row.broken or ["too long"])
+        kept = "yes" if row.reached else f"no: {_why(row)}"
         figures = (
             f"{row.gap_s:.2f} s",
             f"{row.stalled_s:.2f} s",
@@ -64,3 +67,7 @@ def _table(outcome: Outcome) -> Table:
         )
         table.add_row(row.fault, *figures, trouble, kept)
     return table
+
+
+def _why(row: Row) -> str:
+    return "; ".join(row.broken or ["too long"])
