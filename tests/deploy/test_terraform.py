@@ -216,7 +216,13 @@ def _with_secrets() -> Config:
 
 
 # Settings of text that have a form.
-_VALID = {"gateway.certificate": "", "gateway.private_key": "", "gateway.cors_origins": ""}
+_VALID = {
+    "gateway.certificate": "",
+    "gateway.private_key": "",
+    "gateway.cors_origins": "",
+    "payments.stripe_publishable_key": "",
+    "observability.otlp": "",
+}
 
 
 def test_places_and_times_fit_each_other() -> None:
