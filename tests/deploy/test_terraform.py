@@ -187,7 +187,7 @@ def test_nothing_else_asks_dynamodb() -> None:
 def settings() -> dict[str, str]:
     """What tasks are given, with numbers that are computed from others left as 1."""
     text = (FOLDER / "service.tf").read_text()
-    block = text.partition("settings = merge({")[2].partition("}, var.settings)")[0]
+    block = text.partition("settings = merge({")[2].partition("}, local.payment_form, var.settings)")[0]
     return dict(re.findall(r'^\s*"([a-z._]+)"\s*=\s*(.+)$', block, re.MULTILINE))
 
 
@@ -203,6 +203,18 @@ def test_settings_are_those_of_the_exchange() -> None:
         key: value.strip('"') for key, value in settings().items() if value.startswith('"') and "$" not in value
     }
     assert load(overrides=literals).server.host == "0.0.0.0"
+
+
+def test_the_dashboard_can_take_cards() -> None:
+    assert "}, local.payment_form, var.settings)" in _service()
+    form = re.search(r'payment_form = var.payments == "stripe" \? \{ "([a-z._]+)" = var\.(\w+) \}', _service())
+    assert form
+    assert form[1] in {key for key, _, _ in describe(Config())}
+    assert f'variable "{form[2]}"' in (FOLDER / "variables.tf").read_text()
+
+
+def _service() -> str:
+    return (FOLDER / "service.tf").read_text()
 
 
 def test_every_secret_of_the_exchange_is_kept_as_one() -> None:
