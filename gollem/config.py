@@ -20,6 +20,8 @@ GATEWAYS = ("none", "local", "stripe")
 # Settings that moved: the old names go on working.
 _RENAMED = {"payments.webhook_host": "bridge.host", "payments.webhook_port": "bridge.port"}
 RETURN_URL = re.compile(r"(?:https://|http://(?:localhost|127\.0\.0\.1)[:/])[!-~]{1,2000}", re.ASCII)
+_PUBLISHABLE = re.compile(r"pk_(?:test|live)_[A-Za-z0-9]{1,250}", re.ASCII)
+_URL = re.compile(r"https?://[A-Za-z0-9\[][!-~]{0,2000}", re.ASCII)
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?", re.ASCII)
 _HOST_PORT = re.compile(
     r"(?:\[(?P<v6>[0-9A-Fa-f:.]{2,45})\]|(?P<name>[A-Za-z0-9._-]{1,253})):(?P<port>[0-9]{1,5})", re.ASCII
@@ -36,6 +38,11 @@ def _number(default: int, least: int, most: int, about: str) -> Any:
 
 def _text(default: str, about: str) -> Any:
     return field(default=default, metadata={"about": about})
+
+
+def _formed(form: re.Pattern[str], rule: str, about: str) -> Any:
+    """Text that is empty or of this form. `rule` says which; what was given is not told, as it may be a secret."""
+    return field(default="", metadata={"about": about, "form": form, "rule": rule})
 
 
 def _secret(about: str) -> Any:
@@ -133,7 +140,11 @@ class PaymentsConfig:
     stripe_url: str = _text("", "where Stripe's API is, for tests; empty: Stripe itself")
     webhook_secrets: str = _secret("signing secrets of the platform's webhook endpoint, separated by commas")
     connect_secrets: str = _secret("signing secrets of the connected accounts' endpoint, separated by commas")
-    stripe_publishable_key: str = _text("", "publishable key of the Stripe account, for the dashboard's payment form")
+    stripe_publishable_key: str = _formed(
+        _PUBLISHABLE,
+        "must be one key that begins with pk_live_ or pk_test_: everybody who opens the dashboard gets it",
+        "publishable key of the Stripe account, for the dashboard's payment form",
+    )
     return_url: str = _text("https://localhost/", "where providers come back to when theirs names none")
     delay_days: int = _number(7, 0, 90, "days after which earnings become payable; 0, at once, is for trying things")
     payout_cents: int = _number(10_000, 100, 100_000_000, "payable earnings, in cents of USD, paid out by themselves")
@@ -206,7 +217,11 @@ class ObservabilityConfig:
     read_interval_ms: int = _number(15_000, 100, 3_600_000, "how often figures are read from the ledger")
     emf: bool = _switch(False, "figures for CloudWatch in the log, in its embedded metric format")
     emf_interval_ms: int = _number(60_000, 100, 3_600_000, "how often they are written there")
-    otlp: str = _text("", "URL of an OpenTelemetry collector (OTLP over HTTP) for traces; empty: none are made")
+    otlp: str = _formed(
+        _URL,
+        "must be a URL such as http://127.0.0.1:4318/v1/traces",
+        "URL of an OpenTelemetry collector (OTLP over HTTP) for traces; empty: none are made",
+    )
     trace_percent: int = _number(100, 0, 100, "of requests that are not traced already, so many in a hundred are")
 
 
@@ -424,6 +439,8 @@ def _checked(key: str, value: object, info: Any) -> object:
     if "least" not in info.metadata:
         if not isinstance(value, str):
             raise ConfigError(f"{key}: must be text, not {type(value).__name__}")
+        if value and "form" in info.metadata and not info.metadata["form"].fullmatch(value):
+            raise ConfigError(f"{key}: {info.metadata['rule']}")
         return value
     least, most = info.metadata["least"], info.metadata["most"]
     try:

@@ -22,7 +22,10 @@ locals {
     "gateway.exchange"        = "127.0.0.1:${local.exchange_port}"
     "gateway.bridge"          = "127.0.0.1:${local.bridge_port}"
     "gateway.trusted_hops"    = "1"
-  }, var.settings)
+  }, local.payment_form, var.settings)
+
+  # The dashboard cannot take cards without it.
+  payment_form = var.payments == "stripe" ? { "payments.stripe_publishable_key" = var.stripe_publishable_key } : {}
 
   data_folder = "/var/lib/gollem"
   # `server.port` is GOLLEM_SERVER_PORT in the environment.

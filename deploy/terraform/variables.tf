@@ -173,6 +173,17 @@ variable "payments" {
   }
 }
 
+variable "stripe_publishable_key" {
+  description = "Stripe's publishable key, for the dashboard's payment form; no secret. Needed with payments = \"stripe\"."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.stripe_publishable_key == "" ? var.payments != "stripe" : can(regex("^pk_(live|test)_[A-Za-z0-9]{1,250}$", var.stripe_publishable_key))
+    error_message = "stripe_publishable_key: must begin with pk_live_ or pk_test_, and must be there with payments = \"stripe\"."
+  }
+}
+
 variable "settings" {
   description = "Further settings of the exchange, as `gollem config` names them: { \"market.fee_bps\" = \"400\" }. No secrets."
   type        = map(string)

@@ -63,6 +63,11 @@ def test_everything_is_said_at_once(tmp_path: Path) -> None:
             "cannot be read",
         ),
         (("--set", "gateway.certificate=/no"), "gateway.certificate and gateway.private_key", "each needs the other"),
+        (
+            ("--set", "observability.otlp=localhost:4318"),
+            "observability.otlp",
+            "must be a URL such as http://127.0.0.1:4318/v1/traces",
+        ),
         (("--payments", "stirpe"), "payments.gateway", "must be one of"),
         (("--config", "/nowhere"), "/nowhere", "cannot be read"),
     ],
@@ -95,6 +100,14 @@ def test_no_secret_is_shown(tmp_path: Path) -> None:
     assert keys_of(result) == ["nodes.book"]
     assert SECRET not in result.output
     assert result.stdout.count("(set)") == 4
+
+
+@pytest.mark.parametrize("key", [SECRET, "sk_live_x", "pk_live_x sk_live_x", "pk_other_x"])
+def test_what_the_dashboard_shows_to_everybody_is_no_secret_key(tmp_path: Path, key: str) -> None:
+    result = check(tmp_path, environment={"GOLLEM_PAYMENTS_STRIPE_PUBLISHABLE_KEY": key})
+    assert keys_of(result) == ["payments.stripe_publishable_key"]
+    assert key not in result.output
+    assert check(tmp_path, "--set", "payments.stripe_publishable_key=pk_test_51AbC").exit_code == 0
 
 
 def test_a_library_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

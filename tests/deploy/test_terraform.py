@@ -187,7 +187,7 @@ def test_nothing_else_asks_dynamodb() -> None:
 def settings() -> dict[str, str]:
     """What tasks are given, with numbers that are computed from others left as 1."""
     text = (FOLDER / "service.tf").read_text()
-    block = text.partition("settings = merge({")[2].partition("}, var.settings)")[0]
+    block = text.partition("settings = merge({")[2].partition("}, local.payment_form, var.settings)")[0]
     return dict(re.findall(r'^\s*"([a-z._]+)"\s*=\s*(.+)$', block, re.MULTILINE))
 
 
@@ -205,6 +205,18 @@ def test_settings_are_those_of_the_exchange() -> None:
     assert load(overrides=literals).server.host == "0.0.0.0"
 
 
+def test_the_dashboard_can_take_cards() -> None:
+    assert "}, local.payment_form, var.settings)" in _service()
+    form = re.search(r'payment_form = var.payments == "stripe" \? \{ "([a-z._]+)" = var\.(\w+) \}', _service())
+    assert form
+    assert form[1] in {key for key, _, _ in describe(Config())}
+    assert f'variable "{form[2]}"' in (FOLDER / "variables.tf").read_text()
+
+
+def _service() -> str:
+    return (FOLDER / "service.tf").read_text()
+
+
 def test_every_secret_of_the_exchange_is_kept_as_one() -> None:
     secret = {key for key, shown, _ in describe(_with_secrets()) if shown == "(set)"}
     kept = set(re.findall(r'"([a-z]+\.[a-z_]+)"\s*=', (FOLDER / "secrets.tf").read_text()))
@@ -216,7 +228,13 @@ def _with_secrets() -> Config:
 
 
 # Settings of text that have a form.
-_VALID = {"gateway.certificate": "", "gateway.private_key": "", "gateway.cors_origins": ""}
+_VALID = {
+    "gateway.certificate": "",
+    "gateway.private_key": "",
+    "gateway.cors_origins": "",
+    "payments.stripe_publishable_key": "",
+    "observability.otlp": "",
+}
 
 
 def test_places_and_times_fit_each_other() -> None:

@@ -48,11 +48,12 @@ run "made" {
   command = apply
 
   variables {
-    payments             = "stripe"
-    image_repository_arn = "arn:aws:ecr:eu-west-1:123456789012:repository/gollem"
-    settings             = { "market.fee_bps" = "400" }
-    alarm_addresses      = ["ops@example.com"]
-    operators            = ["sg-0123456789abcdef0"]
+    payments               = "stripe"
+    stripe_publishable_key = "pk_test_51AbC"
+    image_repository_arn   = "arn:aws:ecr:eu-west-1:123456789012:repository/gollem"
+    settings               = { "market.fee_bps" = "400" }
+    alarm_addresses        = ["ops@example.com"]
+    operators              = ["sg-0123456789abcdef0"]
   }
 
   assert {
@@ -139,6 +140,18 @@ run "play_money_is_refused" {
   command         = plan
   expect_failures = [var.payments]
   variables { payments = "local" }
+}
+
+run "cards_want_the_publishable_key" {
+  command         = plan
+  expect_failures = [var.stripe_publishable_key]
+  variables { payments = "stripe" }
+}
+
+run "a_secret_key_is_no_publishable_one" {
+  command         = plan
+  expect_failures = [var.stripe_publishable_key]
+  variables { stripe_publishable_key = "sk_live_51AbC" }
 }
 
 run "a_secret_among_settings_is_refused" {
