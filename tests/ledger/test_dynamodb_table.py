@@ -6,7 +6,7 @@ import pytest
 
 from gollem.errors import InvalidField, LedgerUnavailable
 from gollem.ledger import Kind, rules
-from gollem.ledger.dynamodb import queries
+from gollem.ledger.dynamodb import statements
 from gollem.ledger.dynamodb.client import Client
 from gollem.ledger.dynamodb.items import Item
 from gollem.ledger.dynamodb.ledger import create_dynamodb, open_dynamodb, parse_url
@@ -88,8 +88,8 @@ async def test_filter_that_matches_nothing_costs_few_calls_and_ends(
 
     assert await ledger.user_statement("carol", limit=2, only=nothing) == []
     assert len(faults.calls) == 4  # one a shard
-    monkeypatch.setattr(queries, "_FILTERED", 1)
-    monkeypatch.setattr("gollem.ledger.dynamodb.reads._MOST_PAGES", 3)
+    monkeypatch.setattr(statements, "_FILTERED", 1)
+    monkeypatch.setattr(statements, "_MOST_PAGES", 3)
     with pytest.raises(InvalidField, match="too few"):
         await ledger.user_statement("carol", limit=2, only=nothing)
     await ledger.close()
