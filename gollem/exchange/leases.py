@@ -89,6 +89,11 @@ class Leases:
         self._to_renew.pop(lease.order_id, None)
         self._commits.start(self._shared.release(lease))
 
+    def may_be_committed(self, claim: Claim) -> bool:
+        """Whether a hold that is not there may still come: an attempt whose answer was lost can be written for a while.
+        A process alone does not wait for it: the agent's own count has to do."""
+        return bool(claim.fence) and self._clock.now_ms() - claim.opened_at_ms < self._config.lease_ms
+
     def give_up(self, lease: Lease) -> None:
         """This match came to nothing; but the same order may have been matched to the same lease by another node."""
         if not self._is_alone:

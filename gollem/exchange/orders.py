@@ -214,8 +214,8 @@ class Orders:
                 return replay
             raise
         except OutcomeUnknown:
-            # The hold may be there. `Settlement.release_ended` looks, and gives the room back if it is not.
-            self._keep(claim, hold)
+            # The hold may be there. `Settlement.release_ended` looks, and gives the room back if it does not come.
+            self._keep(replace(claim, opened_at_ms=self._clock.now_ms()), hold)
             raise
         except Exception:
             self._give_up(match, claim)

@@ -134,6 +134,8 @@ class Settlement:
             hold = await self._ledger.find_hold(order_id)
             if hold is None and self._floor.claim(order_id) is not claim:
                 continue  # claimed again while this was read: the hold may have come since
+            if hold is None and claim is not None and self._leases.may_be_committed(claim):
+                continue
             if hold is None or hold.state is not HoldState.OPEN:
                 self._release(order_id)
                 if claim is not None and claim.fence:

@@ -173,6 +173,8 @@ class Follower:
     async def _look_at_head(self, known: Head) -> None:
         """Whether it is still the same stream of the same server."""
         head = await self._head()
+        if head.server != known.server:  # connections that lead to the one before go on selling what it knows alone
+            await self._client.forget_connections(used=False)
         if head.server != known.server or not head.position.follows(known.position):
             await self._start_over(known)
 

@@ -130,7 +130,7 @@ class RedisClient:
                 try:
                     yield
                 except ReadOnlyError:  # of a server that is no master any more: its name may mean another by now
-                    await self._forget_connections()
+                    await self.forget_connections()
                     raise
 
     @contextmanager
@@ -142,10 +142,12 @@ class RedisClient:
         finally:
             self._timed(operation, stopwatch_s() - began_s, outcome)
 
-    async def _forget_connections(self) -> None:
+    async def forget_connections(self, used: bool = True) -> None:
+        """Of one server at a time: what is called next is called where its address leads by then. `used` ends calls
+        that are under way, too."""
         for client in (self._calls, self._reads):
             if isinstance(client, Redis):
-                await client.connection_pool.disconnect()
+                await client.connection_pool.disconnect(inuse_connections=used)
 
 
 @contextmanager

@@ -24,6 +24,7 @@ READY_S = 90
 LEAVE_S = 30
 OPERATOR = "ops"
 SETTINGS = {
+    "server.metrics_port": "0",
     "server.drain_timeout_ms": "1000",
     "server.requests_per_second": "100000",
     "server.burst": "100000",
@@ -123,6 +124,14 @@ class World:
         return self._servers[1]
 
     async def __aenter__(self) -> "World":
+        try:
+            await self._start()
+        except BaseException:  # servers that were started do not outlive it
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def _start(self) -> None:
         await self._make_keys()
         self._stack.callback(self._pool.close)
         self._stack.callback(self._redis.close)
@@ -135,7 +144,6 @@ class World:
             )
             node.start()
         await self.until_whole(asks=0)
-        return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()

@@ -9,7 +9,7 @@ import pytest
 
 from gollem.clock import SystemClock
 from gollem.config import NodesConfig
-from gollem.errors import BookUnavailable, CapacityExhausted, HoldClosed, LedgerUnavailable
+from gollem.errors import BookUnavailable, CapacityExhausted, HoldClosed, LedgerUnavailable, OutcomeUnknown
 from gollem.exchange import CancelState, ClientOutcome, Measurement, Outcome, Usage
 from gollem.ledger import Ledger, Posted, Transaction, open_ledger, rules
 from gollem.market import Block, Match
@@ -202,6 +202,51 @@ async def test_a_node_cut_off_from_the_ledger_takes_no_room_from_the_others(serv
     for bench in (a, b):
         await bench.commits.finish()
         await bench.shared.close()
+
+
+class LateLedger:
+    """Writes the hold, but only after it was asked whether it has."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.late: list[Transaction] = []
+
+    async def post(self, transaction: Transaction) -> Posted:
+        self.late.append(transaction)
+        raise OutcomeUnknown("no answer")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+
+async def test_room_stays_taken_while_a_hold_of_unknown_outcome_may_come(pair: Pair) -> None:
+    """It is not there yet, and is written after that was seen: nobody else may have been given its room."""
+    pair.a.sell(capacity_slots=1)
+    await pair.both_see(1)
+    late = LateLedger(pair.b.ledger)
+    pair.b.orders._spending._ledger = late  # type: ignore[assignment]
+    with pytest.raises(OutcomeUnknown):
+        await pair.b.orders.match("alice", "o1", BID)
+    assert await pair.b.settlement.release_ended() == 0
+    assert await pair.leased() == 1
+    with pytest.raises(CapacityExhausted):
+        await pair.a.orders.match("alice", "o2", BID)
+    await pair.a.ledger.post(*late.late)
+    await pair.a.settlement.settle("p1", "o1", USAGE, Outcome.COMPLETED)
+    assert await pair.leased() == 0
+
+
+async def test_room_comes_back_when_a_hold_of_unknown_outcome_does_not_come(pair: Pair) -> None:
+    pair.a.sell(capacity_slots=1)
+    await pair.both_see(1)
+    pair.b.orders._spending._ledger = LateLedger(pair.b.ledger)  # type: ignore[assignment]
+    with pytest.raises(OutcomeUnknown):
+        await pair.b.orders.match("alice", "o1", BID)
+    claim = pair.b.floor.claim("o1")
+    assert claim is not None
+    claim.opened_at_ms -= NodesConfig().lease_ms
+    assert await pair.b.settlement.release_ended() == 1
+    assert await pair.leased() == 0
 
 
 async def test_leases_come_back_after_everything_was_restarted(pair: Pair) -> None:

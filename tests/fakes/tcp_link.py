@@ -12,7 +12,7 @@ class TcpLink:
     def __init__(self, host: str, port: int) -> None:
         self.target = (host, port)  # of connections that come
         self._server: asyncio.Server | None = None
-        self._ends: set[asyncio.StreamWriter] = set()
+        self._connections: dict[asyncio.StreamWriter, list[asyncio.StreamWriter]] = {}  # both ends, the oldest first
         self._tasks: set[asyncio.Task[None]] = set()
         self._flows = asyncio.Event()
         self._flows.set()
@@ -28,10 +28,11 @@ class TcpLink:
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 
-    def cut(self) -> None:
-        """Break every connection."""
-        for writer in self._ends:
-            writer.transport.abort()
+    def cut(self, spared: int = 0) -> None:
+        """Break every connection, also those that are being made, but for the oldest."""
+        for ends in list(self._connections.values())[spared:]:
+            for end in ends:
+                end.transport.abort()
 
     def stall(self) -> None:
         """Nothing passes any more, and nobody is told."""
@@ -71,19 +72,24 @@ class TcpLink:
         if self.is_refusing:
             writer.transport.abort()
             return
-        with suppress(OSError):
-            far_reader, far_writer = await asyncio.open_connection(*self.target)
-            ends = {writer, far_writer}
-            self._ends |= ends
-            lost = asyncio.Event()
-            try:
-                await asyncio.gather(
-                    self._pass(reader, far_writer, lost, True), self._pass(far_reader, writer, lost, False)
-                )
-            finally:
-                self._ends -= ends
-                for end in ends:
-                    end.transport.abort()
+        ends = self._connections[writer] = [writer]
+        try:
+            with suppress(OSError):
+                await self._join(reader, writer, ends)
+        finally:
+            del self._connections[writer]
+            for end in ends:
+                end.transport.abort()
+
+    async def _join(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ends: list[asyncio.StreamWriter]
+    ) -> None:
+        far_reader, far_writer = await asyncio.open_connection(*self.target)
+        ends.append(far_writer)
+        if writer.transport.is_closing():
+            return  # cut meanwhile: nothing that it was given may reach where it led to
+        lost = asyncio.Event()
+        await asyncio.gather(self._pass(reader, far_writer, lost, True), self._pass(far_reader, writer, lost, False))
 
     async def _pass(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lost: asyncio.Event, is_request: bool

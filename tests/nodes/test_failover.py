@@ -31,18 +31,18 @@ async def _survives(master: RedisServer, url: str, open_node: OpenNode) -> None:
     await until(lambda: there.changes and mine.changes)
     assert isinstance(await one.claim(a_claim("a", slots=1)), Granted)
     master.kill()
-    await until(lambda: one.status().degraded and other.status().degraded)
+    await until(lambda: one.status().degraded and other.status().degraded, _WITHIN_S)
     assert isinstance(await one.claim(a_claim("b", "provider-2/ask")), Granted), "by its own view"
 
     await until_answer(lambda: _is_shared(one), _WITHIN_S)
     await until(lambda: not one.status().degraded and not other.status().degraded, _WITHIN_S)
 
-    await until(lambda: KEYS.number in mine.restored and KEYS.number in there.restored)
+    await until(lambda: KEYS.number in mine.restored and KEYS.number in there.restored, _WITHIN_S)
     one.announce(placed(3))
-    await until(lambda: "provider-3/ask" in there.prices())
+    await until(lambda: "provider-3/ask" in there.prices(), _WITHIN_S)
     late = (await open_node(url, "late"))[1]
     assert isinstance(late, Recorder)
-    await until(lambda: set(late.prices()) == {f"provider-{number}/ask" for number in (1, 2, 3)})
+    await until(lambda: set(late.prices()) == {f"provider-{number}/ask" for number in (1, 2, 3)}, _WITHIN_S)
 
 
 async def _is_shared(node: SharedBook) -> bool:

@@ -17,6 +17,7 @@ from tests.servers.redis_server import RedisServer, free_port, redis_server
 from tests.until import until, until_answer
 
 KEYS = PartitionKeys(partition_of(MODEL, 2))
+_WITHIN_S = 30  # what servers and connections take on a busy machine
 
 
 @pytest.fixture
@@ -140,7 +141,8 @@ async def test_what_was_announced_meanwhile_comes_as_old_as_it_is(
     waited_ms = clock.monotonic_ms() - announced_ms
     _mend(link)
     await until(lambda: there.changes)
-    assert there.changes[0].age_ms >= waited_ms - 50  # type: ignore[union-attr]
+    age_ms = there.changes[0].age_ms  # type: ignore[union-attr]
+    assert age_ms >= waited_ms // 2, "all but what its last sending took"
 
 
 async def test_what_was_released_meanwhile_is_free_afterwards(
@@ -212,7 +214,22 @@ async def test_a_failover_that_loses_nothing_but_a_claim(open_node: OpenNode) ->
             assert isinstance(await node.claim(a_claim("a", slots=1)), Granted)
             link.target = ("127.0.0.1", replica.port)
             link.cut()
-            await until(lambda: sorted(listener.restored) == [0, 1])
+            await until(lambda: sorted(listener.restored) == [0, 1], _WITHIN_S)
+
+
+async def test_after_a_failover_nothing_goes_to_the_server_before(open_node: OpenNode) -> None:
+    """It is still there, does not know that it is replaced, and a connection to it goes on."""
+    with redis_server() as master, redis_server("--replicaof", f"127.0.0.1 {master.port}") as replica:
+        async with TcpLink("127.0.0.1", master.port) as link:
+            node, listener = await open_node(f"redis://127.0.0.1:{link.port}")
+            await until(lambda: replica.ask("hget", KEYS.head, "last") == "0")
+            replica.ask("replicaof", "no", "one")
+            link.target = ("127.0.0.1", replica.port)
+            link.cut(spared=1)
+            await until(lambda: "connected_clients:1\n" in master.ask("info", "clients").replace("\r", ""), _WITHIN_S)
+            await until(lambda: set(listener.restored) == {0, 1}, _WITHIN_S)
+            assert isinstance(await node.claim(a_claim("a")), Granted)
+            assert replica.ask("zcard", KEYS.leases("provider-1/ask")[1]) == "1"
 
 
 async def test_another_release_writes_what_this_one_does_not_know(
@@ -229,10 +246,11 @@ async def test_another_release_writes_what_this_one_does_not_know(
         json.dumps([1, "later", [["blessed", "provider-1/ask"], ["removed", "provider-1/ask", MODEL, "why"]], "more"]),
         "not even JSON",
     ]
+    redis.ask("hset", KEYS.head, "last", str(int(last) + len(later)))  # first: who is ahead of it has another stream
     for number, text in enumerate(later, start=int(last) + 1):
         redis.ask("xadd", KEYS.changes, f"{epoch}-{number}", "at", "1", "batch", text)
-    redis.ask("hset", KEYS.head, "last", str(int(last) + len(later)))
-    redis.ask("hset", KEYS.asks, "provider-5/ask", f"1 {later[0]}")
+    now_ms = redis.ask("time").split()[0] + "000"  # what is older than `forget_ms` would be swept
+    redis.ask("hset", KEYS.asks, "provider-5/ask", f"{now_ms} {later[0]}")
 
     await until(lambda: len(listener.changes) == 2 and node.status().passed_over == 3)
     speaker.announce(placed(3))

@@ -116,7 +116,7 @@ def sentinels(size: int = 3) -> Iterator[tuple[list[RedisServer], list[int]]]:
         master = stack.enter_context(_started(folder))
         wait_for(lambda: master.ask("ping") == "PONG", "an answer")
         replica = stack.enter_context(_started(folder, "--replicaof", "127.0.0.1", str(master.port)))
-        wait_for(lambda: "master_link_status:up" in replica.ask("info", "replication"), "a replica")
+        wait_for(lambda: _is_in_step(replica), "a replica")
         watchers = [stack.enter_context(_sentinel(folder, master.port)) for _ in range(size)]
         for watcher in watchers:
             wait_for(lambda watcher=watcher: _sees(watcher, others=size - 1, replicas=1), "Sentinels that agree")
@@ -141,6 +141,7 @@ def cluster(masters: int = 3) -> Iterator[list[RedisServer]]:
         assert made.returncode == 0, made.stdout + made.stderr
         for server in servers:
             wait_for(lambda server=server: "cluster_state:ok" in server.ask("cluster", "info"), "a Cluster")
+        wait_for(lambda: sum(map(_is_in_step, servers)) == masters, "replicas that may take a master's place")
         yield servers
 
 
@@ -189,6 +190,11 @@ def _sentinel(folder: Path, master_port: int) -> Iterator[RedisServer]:
     finally:
         process.kill()
         process.wait()
+
+
+def _is_in_step(server: RedisServer) -> bool:
+    """Whether it is a replica that has what its master has."""
+    return "master_link_status:up" in server.ask("info", "replication")
 
 
 def _sees(sentinel: RedisServer, others: int, replicas: int) -> bool:
