@@ -20,6 +20,7 @@ from gollem.errors import (
     NoFeasibleAsk,
     OrderMismatch,
     OutcomeUnknown,
+    SpendLimitReached,
     UnknownOrder,
 )
 from gollem.exchange.commits import Commits
@@ -206,6 +207,12 @@ class Orders:
         except KeyReused as error:
             self._give_up(match, claim)
             raise _mismatch(order_id) from error
+        except SpendLimitReached:
+            self._give_up(match, claim)
+            # The order may be among those that have used the limit up.
+            if replay := await self._replay(user, order_id, fingerprint):
+                return replay
+            raise
         except OutcomeUnknown:
             # The hold may be there. `Settlement.release_ended` looks, and gives the room back if it does not come.
             self._keep(replace(claim, opened_at_ms=self._clock.now_ms()), hold)

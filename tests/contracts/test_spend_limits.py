@@ -2,11 +2,12 @@
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from gollem.clock import utc_day
-from gollem.errors import GollemError, SpendLimitReached
+from gollem.errors import GollemError, OrderMismatch, SpendLimitReached
 from gollem.exchange import Outcome, Spending, SpendLimit, Usage
 from gollem.ledger import Hold, Ledger, records, rules
 from tests.contracts.samples import DAY_MS, NOW_MS, granting, hold_of
@@ -155,3 +156,13 @@ async def test_spending_forgets_users_it_need_not_know(ledger: Ledger, clock: Fa
     await spending.open(hold_of("o1", 1), "f")
     assert list(spending._unlimited) == [USER]
     assert not spending._locks
+
+
+async def test_an_order_sent_again_gets_its_first_answer_whatever_is_left(nodes: list[Bench]) -> None:
+    await nodes[0].spending.set(USER, HELD, 0)
+    first = await nodes[0].orders.match(USER, "o1", BID)
+    for bench in nodes:
+        again = await bench.orders.match(USER, "o1", BID)
+        assert (again.replayed, again.order_id, again.held_atoms) == (True, "o1", first.held_atoms)
+    with pytest.raises(OrderMismatch):
+        await nodes[0].orders.match(USER, "o1", replace(BID, max_tokens=BID.max_tokens + 1))

@@ -90,6 +90,7 @@ async def _reads_the_statement(page: Page, desk: Desk) -> None:
     table = page.get_by_role("table", name="Statement")
     await expect(table.get_by_role("row")).to_have_count(2)
     await expect(table.get_by_role("row").nth(1)).to_contain_text("5,000.00000000")
+    await expect(page.get_by_role("button", name="Show more")).to_be_hidden()
 
 
 async def _limits_spending(page: Page, desk: Desk) -> None:
@@ -117,6 +118,44 @@ async def _makes_and_revokes_a_key(page: Page) -> None:
     await row.get_by_role("button", name="Revoke").click()
     await page.get_by_role("button", name="Revoke it").click()
     await expect(row).to_contain_text("revoked")
+
+
+async def test_nothing_is_said_to_be_done_that_was_not(desk: Desk) -> None:
+    async with desk.signed_in("alice") as page:
+        await go(page, "Keys")
+        await page.get_by_role("button", name="Make a key").click()
+        await page.keyboard.press("Escape")
+        await page.route("**/api/account/keys/revoke", lambda route: route.abort())
+        await page.get_by_role("button", name=re.compile("^Revoke")).first.click()
+        await page.get_by_role("button", name="Revoke it").click()
+        await expect(page.get_by_text("The exchange cannot be reached.")).to_be_visible()
+        assert await page.get_by_text("The key is revoked.").count() == 0  # a notice goes by itself
+        await page.route("**/api/market/**", lambda route: route.abort())
+        await go(page, "Market")
+        await expect(page.get_by_text("What you see may be old")).to_be_visible()
+    desk.complaints[:] = [one for one in desk.complaints if "net::ERR_FAILED" not in one]
+    assert desk.complaints == []
+
+
+async def test_a_limit_that_is_being_written_stays_as_written(desk: Desk) -> None:
+    credit = CreditServiceStub(desk.world.channel)
+    alice = desk.world.metadata("alice")
+    await credit.SetSpendLimit(credit_pb2.SetSpendLimitRequest(per_month="900000.00000001"), metadata=alice)
+    async with desk.signed_in("alice") as page:
+        await go(page, "Account")
+        day, month = page.get_by_label("Credits a day"), page.get_by_label("Credits a month")
+        await expect(month).to_have_value("900000.00000001")
+        await day.fill("80000")
+        await month.focus()
+        await desk.world.trade(MODEL)  # what is used changes, and so does what is shown
+        await expect(page.get_by_role("list", name="Limits used")).not_to_contain_text(re.compile(r"^This month0\.00 "))
+        await expect(day).to_have_value("80000")
+        await page.get_by_role("button", name="Set the limits").click()
+        await expect(page.get_by_text("Your limits are set.")).to_be_visible()
+    limit = await credit.GetSpendLimit(credit_pb2.GetSpendLimitRequest(), metadata=alice)
+    assert (limit.per_day, limit.per_month) == ("80000.00000000", "900000.00000001")
+    await credit.SetSpendLimit(credit_pb2.SetSpendLimitRequest(), metadata=alice)
+    assert desk.complaints == []
 
 
 # What Stripe's script offers, as far as the page uses it: it tells what it was given, and declines.
@@ -179,14 +218,26 @@ async def test_a_provider_is_onboarded_and_paid(desk: Desk) -> None:
         await other.close()
         await expect(page.get_by_text("You can be paid")).to_be_visible()
         await expect(page.get_by_text("It would win more").first).to_be_visible()
+        asked: list[str] = []
+        await page.route("**/api/payouts/request", lambda route: _lose_the_first_answer(asked, route))
+        await pay.click()
+        await expect(page.get_by_text("The exchange cannot be reached.")).to_be_visible()
         await pay.click()
         await expect(page.get_by_text("are on their way.")).to_be_visible()
+        assert len(asked) == 2
+        assert asked[0] == asked[1]
         payouts = page.get_by_role("table", name="Payouts")
         await expect(payouts.get_by_role("row").nth(1)).to_contain_text("paid")
         async with page.expect_download() as download:
             await page.get_by_role("button", name="Download CSV").first.click()
         assert (await (await download.value).path()).read_text().count("\n") > 1
+    desk.complaints[:] = [one for one in desk.complaints if "net::ERR_FAILED" not in one]
     assert desk.complaints == []
+
+
+async def _lose_the_first_answer(asked: list[str], route: Route) -> None:
+    asked.append(route.request.post_data or "")
+    await (route.abort() if len(asked) == 1 else route.continue_())
 
 
 VIEWS = [("alice", ("Market", "Account")), ("borealis", ("Selling",)), ("ops", ("Exchange", "Keys"))]

@@ -10,6 +10,11 @@ import { startPayment } from "./payment.js";
 const AMOUNTS = ["5.00", "25.00", "100.00"];
 const POLL_MS = 700;
 const MAX_POLLS = 60;
+const UNPAID = {
+  created: "The payment has not been heard of yet. The credits come once it has.",
+  pending: "Your bank has not decided yet. The credits come once it has.",
+  cancelled: "The payment was cancelled: there are no credits for it.",
+};
 
 /** `bought` is called once the credits are there. */
 export function buyCredits(bought) {
@@ -30,7 +35,7 @@ export function buyCredits(bought) {
     await payment.confirm();
     const purchase = await credited(purchaseId);
     again();
-    notify(purchase.state === "credited" ? `${short(purchase.credits)} credits are yours.` : "Your bank has not decided yet. The credits come once it has.");
+    notify(purchase.state === "credited" ? `${short(purchase.credits)} credits are yours.` : UNPAID[purchase.state]);
     bought();
   }
   again();

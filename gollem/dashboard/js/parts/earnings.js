@@ -22,8 +22,11 @@ export function earnings(earned, pay) {
 export function requestPayout(requested) {
   let ready = false;
   let some = false;
+  let payoutId = ""; // of one that was asked for and not answered: asked again, it is the same
   const element = h("button", { class: "button main", onclick: () => attempt(element, async () => {
-    const payout = await post("/api/payouts/request", { payoutId: `web-${crypto.randomUUID()}` });
+    payoutId ||= `web-${crypto.randomUUID()}`;
+    const payout = await post("/api/payouts/request", { payoutId });
+    payoutId = "";
     notify(`${usd(payout.amountUsd)} are on their way.`);
     requested();
   }).then(update) }, "Request payout");

@@ -36,8 +36,10 @@ function action(key, refresh) {
   const button = h("button", { class: "button quiet danger", "aria-label": `Revoke ${key.keyId}`, onclick: async () => {
     const sure = await confirm("Revoke this key?", `Whoever uses glm_${key.keyId} is refused within two seconds. This cannot be undone.`, "Revoke it");
     if (!sure) return;
-    await attempt(button, () => post("/api/account/keys/revoke", { keyId: key.keyId }));
-    notify("The key is revoked.");
+    await attempt(button, async () => {
+      await post("/api/account/keys/revoke", { keyId: key.keyId });
+      notify("The key is revoked.");
+    });
     refresh.now();
   } }, "Revoke");
   return button;

@@ -11,7 +11,7 @@ import { poll, whenChanged } from "../poll.js";
 const EVERY_MS = 2000;
 const SELL = h("code", {}, "python -m provider_agent --help");
 
-export function market(page) {
+export function market(page, failed) {
   const places = Object.fromEntries(["figures", "depth", "front", "trades", "refusals"].map((name) => [name, h("div")]));
   const title = h("span", {}, "The front");
   fill(page, h("div", { class: "grid" }, places.figures,
@@ -46,7 +46,7 @@ export function market(page) {
     showTrades(trades);
     showRefusals(refused.models);
     showFigures(headline(book, refused.models));
-  });
+  }, failed);
 }
 
 function headline(book, refused) {
