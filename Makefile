@@ -32,7 +32,7 @@ chaos: $(VENV)/.core $(VENV)/.dev ## three nodes, agents and clients; one fault 
 	@$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),150) --seed $(or $(SEED),7) $(if $(ONLY),--only '$(ONLY)') $(ARGS)
 
 kill-rounds: $(VENV)/.core $(VENV)/.dev ## 200 times kill -9 over SQLite, with acknowledgements kept outside; KILL_ROUNDS=n
-	KILL_ROUNDS=$(or $(KILL_ROUNDS),200) $(BIN)/python -m pytest tests/ledger/test_crash.py -k killed $(ARGS)
+	KILL_ROUNDS=$(or $(KILL_ROUNDS),200) $(BIN)/python -m pytest tests/ledger/test_crash.py tests/system/test_kill.py -k killed $(ARGS)
 
 micro-settles: $(VENV)/.core $(VENV)/.dev ## 100,000 random settlements of a few atoms on every backend; MICRO_SETTLES=n
 	MICRO_SETTLES=$(or $(MICRO_SETTLES),100000) $(BIN)/python -m pytest tests/contracts/test_faults.py -k micro $(ARGS)

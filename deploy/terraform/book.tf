@@ -7,7 +7,7 @@ locals {
     "auth", "client|setinfo", "client|setname", "cluster|nodes", "cluster|shards", "cluster|slots", "command", "echo",
     "fcall", "function|load", "get", "hdel", "hello", "hget", "hgetall", "hincrby", "hmget", "hscan", "hset", "info",
     "pexpire", "ping", "pttl", "quit", "readonly", "readwrite", "set", "time", "xadd", "xread", "zadd", "zcard",
-    "zrange", "zrem",
+    "zrange", "zrem", "zscore",
   ]
 }
 
