@@ -14,9 +14,10 @@ from gollem_client import stubs
 @server_options
 def spend_limit(server: Server, per_day: str | None, per_month: str | None, as_json: bool) -> None:
     """Show the limits of the account, or set them: an order that could cost more is refused."""
-    now = call(server, "CreditService/GetSpendLimit", stubs.GetSpendLimitRequest(), stubs.SpendLimit)
-    if per_day is not None or per_month is not None:
-        wanted = stubs.SetSpendLimitRequest(_chosen(per_day, now.per_day), _chosen(per_month, now.per_month))
+    if per_day is None and per_month is None:
+        now = call(server, "CreditService/GetSpendLimit", stubs.GetSpendLimitRequest(), stubs.SpendLimit)
+    else:
+        wanted = stubs.SetSpendLimitRequest(_chosen(per_day), _chosen(per_month))
         now = call(server, "CreditService/SetSpendLimit", wanted, stubs.SpendLimit)
     if as_json:
         output.print_json(now)
@@ -28,7 +29,5 @@ def spend_limit(server: Server, per_day: str | None, per_month: str | None, as_j
         click.echo(f"{period:<10}  {f'{used} of {output.money(limit)}' if limit else 'no limit'}")
 
 
-def _chosen(given: str | None, now: str) -> str:
-    if given is None:
-        return now
+def _chosen(given: str | None) -> str | None:
     return "" if given == "none" else given

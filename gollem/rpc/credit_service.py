@@ -118,9 +118,14 @@ class CreditService(CreditServiceBase):
         return encode.spend_limit(await self._accounts.spend_limit(context.consumer()))
 
     async def _limit_spending(self, request: credit_pb2.SetSpendLimitRequest) -> credit_pb2.SpendLimit:
+        """What is absent stays: a field that is misspelt over HTTP must not lift a limit."""
         user = context.consumer()
-        per_day = fields.positive_atoms(request.per_day, "per_day") if request.per_day else 0
-        per_month = fields.positive_atoms(request.per_month, "per_month") if request.per_month else 0
+        now = await self._accounts.spend_limit(user)
+        per_day, per_month = now.day_limit_atoms, now.month_limit_atoms
+        if request.HasField("per_day"):
+            per_day = fields.positive_atoms(request.per_day, "per_day") if request.per_day else 0
+        if request.HasField("per_month"):
+            per_month = fields.positive_atoms(request.per_month, "per_month") if request.per_month else 0
         return encode.spend_limit(await self._accounts.limit_spending(user, per_day, per_month))
 
 

@@ -56,8 +56,13 @@ async def test_a_provider_sees_its_asks_and_why_they_lose(site: Site) -> None:
 async def test_a_spend_limit_refuses_and_says_what_is_left(site: Site) -> None:
     await site.fund()
     await site.sell()
-    limit = credit_pb2.SetSpendLimitRequest(per_day="300")
-    await site.credit.SetSpendLimit(limit, metadata=site.alice)
+    for limit in (
+        credit_pb2.SetSpendLimitRequest(per_day="300", per_month="9000"),
+        credit_pb2.SetSpendLimitRequest(per_month=""),  # lifted; what is not said stays
+        credit_pb2.SetSpendLimitRequest(),
+    ):
+        now = await site.credit.SetSpendLimit(limit, metadata=site.alice)
+    assert (now.per_day, now.per_month) == ("300.00000000", "")
     await site.market.Match(order("o1"), metadata=site.alice)
     status, reason, figures = await refused(site.market.Match(order("o2"), metadata=site.alice))
     assert (status, reason) == ("FAILED_PRECONDITION", "SPEND_LIMIT_REACHED")

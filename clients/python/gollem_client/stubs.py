@@ -1287,12 +1287,12 @@ class GetSpendLimitRequest(betterproto.Message):
 
 @dataclass(eq=False, repr=False)
 class SetSpendLimitRequest(betterproto.Message):
-    per_day: str = betterproto.string_field(1)
+    per_day: Optional[str] = betterproto.string_field(1, optional=True)
     """
-    Credits a day and a calendar month (UTC), a decimal of at most 8 places; empty: no limit.
+    Credits a day and a calendar month (UTC), a decimal of at most 8 places. Absent: as it is; empty: no limit.
     """
 
-    per_month: str = betterproto.string_field(2)
+    per_month: Optional[str] = betterproto.string_field(2, optional=True)
 
 
 @dataclass(eq=False, repr=False)
