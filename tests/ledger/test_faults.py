@@ -52,9 +52,10 @@ async def test_fault_14_flipped_bit_is_found_and_named(path: Path, ledger: Sqlit
 
 
 class HeldBack:
-    """Stands before the thread that commits."""
+    """Stands before the thread that commits, which may be about to wait for its next group."""
 
-    def __init__(self) -> None:
+    def __init__(self, commits: Any) -> None:
+        self._commits = commits
         self.groups: list[object] = []
         self.came = asyncio.Event()
 
@@ -62,12 +63,15 @@ class HeldBack:
         self.groups.append(group)
         self.came.set()
 
+    def get(self) -> object:
+        return self._commits.get()
+
 
 async def test_fault_29_nothing_is_answered_or_seen_before_its_commit(path: Path, ledger: SqliteLedger) -> None:
     """A crash before COMMIT leaves none of the group, and none was told otherwise."""
     await ledger.post(granting(1_000))
     writer: Any = ledger._writer
-    commits, writer._groups = writer._groups, (held_back := HeldBack())
+    commits, writer._groups = writer._groups, (held_back := HeldBack(writer._groups))
     posts = [asyncio.create_task(ledger.post(opening(hold_of(f"order-{number}", 10)))) for number in range(20)]
     await held_back.came.wait()
     reader = await open_ledger(f"sqlite://{path}", read_only=True)
