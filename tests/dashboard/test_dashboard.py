@@ -124,7 +124,9 @@ async def test_nothing_is_said_to_be_done_that_was_not(desk: Desk) -> None:
     async with desk.signed_in("alice") as page:
         await go(page, "Keys")
         await page.get_by_role("button", name="Make a key").click()
+        await expect(page.get_by_role("dialog")).to_be_visible()
         await page.keyboard.press("Escape")
+        await expect(page.get_by_role("dialog")).to_be_hidden()
         await page.route("**/api/account/keys/revoke", lambda route: route.abort())
         await page.get_by_role("button", name=re.compile("^Revoke")).first.click()
         await page.get_by_role("button", name="Revoke it").click()
