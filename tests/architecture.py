@@ -11,7 +11,7 @@ from pathlib import Path
 LAYERS = [
     {"errors", "clock"},
     {"units"},
-    {"config"},
+    {"config", "bounded_http"},
     {"_core", "observability"},
     {"market", "ledger", "providers", "identity"},
     {"payments", "nodes"},
@@ -48,6 +48,7 @@ VENDORS = {
         "gollem.bridge",
         "gollem.cli",
         "gollem.observability.http_door",
+        "gollem.bounded_http",
     ),
     "betterproto": ("gollem_client", "gollem.cli.output"),
     "botocore": ("gollem.ledger.dynamodb.client", "gollem.identity.dynamodb_table"),

@@ -125,17 +125,20 @@ async def test_nothing_else_is_served(door: Door, method: str, path: str, status
     assert (await door.get(path, method))[0] == status
 
 
-async def test_a_connection_too_many_and_one_that_never_ends(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connection_too_many_and_one_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_door, "MAX_CONNECTIONS", 1)
     monkeypatch.setattr(http_door, "CONNECTION_S", 0.2)
+    door = Door()
+    await door.http.start()
     reader, writer = await asyncio.open_connection("127.0.0.1", door.http.port)
     writer.write(b"GET /me")
-    await until(lambda: door.http._runner.server is not None and len(door.http._runner.server.connections) == 1)
+    await until(lambda: door.http._http.connections == 1)
     other, second = await asyncio.open_connection("127.0.0.1", door.http.port)
     assert await asyncio.wait_for(_rest(other), 10) == b""
     assert await asyncio.wait_for(reader.read(), 10) == b""
     for each in (writer, second):
         each.close()
+    await door.http.stop()
 
 
 async def _rest(reader: asyncio.StreamReader) -> bytes:

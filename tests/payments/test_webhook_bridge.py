@@ -252,7 +252,7 @@ async def test_a_connection_too_many_is_turned_away(shop: Shop, monkeypatch: pyt
     async with serving(shop) as bridge:
         _, first = await asyncio.open_connection("127.0.0.1", bridge.port)
         first.write(b"GET /he")
-        await until(lambda: bridge._runner.server is not None and len(bridge._runner.server.connections) == 1)
+        await until(lambda: bridge._http.connections == 1)
         reader, second = await asyncio.open_connection("127.0.0.1", bridge.port)
         with suppress(ConnectionResetError):
             assert await asyncio.wait_for(reader.read(), 5) == b""

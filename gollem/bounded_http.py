@@ -1,0 +1,90 @@
+"""A small HTTP server for whoever has routes to offer: it only bounds them.
+
+Anybody can knock here, so that whatever comes in is bounded (size, time, number), one request a connection, and nothing
+that was sent is ever logged or told back.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`connection_s` is from the first byte to the last: who sends a header a minute is cut off."""
+
+    body_bytes: int
+    connections: int
+    connection_s: float
+    drain_s: float
+
+
+class BoundedHttp:
+    """`port` 0 takes a free one."""
+
+    def __init__(self, routes: Iterable[web.AbstractRouteDef], host: str, port: int, limits: Limits) -> None:
+        self._host = host
+        self._wanted_port = port
+        self._limits = limits
+        app = web.Application(client_max_size=limits.body_bytes, middlewares=[_one_request])
+        app.add_routes(routes)
+        self._runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=limits.drain_s)
+        self._listener: asyncio.Server | None = None
+
+    @property
+    def port(self) -> int:
+        """Once started."""
+        assert self._listener is not None, "not started"
+        return int(self._listener.sockets[0].getsockname()[1])
+
+    @property
+    def connections(self) -> int:
+        """How many are open now."""
+        return len(self._runner.server.connections) if self._runner.server else 0
+
+    async def start(self) -> None:
+        """Listen. Raises OSError."""
+        await self._runner.setup()
+        try:
+            loop = asyncio.get_running_loop()
+            self._listener = await loop.create_server(self._connection, self._host, self._wanted_port)
+        except BaseException:
+            await self._runner.cleanup()
+            raise
+
+    async def stop(self) -> None:
+        """Answer those who wait, then close. Idempotent."""
+        if self._listener is not None:
+            self._listener.close()
+        await self._runner.cleanup()
+
+    def _connection(self) -> asyncio.Protocol:
+        server = self._runner.server
+        if server is None or self.connections >= self._limits.connections:
+            return _TurnedAway()
+        connection = server()
+        asyncio.get_running_loop().call_later(self._limits.connection_s, connection.force_close)
+        return connection
+
+
+class _TurnedAway(asyncio.Protocol):
+    """A connection too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if isinstance(transport, asyncio.Transport):
+            transport.abort()
+
+
+@web.middleware
+async def _one_request(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A connection: then its time is bounded by that of one request."""
+    try:
+        response = await handler(request)
+    except web.HTTPException as refusal:  # an answer too
+        refusal.force_close()
+        raise
+    response.force_close()
+    return response
