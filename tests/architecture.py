@@ -11,7 +11,7 @@ from pathlib import Path
 LAYERS = [
     {"errors", "clock"},
     {"units"},
-    {"config", "bounded_http"},
+    {"config", "bounded_http", "dynamodb_url"},
     {"_core", "observability"},
     {"market", "ledger", "providers", "identity"},
     {"payments", "nodes"},

@@ -6,15 +6,14 @@ Whatever is asked may be asked again, so the vendor's own retries do. Every fail
 import asyncio
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 import aioboto3
 from aiobotocore.config import AioConfig
 from aiohttp import ClientError as ConnectionFault
 from botocore.exceptions import BotoCoreError, ClientError
 
+from gollem.dynamodb_url import Address, address_of
 from gollem.errors import WorldError
 
 Item = dict[str, Any]  # attribute -> {type: value}, as DynamoDB's own protocol has it
@@ -25,25 +24,14 @@ _CONNECTIONS = 32
 _CALL_TIMEOUT_S = 5
 _TRIES = 3
 _MAKING_TIMEOUT_S = 120
-_OPTIONS = {"endpoint", "region"}
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A table. Without an endpoint, the region's own; without a region, the environment's."""
-
-    table: str
-    endpoint: str = ""
-    region: str = ""
 
 
 def parse(url: str) -> Address:
     """`dynamodb://table?region=eu-west-1&endpoint=http://127.0.0.1:8000`. Raises WorldError."""
-    parts = urlsplit(url)
-    options = dict(parse_qsl(parts.query))
-    if parts.scheme != "dynamodb" or not parts.netloc or parts.path.strip("/") or options.keys() - _OPTIONS:
+    address = address_of(url)
+    if address is None:
         raise WorldError(f"storage.keys: {url!r} is no table: such as dynamodb://gollem-keys?region=eu-west-1")
-    return Address(parts.netloc, options.get("endpoint", ""), options.get("region", ""))
+    return address
 
 
 class Table:

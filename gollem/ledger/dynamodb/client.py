@@ -27,6 +27,7 @@ from botocore.exceptions import (
 )
 
 from gollem.clock import Clock, SystemClock
+from gollem.dynamodb_url import Address
 from gollem.errors import InvariantBroken, LedgerUnavailable, OutcomeUnknown
 from gollem.ledger.dynamodb.items import Item
 
@@ -58,15 +59,6 @@ class Retries:
     first_wait_ms: int = 25
     longest_wait_ms: int = 1_000
     budget_ms: int = 15_000
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A table. Without an endpoint, the region's own; without a region, the environment's."""
-
-    table: str
-    endpoint: str = ""
-    region: str = ""
 
 
 @dataclass(frozen=True, slots=True)

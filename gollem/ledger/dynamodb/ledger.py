@@ -1,13 +1,12 @@
 """The ledger on DynamoDB, whole: opened by its URL, one client a process."""
 
-from urllib.parse import parse_qsl, urlsplit
-
 from gollem.clock import Clock, SystemClock
+from gollem.dynamodb_url import Address, address_of
 from gollem.errors import LedgerUnavailable
 from gollem.ledger.accounts import provider_statement, user_account
 from gollem.ledger.checks import check
 from gollem.ledger.dynamodb import items, proof, reads, statements
-from gollem.ledger.dynamodb.client import Address, Client, Retries
+from gollem.ledger.dynamodb.client import Client, Retries
 from gollem.ledger.dynamodb.table import create_table
 from gollem.ledger.dynamodb.writer import MAX_GROUP, Writer
 from gollem.ledger.types import (
@@ -110,16 +109,10 @@ class DynamoDBLedger:
 
 def parse_url(url: str) -> Address:
     """`dynamodb://table?endpoint=http://127.0.0.1:8000&region=eu-west-1`. Raises LedgerUnavailable."""
-    parts = urlsplit(url)
-    options = dict(parse_qsl(parts.query))
-    if (
-        parts.scheme != "dynamodb"
-        or not parts.netloc
-        or parts.path.strip("/")
-        or options.keys() - {"endpoint", "region"}
-    ):
+    address = address_of(url)
+    if address is None:
         raise LedgerUnavailable(f"{url!r} is no table: such as dynamodb://gollem?region=eu-west-1")
-    return Address(parts.netloc, options.get("endpoint", ""), options.get("region", ""))
+    return address
 
 
 async def open_dynamodb(

@@ -1,0 +1,24 @@
+"""A table of DynamoDB by its URL."""
+
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, urlsplit
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A table. Without an endpoint, the region's own; without a region, the environment's."""
+
+    table: str
+    endpoint: str = ""
+    region: str = ""
+
+
+def address_of(url: str) -> Address | None:
+    """Of `dynamodb://table?region=eu-west-1&endpoint=http://127.0.0.1:8000`; None if it is no such URL."""
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query))
+    if parts.scheme != "dynamodb" or not parts.netloc or parts.path.strip("/"):
+        return None
+    if options.keys() - {"endpoint", "region"}:
+        return None
+    return Address(parts.netloc, options.get("endpoint", ""), options.get("region", ""))
