@@ -15,9 +15,12 @@ from provider_agent.completions import BadEvent, parse_event
 from provider_agent.contact import Contact
 from provider_agent.events import OrderEvents
 from provider_agent.gpu import GpuReader
+from provider_agent.grants import serving_ms
 from provider_agent.journal import Earning, Journal, State
 from provider_agent.metering import NOTHING, Meter, Outcome, Tokens
 from provider_agent.options import BadOption, Options
+from provider_agent.pb.inference_pb2 import GrantClaims
+from provider_agent.refusals import Refusal
 from provider_agent.sse import EventTooLong, SseParser
 
 counts = st.integers(0, 2_000)
@@ -244,3 +247,17 @@ def test_it_listens_where_the_endpoint_says_unless_told_otherwise(
 ) -> None:
     options = Options("p1", "m", "1", 1, 1.0, "key", listen=listen, endpoint=endpoint)
     assert (options.listen_address, options.told_port) == (address, told)
+
+
+@pytest.mark.parametrize(
+    ("left_ms", "lasts_ms"), [(2_000, 1_800), (60_000, 54_000), (100_000, 90_000), (600_000, 590_000)]
+)
+def test_a_generation_leaves_a_tenth_of_the_time_to_settle_it_and_at_most_ten_seconds(
+    left_ms: int, lasts_ms: int
+) -> None:
+    assert serving_ms(GrantClaims(hold_expires_at_ms=1_000_000 + left_ms), 1_000_000) == lasts_ms
+
+
+def test_a_generation_does_not_begin_with_less_than_two_seconds_left() -> None:
+    with pytest.raises(Refusal, match="expires too soon"):
+        serving_ms(GrantClaims(hold_expires_at_ms=1_001_999), 1_000_000)
