@@ -126,9 +126,8 @@ FAULTS = (
     Fault("cut a node from Redis", cut_a_node_from_redis, may_oversell=True),
     Fault("stall a node's link to Redis", stall_a_node_from_redis, may_oversell=True),
     Fault("50 ms more to Redis, each way", slow_redis),
-    # A commit may outlast its lease, which is short here.
-    Fault("cut a node from DynamoDB", cut_a_node_from_dynamodb, may_oversell=True),
-    Fault("50 ms more to DynamoDB, each way", slow_dynamodb, may_oversell=True),
+    Fault("cut a node from DynamoDB", cut_a_node_from_dynamodb),
+    Fault("50 ms more to DynamoDB, each way", slow_dynamodb),
     Fault("FLUSHALL", flush, may_oversell=True),
     Fault("kill and start everything", restart_everything, gap_s=None, repeats=None, may_oversell=True),
     Fault(
