@@ -7,6 +7,8 @@ keeps nodes from selling the same room twice. So what goes wrong with one is men
 import asyncio
 import logging
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from gollem.clock import Clock
 from gollem.config import NodesConfig
@@ -74,6 +76,19 @@ class Leases:
             if self._clock.monotonic_ms() - asked_ms < request.lease_ms:
                 return answer
             # This process stood still meanwhile: the lease may be another's by now.
+
+    @contextmanager
+    def extended(self, lease: Lease) -> Iterator[None]:
+        """While its hold is being written the lease does not run out, however long the ledger takes: unless this
+        process stands still."""
+        if self._is_alone:
+            yield
+            return
+        extending = asyncio.get_running_loop().create_task(self._extend(lease))
+        try:
+            yield
+        finally:
+            extending.cancel()
 
     def keep(self, lease: Lease, until_ms: int) -> None:
         """Its order is committed, or may be: hold the room to the deadline."""
@@ -151,6 +166,12 @@ class Leases:
 
     def _partition(self, lease: Lease) -> int:
         return self._shared.partition_of(lease.model)
+
+    async def _extend(self, lease: Lease) -> None:
+        while True:
+            await asyncio.sleep(self._config.lease_ms / 3_000)
+            with suppress(BookUnavailable):
+                await self._shared.renew(lease, self._config.lease_ms)
 
     async def _renew(self, order_id: str) -> None:
         lease, until_ms = self._to_renew.get(order_id, (None, 0))

@@ -202,7 +202,7 @@ class Orders:
         claim = Claim(order_id, ask.key, ask.model, match.claimed_tokens, hold.opened_at_ms, granted.fence)
         fingerprint = bid_fingerprint(user, bid)
         try:
-            with traces.span("hold", order_id=order_id, atoms=hold.amount_atoms):
+            with self._leases.extended(claim.lease), traces.span("hold", order_id=order_id, atoms=hold.amount_atoms):
                 posted = await self._spending.open(hold, fingerprint)
         except KeyReused as error:
             self._give_up(match, claim)

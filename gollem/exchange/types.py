@@ -69,7 +69,7 @@ class Terms:
 @dataclass(frozen=True, slots=True)
 class Matched:
     """A committed order. `alternates` are empty when the answer is a replay. `degraded`: its room was claimed without
-    asking the other nodes, which may have sold it, too."""
+    asking the other nodes, which may have sold it, too; a replay does not say so."""
 
     order_id: str
     terms: Terms

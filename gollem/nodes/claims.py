@@ -29,6 +29,7 @@ class Claims:
 
     async def claim(self, request: ClaimRequest) -> Granted | Refused:
         """Never raises."""
+        self._to_release.pop((request.order_id, request.ask_key), None)  # it would be this order's own room
         outage = self._outages[self._partition(request.model)]
         answer = await self._asked(request, outage) or self._decided_alone(outage)
         if isinstance(answer, Refused):

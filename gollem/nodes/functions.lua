@@ -167,8 +167,8 @@ local function release(keys, args)
 end
 
 -- keys: leases, due. args: for each order its id, tokens, fence and lease_ms. Orders that are committed: they hold what
--- they hold whatever is free, for lease_ms from now. Returns how many do; one that holds under a higher fence stays as
--- it is and is not counted.
+-- they hold whatever is free, for lease_ms from now at least. Returns how many do; one that holds under a higher fence
+-- stays as it is and is not counted.
 local function keep(keys, args)
   local leases, due, now, kept = keys[1], keys[2], now_ms(), 0
   reap(leases, due, now)
@@ -176,7 +176,8 @@ local function keep(keys, args)
     local order, fence = args[i], tonumber(args[i + 2])
     local held = lease_of(leases, order)
     if not held or held <= fence then
-      hold(leases, due, order, tonumber(args[i + 1]), fence, now, tonumber(args[i + 3]))
+      local due_ms = tonumber(redis.call('ZSCORE', due, order) or 0)
+      hold(leases, due, order, tonumber(args[i + 1]), fence, now, math.max(tonumber(args[i + 3]), due_ms - now))
       kept = kept + 1
     end
   end

@@ -50,8 +50,10 @@ class SharedBook(Protocol):
         for longer than `unless_left_ms` from now: then nothing has changed. Idempotent."""
 
     async def renew(self, lease: Lease, lease_ms: int) -> bool:
-        """Hold it for `lease_ms` from now, also if it had run out, even beyond the ask's capacity: an order that is
-        committed. False if the order holds it under a higher fence. Idempotent. Raises BookUnavailable."""
+        """Hold it for `lease_ms` from now at least, also if it had run out, even beyond the ask's capacity: an order
+        that is committed, or is being. False if the order holds it under a higher fence. Idempotent.
+
+        Raises BookUnavailable."""
 
     async def restore(self, leases: Sequence[tuple[Lease, int]]) -> int:
         """`renew` of many, each with its own `lease_ms`. Returns how many hold. Raises BookUnavailable."""

@@ -1,5 +1,6 @@
 """An exchange without an edge: real book, real registry, the ledger in memory, a clock that the test moves."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pytest
@@ -99,9 +100,15 @@ BID = Bid("gpt-4", prompt_tokens=100, max_tokens=100)
 HELD = 200 * 10**8
 
 
-def build(ledger: Ledger, clock: Clock, nodes: NodesConfig = ALONE) -> Bench:
-    """One node. It hears the others once `bench.shared` is started with `bench.replica`."""
-    shared = open_shared_book(nodes, "test", clock)
+def build(
+    ledger: Ledger,
+    clock: Clock,
+    nodes: NodesConfig = ALONE,
+    faulty: Callable[[SharedBook], SharedBook] = lambda shared: shared,
+) -> Bench:
+    """One node. It hears the others once `bench.shared` is started with `bench.replica`. `faulty`: the shared book as
+    this node meets it."""
+    shared = faulty(open_shared_book(nodes, "test", clock))
     catalogue = Catalogue.load()
     registry = Registry(PROVIDERS)
     floor = Floor(MemoryBook(catalogue), registry, clock, shared.announce)

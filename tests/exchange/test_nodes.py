@@ -1,7 +1,8 @@
 """Two nodes over one Redis and one ledger: what one sells the other matches, and no room is sold twice."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from gollem.errors import BookUnavailable, CapacityExhausted, HoldClosed, Ledger
 from gollem.exchange import CancelState, ClientOutcome, Measurement, Outcome, Usage
 from gollem.ledger import Ledger, Posted, Transaction, open_ledger, rules
 from gollem.market import Block, Match
-from gollem.nodes import Change, ClaimRequest, Granted, Heard, Placed, Removed
+from gollem.nodes import Change, ClaimRequest, Granted, Heard, Lease, Placed, Removed, SharedBook
 from gollem.providers import Gauge, Promise
 from tests.exchange.conftest import BID, PROVIDERS, Bench, build
 from tests.servers.redis_server import RedisServer, redis_server
@@ -321,7 +322,7 @@ async def test_a_failure_told_at_one_node_counts_at_both(pair: Pair) -> None:
 
 
 class GatedLedger:
-    """Lets no hold through before it is let: a node that stands still between its claim and its hold."""
+    """Lets no hold through before it is let."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -337,18 +338,65 @@ class GatedLedger:
         return getattr(self._ledger, name)
 
 
-@pytest.fixture
-async def stopped(pair: Pair) -> AsyncIterator[tuple[Bench, GatedLedger]]:
-    """A third node, which stops at its next hold, beyond its lease."""
-    ledger = GatedLedger(pair.a.ledger)
+class GatedBook:
+    """Renews nothing before its node is let go on."""
+
+    def __init__(self, shared: SharedBook, let: asyncio.Event) -> None:
+        self._shared = shared
+        self._let = let
+
+    async def renew(self, lease: Lease, lease_ms: int) -> bool:
+        await self._let.wait()
+        return await self._shared.renew(lease, lease_ms)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._shared, name)
+
+
+@asynccontextmanager
+async def third_node(
+    pair: Pair, ledger: GatedLedger, faulty: Callable[[SharedBook], SharedBook]
+) -> AsyncIterator[tuple[Bench, GatedLedger]]:
+    """Its leases are short."""
     url = f"redis://127.0.0.1:{pair.redis.port}"
-    config = NodesConfig(book=url, name="c", partitions=2, flush_ms=2, heartbeat_ms=50, lease_ms=100)
-    bench = build(ledger, SystemClock(), config)  # type: ignore[arg-type]
+    config = NodesConfig(book=url, name="c", partitions=2, flush_ms=2, heartbeat_ms=50, lease_ms=150)
+    bench = build(ledger, SystemClock(), config, faulty)  # type: ignore[arg-type]
     await bench.shared.start(bench.replica)
     yield bench, ledger
     ledger.let.set()
     await bench.commits.finish()
     await bench.shared.close()
+
+
+@pytest.fixture
+async def slow(pair: Pair) -> AsyncIterator[tuple[Bench, GatedLedger]]:
+    """A third node, whose ledger does not answer before it is let."""
+    async with third_node(pair, GatedLedger(pair.a.ledger), lambda shared: shared) as node:
+        yield node
+
+
+@pytest.fixture
+async def stopped(pair: Pair) -> AsyncIterator[tuple[Bench, GatedLedger]]:
+    """A third node, which stands still at its next hold, beyond its lease."""
+    ledger = GatedLedger(pair.a.ledger)
+    async with third_node(pair, ledger, lambda shared: GatedBook(shared, ledger.let)) as node:  # type: ignore[return-value]
+        yield node
+
+
+async def test_a_slow_ledger_costs_an_order_its_room_at_no_node(pair: Pair, slow: tuple[Bench, GatedLedger]) -> None:
+    bench, ledger = slow
+    pair.a.sell(capacity_slots=1)
+    await pair.both_see(1)
+    await until(lambda: bench.floor.depth("gpt-4").free_slots == 1)
+    late = asyncio.create_task(bench.orders.match("alice", "o1", BID))
+    await ledger.stands.wait()
+    began_ms = SystemClock().monotonic_ms()
+    while SystemClock().monotonic_ms() - began_ms < 450:  # three leases
+        assert not await room_again(pair)
+    ledger.let.set()
+    assert not (await late).replayed
+    await bench.commits.finish()
+    assert await pair.leased() == 1
 
 
 async def test_a_node_that_stopped_takes_nothing_from_the_order_that_was_matched_without_it(

@@ -354,7 +354,7 @@ class MatchResponse(betterproto.Message):
     degraded: bool = betterproto.bool_field(11)
     """
     True when the servers could not ask each other: another may have sold the same room, and then the provider refuses
-     the grant. Take an alternate.
+     the grant. Take an alternate. Said by the first answer only, as alternates are.
     """
 
 
