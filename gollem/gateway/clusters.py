@@ -6,6 +6,8 @@ from gollem.gateway.typed import Json, address, duration, typed
 EXCHANGE = "exchange"
 BRIDGE = "bridge"
 _CONNECT_MS = 2_000
+# Of a connection whose caller may have gone: Envoy keeps it until then.
+_IDLE_MS = 5_000
 _HTTP = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 # A stopped node answers NOT_SERVING, and is asked no more before it closes.
 _HEALTH_CHECK = {
@@ -28,12 +30,14 @@ def _exchange(config: GatewayConfig) -> Json:
         **_cluster(EXCHANGE, config.exchanges()),
         "lb_policy": "LEAST_REQUEST",
         "health_checks": [_HEALTH_CHECK],
+        # One caller, one connection: the exchange hangs up on who floods it, and that is to be nobody else.
+        "connection_pool_per_downstream_connection": True,
         # Below what the exchange itself takes (server.max_connections, .max_streams, .idle_timeout_ms).
         "circuit_breakers": _most(config.max_requests),
         "typed_extension_protocol_options": {
             _HTTP: typed(
                 _HTTP,
-                common_http_protocol_options={"idle_timeout": duration(240_000)},
+                common_http_protocol_options={"idle_timeout": duration(_IDLE_MS)},
                 explicit_http_config={"http2_protocol_options": {"max_concurrent_streams": 500}},
             )
         },

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -12,6 +12,10 @@ import pytest
 from grpclib.client import Channel
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import PingAckReceived
+from h2.exceptions import H2Error
 
 from gollem.identity import Role
 from gollem.rpc.pb import admin_pb2, common_pb2, credit_pb2, market_pb2
@@ -41,6 +45,7 @@ class Recorder(MarketServiceBase):
 
     def __init__(self) -> None:
         self.seen: list[Any] = []
+        self.go_on = asyncio.Event()
 
     async def GetOrderBook(self, stream: Any) -> None:
         await stream.recv_message()
@@ -53,22 +58,30 @@ class Recorder(MarketServiceBase):
     async def Generate(self, stream: Any) -> None:
         await stream.recv_message()
         await stream.send_message(market_pb2.MarketGenerateResponse(chunk=common_pb2.Chunk(text="Hel")))
-        await asyncio.Event().wait()
+        await self.go_on.wait()
+        await stream.send_message(market_pb2.MarketGenerateResponse(chunk=common_pb2.Chunk(text="lo")))
 
     Match = Quote = MatchStream = Report = WatchOrderBook = ListTrades = GetRefusals = GetOrderBook
 
 
-@pytest.fixture
-async def small() -> AsyncIterator[tuple[str, Recorder]]:
-    """The address of an Envoy with small limits, and what is behind it, beside a node that is not there."""
-    recorder = Recorder()
+@asynccontextmanager
+async def before(recorder: Recorder, settings: dict[str, str]) -> AsyncIterator[str]:
+    """The address of an Envoy with these settings before it, and before a node that is not there."""
     server = GuardedServer([recorder])
     await server.start("127.0.0.1", 0)
-    place = envoy([free_port(), server.port], free_port(), SMALL)
+    place = envoy([free_port(), server.port], free_port(), settings)
     port, _ = await asyncio.to_thread(place.__enter__)
-    yield f"http://127.0.0.1:{port}", recorder
+    yield f"http://127.0.0.1:{port}"
     await asyncio.to_thread(place.__exit__, None, None, None)
     await server.drain(0)
+
+
+@pytest.fixture
+async def small() -> AsyncIterator[tuple[str, Recorder]]:
+    """The address of an Envoy with small limits, and what is behind it."""
+    recorder = Recorder()
+    async with before(recorder, SMALL) as url:
+        yield url, recorder
 
 
 async def test_small_limits(small: tuple[str, Recorder]) -> None:
@@ -155,6 +168,57 @@ async def reason(answer: aiohttp.ClientResponse) -> str:
     body = await answer.json()
     told: str = body["details"][0]["reason"]
     return told
+
+
+async def test_whom_the_exchange_hangs_up_on_is_alone() -> None:
+    """What one caller does, headers without measure and calls opened only to be cancelled, ends nobody else's answer."""
+    recorder = Recorder()
+    async with before(recorder, {"gateway.burst": "100000"}) as url, aiohttp.ClientSession(url) as session:
+        async with session.post("/api/generate", json={}) as answer:
+            assert b"Hel" in await asyncio.wait_for(answer.content.readline(), 20)
+            await headers_of_every_size_are_answered(url)
+            await asyncio.gather(*[calls_are_opened_and_cancelled(url) for _ in range(4)])
+            recorder.go_on.set()
+            assert b"lo" in await asyncio.wait_for(answer.content.readline(), 20)
+
+
+async def headers_of_every_size_are_answered(url: str) -> None:
+    """Whatever the gateway lets through, the exchange takes: many small ones count for more there."""
+    for count, size in ((1, 11_000), (1, 14_000), (1, 20_000), (1, 31_000), (50, 200), (50, 260), (50, 600)):
+        headers = {f"x-{number}": "x" * size for number in range(count)}
+        async with aiohttp.ClientSession(url) as other, other.get("/api/orderbook/status", headers=headers) as answer:
+            assert answer.status in (200, 431), (count, size)
+
+
+async def calls_are_opened_and_cancelled(url: str) -> None:
+    """More of them than the exchange takes from one connection in a second, 200. The gateway may hang up as well."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    peer = H2Connection(H2Configuration())
+    peer.initiate_connection()
+    path = "/gollem.v1.MarketService/Generate"
+    call = [(":method", "POST"), (":scheme", "http"), (":authority", "x"), (":path", path)]
+    while not reader.at_eof() and peer.highest_outbound_stream_id < 800:
+        first = peer.get_next_available_stream_id()
+        opened = range(first, first + 40, 2)
+        for stream in opened:
+            peer.send_headers(stream, [*call, ("content-type", "application/grpc")])
+        await has_read(peer, reader, writer)
+        for stream in opened:
+            with suppress(H2Error):  # it is over already
+                peer.reset_stream(stream)
+        await has_read(peer, reader, writer)
+    writer.close()
+
+
+async def has_read(peer: H2Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Whoever is there has read what is to be sent."""
+    peer.ping(b"are here")
+    writer.write(peer.data_to_send())
+    answered = False
+    while not answered:
+        data = await asyncio.wait_for(reader.read(1 << 16), 20)
+        answered = not data or any(isinstance(event, PingAckReceived) for event in peer.receive_data(data))
 
 
 async def test_by_default_no_other_origin_may_call(client: Client) -> None:
