@@ -171,15 +171,18 @@ async def reason(answer: aiohttp.ClientResponse) -> str:
 
 
 async def test_whom_the_exchange_hangs_up_on_is_alone() -> None:
-    """What one caller does, headers without measure and calls opened only to be cancelled, ends nobody else's answer."""
+    """What one caller does, headers without measure and calls opened to be cancelled, ends nobody else's answer."""
     recorder = Recorder()
-    async with before(recorder, {"gateway.burst": "100000"}) as url, aiohttp.ClientSession(url) as session:
-        async with session.post("/api/generate", json={}) as answer:
-            assert b"Hel" in await asyncio.wait_for(answer.content.readline(), 20)
-            await headers_of_every_size_are_answered(url)
-            await asyncio.gather(*[calls_are_opened_and_cancelled(url) for _ in range(4)])
-            recorder.go_on.set()
-            assert b"lo" in await asyncio.wait_for(answer.content.readline(), 20)
+    async with (
+        before(recorder, {"gateway.burst": "100000"}) as url,
+        aiohttp.ClientSession(url) as session,
+        session.post("/api/generate", json={}) as answer,
+    ):
+        assert b"Hel" in await asyncio.wait_for(answer.content.readline(), 20)
+        await headers_of_every_size_are_answered(url)
+        await asyncio.gather(*[calls_are_opened_and_cancelled(url) for _ in range(4)])
+        recorder.go_on.set()
+        assert b"lo" in await asyncio.wait_for(answer.content.readline(), 20)
 
 
 async def headers_of_every_size_are_answered(url: str) -> None:
