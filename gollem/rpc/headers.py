@@ -37,17 +37,26 @@ def payout(request: payout_pb2.RequestPayoutRequest, headers: Headers) -> None:
 
 def _limit(bid: market_pb2.Bid, headers: Headers) -> None:
     """Every limit that is stated is hard: where header and bid state one, the stricter counts."""
-    if MAX_PRICE in headers:
-        price = str(headers[MAX_PRICE])
+    price = _only(headers, MAX_PRICE)
+    if price is not None:
         ticks = units.parse_fixed(price, MAX_PRICE)
         if ticks < 1:
             raise InvalidField(MAX_PRICE, "must be at least 0.00000001")
         if not bid.max_price or ticks < units.parse_fixed(bid.max_price, "bid.max_price"):
             bid.max_price = price
-    if MAX_LATENCY in headers:
-        latency_ms = _milliseconds(str(headers[MAX_LATENCY]))
+    latency = _only(headers, MAX_LATENCY)
+    if latency is not None:
+        latency_ms = _milliseconds(latency)
         if not bid.HasField("max_latency_ms") or latency_ms < bid.max_latency_ms:
             bid.max_latency_ms = latency_ms
+
+
+def _only(headers: Headers, name: str) -> str | None:
+    """What the header says, if it is there. Of two, nobody could tell which one was meant."""
+    said = [value for each, value in headers.items() if each == name]
+    if len(said) > 1:
+        raise InvalidField(name, "must be given once")
+    return str(said[0]) if said else None
 
 
 def _milliseconds(text: str) -> int:
@@ -58,9 +67,9 @@ def _milliseconds(text: str) -> int:
 
 def _name(request: Any, field: str, headers: Headers, rule: Callable[[str, str], str]) -> None:
     """Idempotency-Key is the id of a request that names none itself."""
-    if IDEMPOTENCY_KEY not in headers or getattr(request, field):
+    key = _only(headers, IDEMPOTENCY_KEY)
+    if key is None or getattr(request, field):
         return
-    key = str(headers[IDEMPOTENCY_KEY])
     # Some send it as a string with quotes, as the draft of a standard has it.
     bare = key[1:-1] if len(key) > 1 and key[0] == key[-1] == '"' else key
     setattr(request, field, rule(bare, IDEMPOTENCY_KEY))

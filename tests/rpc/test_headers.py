@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from multidict import MultiDict
 
 from gollem.errors import InvalidField
 from gollem.rpc import headers
@@ -57,3 +58,12 @@ def test_the_idempotency_key_names_what_has_no_id(complete: Any, message: Any, f
     for key in ("", '""', '"', "a b", "é", "x" * 65):
         with pytest.raises(InvalidField, match="idempotency-key"):
             complete(message(), {"idempotency-key": key})
+
+
+@pytest.mark.parametrize(
+    ("name", "values"), [("x-max-price", "19"), ("x-max-latency", "91"), ("idempotency-key", "ab")]
+)
+def test_a_header_that_is_given_twice_is_refused(name: str, values: str) -> None:
+    """Whichever counted, a caller might have meant the other."""
+    with pytest.raises(InvalidField, match=f"{name}: must be given once"):
+        headers.order(market_pb2.MarketGenerateRequest(), MultiDict([(name, value) for value in values]))
