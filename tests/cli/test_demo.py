@@ -67,6 +67,8 @@ def test_what_is_kept_runs_on_and_every_command_that_is_printed_works(tmp_path: 
         assert address
         with urllib.request.urlopen(address[1], timeout=TIMEOUT_S) as page:
             assert "<title>GoLLeM</title>" in page.read().decode()
+        told = f'curl -sS -H "authorization: Bearer $GOLLEM_PROVIDER_KEY" {address[1]}/api/account'
+        assert json.loads(shell(f"{export} && {told}", tmp_path).stdout)["account"] == "swift"
         assert len(commands) == (10 if NODES == 1 else 11)
         for command in commands:
             tried = shell(f"{export} && {command}", tmp_path)

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from gollem.cli.demo.model_server import MODEL
-from gollem.cli.demo.stage import CONSUMER, OPERATOR, Stage
+from gollem.cli.demo.stage import CONSUMER, OPERATOR, PROVIDER, Stage
 
 
 def say(stage: Stage, seller: str, pids: Sequence[int], screen: Console) -> None:
@@ -17,7 +17,8 @@ def say(stage: Stage, seller: str, pids: Sequence[int], screen: Console) -> None
     ledger = stage.shared.ledger
     credentials = "".join(f"{name}={value} " for name, value in stage.shared.environment.items())
     lines: tuple[str, ...] = (
-        f'export GOLLEM_SERVER={stage.address} GOLLEM_API_KEY="$(cat {stage.key_file(CONSUMER)})"',
+        f'export GOLLEM_SERVER={stage.address} GOLLEM_API_KEY="$(cat {stage.key_file(CONSUMER)})" '
+        f'GOLLEM_PROVIDER_KEY="$(cat {stage.key_file(PROVIDER)})"',
         f"{gollem} book --model {MODEL}",
         f"{gollem} quote --model {MODEL} --max-price 0.002 --policy latency",
         f'{gollem} generate "What is a Pareto front?" --model {MODEL} --max-price 0.002 --max-latency 3000',

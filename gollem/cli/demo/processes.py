@@ -125,10 +125,14 @@ async def _end(child: asyncio.subprocess.Process) -> None:
             continue
 
 
-def free_port() -> int:
-    """A port of this machine that nobody listens on now."""
+def free_port(wanted: int = 0) -> int:
+    """A port of this machine that nobody listens on now: the one that is wanted, if it is free."""
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", wanted))
+        except OSError:
+            return free_port()
         port: int = listener.getsockname()[1]
         return port
 

@@ -13,11 +13,13 @@ from gollem.cli.demo.processes import Processes, answers, free_port, is_healthy
 from gollem.cli.demo.servers import Shared, start_shared
 from gollem.cli.failure import Failure
 from gollem.cli.keys import new_key, write_secret
+from gollem.config import GatewayConfig
 from gollem.identity import Role
 from gollem_client import GollemError
 
 START_TIMEOUT_S = 30.0
 MODEL_TIMEOUT_S = 60.0
+GATEWAY_PORT = GatewayConfig().listen_address().port  # if it is free: what docs say works as pasted then
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ SETTINGS = (
 )
 CONSUMER = "alice"
 OPERATOR = "house"
+PROVIDER = "swift"  # whose key README's commands over HTTP use
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ async def open_dashboard(processes: Processes, stage: Stage) -> Stage:
     """A gateway before the nodes that are left, if Envoy is installed. The stage with its port."""
     if not find_spec("envoy"):
         return stage
-    port, bridges = free_port(), [bridge for bridge in stage.bridge_ports if await answers(bridge)]
+    port, bridges = free_port(GATEWAY_PORT), [bridge for bridge in stage.bridge_ports if await answers(bridge)]
     listen, bridge = f"127.0.0.1:{port}", f"127.0.0.1:{bridges[0]}"
     words = ["gateway", "--listen", listen, "--exchange", stage.address, "--bridge", bridge]
     await processes.start("gateway", _python("gollem", *words))
