@@ -27,6 +27,7 @@ PICTURED = bool(os.environ.get("DASHBOARD_IMAGES"))
 # What is wider than the page, unless it scrolls by itself.
 WIDER = """[...document.querySelectorAll("main *")].filter((one) => !one.closest(".scroll, .unseen")
   && one.getBoundingClientRect().right > innerWidth + 1).map((one) => one.outerHTML.slice(0, 120)).slice(0, 3)"""
+BROKEN_WORDS = """[...document.querySelectorAll(".unit")].filter((one) => one.getClientRects().length > 1).map((one) => one.textContent)"""
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"], "resultTypes": ["violations"]}
 MAX_IMAGE_BYTES = 200 * 1024
 
@@ -260,6 +261,8 @@ async def test_every_view_can_be_seen_and_reached(desk: Desk, images: Path, sche
                 found = (await Axe().run(page, options=RULES)).response["violations"]
                 faults += [f"{view}: {one['id']}: {one['nodes'][0]['html'][:200]}" for one in found if _is_serious(one)]
                 assert await page.evaluate(WIDER) == [], view
+                assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, view
+                assert await page.evaluate(BROKEN_WORDS) == [], view
     assert faults == []
     assert desk.complaints == []
 
