@@ -27,7 +27,8 @@ PICTURED = bool(os.environ.get("DASHBOARD_IMAGES"))
 # What is wider than the page, unless it scrolls by itself.
 WIDER = """[...document.querySelectorAll("main *")].filter((one) => !one.closest(".scroll, .unseen")
   && one.getBoundingClientRect().right > innerWidth + 1).map((one) => one.outerHTML.slice(0, 120)).slice(0, 3)"""
-BROKEN_WORDS = """[...document.querySelectorAll(".unit")].filter((one) => one.getClientRects().length > 1).map((one) => one.textContent)"""
+BROKEN_WORDS = """[...document.querySelectorAll(".unit")].filter((one) => one.getClientRects().length > 1)
+  .map((one) => one.textContent)"""
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"], "resultTypes": ["violations"]}
 MAX_IMAGE_BYTES = 200 * 1024
 
