@@ -1,15 +1,21 @@
 """A small HTTP server for whoever has routes to offer: it only bounds them.
 
 Anybody can knock here, so that whatever comes in is bounded (size, time, number), one request a connection, and nothing
-that was sent is ever logged or told back.
+that was sent is ever logged.
 """
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
+
+log = logging.getLogger("gollem.http")
+# aiohttp logs what it cannot read as an error, with some of it: anybody could fill the log, and put secrets there.
+log.addFilter(lambda record: not isinstance((record.exc_info or (None, None))[1], HttpProcessingError))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +37,9 @@ class BoundedHttp:
         self._limits = limits
         app = web.Application(client_max_size=limits.body_bytes, middlewares=[_one_request])
         app.add_routes(routes)
-        self._runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=limits.drain_s)
+        self._runner = web.AppRunner(
+            app, access_log=None, logger=log, auto_decompress=False, shutdown_timeout=limits.drain_s
+        )
         self._listener: asyncio.Server | None = None
 
     @property

@@ -1,10 +1,12 @@
 """The dashboard's pages over the wire: what a browser may do with them, and what it need not load again."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from gollem.bridge import Bridge, dashboard
 from gollem.bridge.pages import FOLDER, policy
@@ -78,3 +80,30 @@ def test_a_setting_that_moved_is_still_understood() -> None:
     assert (told.port, told.host) == (9000, "127.0.0.2")
     with pytest.raises(ConfigError, match=r"bridge\.dashboard: must be true or false, not 'yes'"):
         load(overrides={"bridge.dashboard": "yes"})
+
+
+@pytest.mark.parametrize(
+    "sent", ["GET / HTTP/1.1\r\nx-token: " + "s3cret" * 2_000, "GET / HTTP/9.9\r\ns3cret: 1", "s3cret"]
+)
+async def test_what_cannot_be_read_is_refused_and_not_logged(
+    url: str, sent: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Otherwise anybody could fill the log, and what he sent would be in it."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(f"{sent}\r\nhost: x\r\n\r\n".encode())
+    assert b" 400 Bad Request\r\n" in await asyncio.wait_for(reader.read(), 20)
+    writer.close()
+    assert caplog.records == []
+
+
+async def test_a_fault_of_ours_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail(_: web.Request) -> web.Response:
+        raise RuntimeError("ours")
+
+    bridge = Bridge(BridgeConfig(port=0), [web.get("/", fail)])
+    await bridge.start()
+    async with aiohttp.ClientSession() as session, session.get(bridge.url) as answer:
+        assert answer.status == 500
+    await bridge.stop()
+    assert "RuntimeError: ours" in caplog.text
