@@ -19,7 +19,9 @@ _MAX_CLIENTS = 10_000
 _ALWAYS = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
 
 # Not by the route's own removal of headers: that comes before the transcoder, which needs them.
+# Interpreted: where no memory may become executable (deploy/systemd), Envoy would end when LuaJIT compiles it.
 _HTTP_ANSWER = """
+jit.off()
 function envoy_on_response(handle)
   local headers = handle:headers()
   local status = headers:get("x-http-status")
