@@ -115,11 +115,15 @@ async def test_bad_bodies(client: Client, path: str, body: object, status: int, 
         ("/api/match", 404, "NO_SUCH_ROUTE"),
         ("/api", 404, "NO_SUCH_ROUTE"),
         ("/api/keys", 404, "NO_SUCH_ROUTE"),
+        ("/api/orderbook%2fstatus", 400, "INVALID_PATH"),
+        ("/api/orderbook%5Cstatus?x=1", 400, "INVALID_PATH"),
+        ("/api/orderbook/status?x=a%2fb", 400, "INVALID_MESSAGE"),
     ],
 )
 async def test_bad_queries(client: Client, path: str, status: int, reason: str) -> None:
     refused = await client.send("GET", path, await client.person())
     assert refused.error[:2] == (status, reason), refused.body
+    assert refused.body["message"]
 
 
 async def test_errors_carry_their_figures(market: Market) -> None:
