@@ -196,6 +196,9 @@ def test_trades_why_and_spend_limit_tell_the_same_as_the_page(shop: Shop) -> Non
     assert "raise the limit with `gollem spend-limit`" in refused
     again = shop.gollem("spend-limit", "--month", "5").splitlines()
     assert ["0.00000001" in again[0], "5.00000000" in again[1]] == [True, True]
+    for option in ("--day", "--month"):
+        assert shop.gollem("spend-limit", option, "-1", status=1).startswith(f"gollem: {option}: must ")
+    assert shop.gollem("match", *BID, "--max-price", "x", status=1).startswith("gollem: --max-price: must ")
     assert shop.gollem("spend-limit", "--day", "none", "--month", "none").count("no limit") == 2
 
 
