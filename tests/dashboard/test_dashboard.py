@@ -319,5 +319,19 @@ async def test_whoever_reloads_while_the_exchange_is_away_stays_signed_in(desk: 
     assert desk.complaints == []
 
 
+async def test_the_operators_tables_need_no_scrolling_on_a_phone(desk: Desk) -> None:
+    async with desk.signed_in("ops", size=PHONE) as page:
+        await go(page, "Exchange")
+        checks = page.get_by_role("table", name="Reconciliation")
+        await expect(checks.get_by_role("row").nth(1)).to_contain_text("All balances sum to zero")
+        wider = await page.locator(".scroll").evaluate_all(
+            "all => all.filter((one) => one.scrollWidth > one.clientWidth).length"
+        )
+        assert wider == 0
+        counted = "import('/js/format.js').then(({ counted }) => [0, '1', 2].map((value) => counted(value, 'model')))"
+        assert await page.evaluate(counted) == ["0 models", "1 model", "2 models"]
+    assert desk.complaints == []
+
+
 def _number(text: str) -> Decimal:
     return Decimal(text.split()[0].replace(",", "").replace("credits", ""))
