@@ -12,6 +12,8 @@ import pytest
 from grpclib.client import Channel
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
+from grpclib.health.v1.health_grpc import HealthStub
+from grpclib.health.v1.health_pb2 import HealthCheckRequest
 
 from gollem.identity import Role
 from gollem.rpc.pb import admin_pb2, common_pb2, credit_pb2, market_pb2
@@ -29,6 +31,8 @@ SMALL = {
     "gateway.max_body_bytes": "1024",
     "gateway.requests_per_second": "1",
     "gateway.burst": "20",
+    "gateway.calls_per_second": "1",
+    "gateway.calls_burst": "10",
     "gateway.max_connections": "20",
     "gateway.timeout_ms": "1000",
     "gateway.stream_timeout_ms": "1000",
@@ -79,6 +83,7 @@ async def test_small_limits(small: tuple[str, Recorder]) -> None:
         await time_is_bounded(session)
         await other_origins_are_not_allowed(session)
         await too_many_requests_are_refused(session)
+        await too_many_calls_are_refused(session)
         await connections_are_counted(url)
 
 
@@ -135,6 +140,27 @@ async def too_many_requests_are_refused(session: aiohttp.ClientSession) -> None:
                 told = (answer.status, answer.headers["retry-after"], await reason(answer))
                 break
     assert told == (429, "1", "RATE_LIMITED")
+
+
+async def too_many_calls_are_refused(session: aiohttp.ClientSession) -> None:
+    """All services and gRPC-Web from one bucket, apart from that of HTTP, with a status that clients of gRPC know."""
+    assert session._base_url is not None
+    channel = Channel("127.0.0.1", session._base_url.port)
+
+    async def call_often() -> None:
+        for _ in range(9):
+            await MarketServiceStub(channel).GetOrderBook(market_pb2.GetOrderBookRequest())
+        for _ in range(9):
+            await HealthStub(channel).Check(HealthCheckRequest())
+
+    with pytest.raises(GRPCError) as error:
+        await call_often()
+    channel.close()
+    assert error.value.status is Status.RESOURCE_EXHAUSTED
+    kind = {"content-type": "application/grpc-web+proto", "x-grpc-web": "1"}
+    path = "/gollem.v1.MarketService/GetOrderBook"
+    async with session.post(path, data=b"\0" * 5, headers=kind) as answer:
+        assert (answer.status, answer.headers["grpc-status"]) == (429, str(Status.RESOURCE_EXHAUSTED.value))
 
 
 async def connections_are_counted(url: str) -> None:
