@@ -146,10 +146,10 @@ def test_statement_is_filtered_and_written_as_csv(shop: Shop) -> None:
     [
         (("match", *BID, "--max-latency", "1"), "`gollem quote` shows what each one excludes"),
         (("match", *BID[2:], "--model", "gpt-5"), "? `gollem models` lists the catalogue."),
-        (("quote", *BID, "--max-price", "1e-3"), "max_price: must be a decimal"),
+        (("quote", *BID, "--max-price", "1e-3"), "--max-price: must be a decimal"),
         (("generate", " ", *BID[:2]), "the prompt is empty"),
         (("match", *BID[2:], "--model", "gpt-4"), "no provider offers this model now. `gollem book` shows"),
-        (("quote", *BID, "--max-price", "1.123456789"), "max_price"),
+        (("quote", *BID, "--max-price", "1.123456789"), "--max-price"),
         (("balance", "--account", "bob"), "own account only. Name the key of another role or account"),
         (("credits", "grant", "--account", "alice", "--amount", "1"), "another role or account"),
         (("generate", "hi", *BID[:2]), "provider"),
