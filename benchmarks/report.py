@@ -1,12 +1,15 @@
 """How a benchmark speaks: one JSON line a case, and a table of all of them."""
 
 import json
+import os
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from rich.console import Console
 from rich.table import Table
+
+_PIPED_WIDTH = 160
 
 
 @dataclass
@@ -44,7 +47,8 @@ def tell(title: str, cases: Iterable[Case]) -> list[Case]:
     for case in cases:
         print(json.dumps(asdict(case)), flush=True)
         done.append(case)
-    Console(file=sys.stderr).print(_table(title, done))
+    width = None if sys.stderr.isatty() or "COLUMNS" in os.environ else _PIPED_WIDTH
+    Console(file=sys.stderr, width=width).print(_table(title, done))
     return done
 
 

@@ -131,13 +131,17 @@ class HoldClosed(CallerError):
     reason = "HOLD_CLOSED"
 
 
-class WrongState(CallerError):
+class Overtaken(CallerError):
+    """What was read before is not so any more: somebody else was faster. Read again, or leave it to them."""
+
+
+class WrongState(Overtaken):
     """What it is about is not in the state this needs; figures: kind, id, state (ABSENT if it is not there)."""
 
     reason = "WRONG_STATE"
 
 
-class StaleRead(CallerError):
+class StaleRead(Overtaken):
     """What this was computed from is not so any more: read again; figures: what."""
 
     reason = "STALE_READ"

@@ -111,15 +111,22 @@ MUTANTS = [
     Mutant(
         "a refused operation leaves its traces",
         WRITER,
-        '        except Refused:\n            self._cursor.execute("ROLLBACK TO operation")\n',
+        "        except Refused:\n            self._undo()\n",
         "        except Refused:\n",
         ON_SQLITE,
     ),
     Mutant(
         "a failed operation leaves its traces",
         WRITER,
-        '_explained(error, waiting.transaction)\n            self._cursor.execute("ROLLBACK TO operation")\n',
+        "_explained(error, waiting.transaction)\n            self._undo()\n",
         "_explained(error, waiting.transaction)\n",
+        ON_SQLITE,
+    ),
+    Mutant(
+        "a group that is written again keeps what it wrote before",
+        WRITER,
+        "                self._begin()\n        self._careful_groups -= 1",
+        "        self._careful_groups -= 1",
         ON_SQLITE,
     ),
     Mutant(
@@ -374,7 +381,7 @@ MUTANTS = [
     Mutant(
         "INV-15, INV-16: a refused one keeps its key",
         WRITER,
-        'except Refused:\n            self._cursor.execute("ROLLBACK TO operation")\n            waiting',
+        "except Refused:\n            self._undo()\n            waiting",
         "except Refused:\n            waiting",
         conforming("15"),
     ),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
 
 from gollem.clock import Clock, utc_day
-from gollem.errors import GollemError, LedgerUnavailable, StaleRead, WrongState
+from gollem.errors import GollemError, LedgerUnavailable, Overtaken
 from gollem.exchange.types import Terms
 from gollem.ledger import Hold, Ledger, Posted, Record, records, rules
 
@@ -58,7 +58,7 @@ class Spending:
             for _ in range(_ATTEMPTS):
                 try:
                     return await self._open_counted(hold, fingerprint)
-                except (StaleRead, WrongState):
+                except Overtaken:
                     continue  # another server was faster
         raise LedgerUnavailable("other servers spend under the same limit: repeat the call")
 
@@ -72,7 +72,7 @@ class Spending:
                     return SpendLimit()
                 try:
                     await self._ledger.post(rules.spend_limited(user, known, *limits, utc_day(now_ms), now_ms))
-                except (StaleRead, WrongState):
+                except Overtaken:
                     continue
                 self._unlimited.pop(user, None)
                 return await self.find(user)
@@ -126,7 +126,7 @@ class Spending:
                 try:
                     taken_out = rules.uncounted(limit, left.hold, left.atoms, left.counted_on, now_ms)
                     return (await self._ledger.post(taken_out)).applied
-                except (StaleRead, WrongState):
+                except Overtaken:
                     continue
         raise LedgerUnavailable("other servers spend under the same limit")
 

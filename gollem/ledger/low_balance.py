@@ -9,7 +9,7 @@ anybody could look was not low for long enough to say so.
 import logging
 
 from gollem.clock import Clock
-from gollem.errors import CallerError, StaleRead, WrongState
+from gollem.errors import CallerError, WrongState
 from gollem.ledger import records, rules
 from gollem.ledger.accounts import is_well_formed, user_account
 from gollem.ledger.interface import Ledger
@@ -84,7 +84,7 @@ class LowBalanceWatch:
             available_atoms = await self._ledger.account_atoms(account)
             try:
                 return await self._judge(rule, available_atoms)
-            except (StaleRead, WrongState, CallerError):
+            except CallerError:
                 continue
         return False
 

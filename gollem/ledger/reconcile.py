@@ -14,7 +14,7 @@ from pathlib import Path
 from secrets import token_hex
 
 from gollem.clock import DAY_MS, Clock, utc_day
-from gollem.errors import GollemError, LedgerUnavailable, StaleRead, WorldError, WrongState
+from gollem.errors import GollemError, LedgerUnavailable, Overtaken, WorldError
 from gollem.ledger import records, rules, seals
 from gollem.ledger.interface import Ledger
 from gollem.ledger.rules.oversight import MAX_MESSAGE_CHARS, Change
@@ -164,7 +164,7 @@ class Reconciler:
             changes += await self._breaker([result for result in results if _is_for_all(result)], now_ms)
             try:
                 await self._ledger.post(rules.reconciled(run_id, changes, alerts, now_ms))
-            except (StaleRead, WrongState):
+            except Overtaken:
                 continue
             return
         raise LedgerUnavailable("the results of reconciliation could not be written: others write them too")

@@ -21,6 +21,7 @@ _WAL_RESET_FIXED = (3, 51, 3)
 _WRITER_SETTINGS = (
     "synchronous = FULL",
     "trusted_schema = OFF",
+    "temp_store = MEMORY",  # where savepoints keep what they may have to undo
     "cache_size = -65536",  # KiB: a group's pages are never written before its COMMIT
     "wal_autocheckpoint = 8192",  # pages: orders touch the same index pages again and again
     "journal_size_limit = 67108864",

@@ -21,6 +21,7 @@ from gollem.ledger.sqlite_records import refusal
 from gollem.ledger.types import Posted, Transaction
 
 _log = logging.getLogger(__name__)
+_CAREFUL_GROUPS = 64
 
 
 @dataclass(slots=True)
@@ -42,6 +43,7 @@ class GroupWriter:
         self._max_group = max_group
         self._loop = asyncio.get_running_loop()
         self._last_sequence = 0
+        self._careful_groups = 0  # so many more are written with savepoints
         self._waiting: deque[_Waiting] = deque()
         self._busy = False  # a group is scheduled or being committed
         self._closing = False
@@ -84,8 +86,7 @@ class GroupWriter:
         group = [self._waiting.popleft() for _ in range(size)]
         try:
             self._begin()
-            for waiting in group:
-                self._write_one(waiting)
+            self._write_all(group)
         except Exception as error:
             # Of whatever kind: a group that stays open, and unanswered, would stop every later one. No COMMIT was
             # tried, so it is certain that nothing was written.
@@ -106,22 +107,44 @@ class GroupWriter:
         if self._connection.in_transaction:
             self._connection.rollback()
 
+    def _write_all(self, group: list[_Waiting]) -> None:
+        """Savepoints cost a tenth of everything, and most groups have nothing to undo: so a group is written without.
+        If one of it is refused, all is undone and written again, each in its savepoint, and so are the groups after:
+        who asks for what is refused, again and again, makes nobody's group be written twice for long."""
+        if not self._careful_groups:
+            try:
+                for waiting in group:
+                    self._write_one(waiting)
+                return
+            except Exception:  # of whatever kind: it comes again
+                self._careful_groups = _CAREFUL_GROUPS
+                self._begin()
+        self._careful_groups -= 1
+        for waiting in group:
+            self._write_apart(waiting)
+
     def _write_one(self, waiting: _Waiting) -> None:
-        """One operation within its savepoint: a refused one leaves no trace, and the others of the group stay."""
+        waiting.answer = write(self._cursor, waiting.transaction, self._last_sequence + 1)
+        self._last_sequence += waiting.answer.applied
+
+    def _write_apart(self, waiting: _Waiting) -> None:
+        """Within a savepoint: a refused operation leaves no trace, and the others of the group stay."""
         self._cursor.execute("SAVEPOINT operation")
         try:
-            waiting.answer = write(self._cursor, waiting.transaction, self._last_sequence + 1)
+            self._write_one(waiting)
         except Refused:
-            self._cursor.execute("ROLLBACK TO operation")
+            self._undo()
             waiting.answer = refusal(self._cursor, waiting.transaction)
         except Exception as error:
             if not _is_own(error):
                 raise
             waiting.answer = _explained(error, waiting.transaction)
-            self._cursor.execute("ROLLBACK TO operation")
-        else:
-            self._last_sequence += waiting.answer.applied
+            self._undo()
         self._cursor.execute("RELEASE operation")
+
+    def _undo(self) -> None:
+        self._cursor.execute("ROLLBACK TO operation")
+        self._careful_groups = _CAREFUL_GROUPS
 
     def _committed(self, group: list[_Waiting], error: Exception | None) -> None:
         if error is None:

@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from gollem.clock import Clock
-from gollem.errors import OutcomeUnknown, PaymentFault, PaymentRefused, StaleRead, WrongState
+from gollem.errors import OutcomeUnknown, Overtaken, PaymentFault, PaymentRefused, WrongState
 from gollem.ledger import Ledger, Record, records, rules
 
 T = TypeVar("T")
@@ -111,7 +111,7 @@ class Attempts:
         """As it is now: if somebody else was faster, as they made it."""
         now_ms = self._clock.now_ms()
         changed = Record(attempt.kind, attempt.id, state, {"number": number, "at_ms": now_ms})
-        with suppress(StaleRead, WrongState):
+        with suppress(Overtaken):
             await self._ledger.post(rules.noted(attempt, changed, now_ms))
         return await self._read(attempt.id)
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from gollem.clock import Clock
 from gollem.config import ConfigError
-from gollem.errors import KeyReused, StaleRead, WrongState
+from gollem.errors import KeyReused, Overtaken
 from gollem.ledger import Ledger, Record, records, rules
 from gollem.payments.alerts import raise_alert
 from gollem.payments.gateway import PaymentGateway
@@ -50,7 +50,7 @@ async def book_opening(ledger: Ledger, clock: Clock, difference: Difference) -> 
             return
         if atoms:
             await _book(ledger, clock, atoms)
-    with suppress(StaleRead, WrongState):  # somebody else was faster
+    with suppress(Overtaken):  # somebody else was faster
         await ledger.post(rules.noted(known, Record(known.kind, known.id, "BOUND", known.fields), clock.now_ms()))
 
 

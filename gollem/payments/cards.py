@@ -3,7 +3,7 @@
 from functools import partial
 
 from gollem.clock import Clock
-from gollem.errors import StaleRead, WrongState
+from gollem.errors import Overtaken
 from gollem.ledger import Ledger, Record, records, rules
 from gollem.payments.attempts import Attempts
 from gollem.payments.gateway import PaymentGateway
@@ -47,7 +47,7 @@ class Cards:
         """Unless somebody else was faster: then theirs counts."""
         try:
             await self._ledger.post(rules.noted(known, new, self._clock.now_ms()))
-        except (StaleRead, WrongState):
+        except Overtaken:
             return
 
 

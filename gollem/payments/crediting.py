@@ -4,7 +4,7 @@ Its metadata only finds the purchase. Whose credits they are, how many, and whic
 """
 
 from gollem.clock import Clock
-from gollem.errors import StaleRead, WrongState
+from gollem.errors import Overtaken, WrongState
 from gollem.ledger import Desk, Ledger, Record, accounts, records, rules
 from gollem.payments.alerts import raise_alert
 from gollem.payments.cards import Cards
@@ -76,7 +76,7 @@ class Crediting:
         """It will never be paid."""
         try:
             await self._ledger.post(rules.purchase_cancelled(bought, self._clock.now_ms()))
-        except (StaleRead, WrongState):
+        except Overtaken:
             return  # credited meanwhile
 
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 
 from gollem.clock import Clock
-from gollem.errors import InvalidField, StaleRead, WrongState
+from gollem.errors import InvalidField, Overtaken, WrongState
 from gollem.ledger import Ledger, Record, accounts, records, rules
 from gollem.payments.alerts import raise_alert, words_of
 from gollem.payments.gateway import PaymentGateway
@@ -155,7 +155,7 @@ class Inbox:
         changed = Record(record.kind, record.id, state, {**record.fields, **fields})
         try:
             posted = await self._ledger.post(rules.noted(record, changed, self._clock.now_ms()))
-        except (StaleRead, WrongState):
+        except Overtaken:
             return None
         return await self._ledger.find_record(record.kind, record.id) if posted.applied else None
 

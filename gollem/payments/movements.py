@@ -20,7 +20,7 @@ from contextlib import suppress
 from enum import StrEnum
 
 from gollem.clock import Clock
-from gollem.errors import CallerError, KeyReused, StaleRead, WrongState
+from gollem.errors import CallerError, KeyReused, Overtaken
 from gollem.ledger import Entry, Kind, Ledger, Record, Transaction, accounts, records, rules
 from gollem.payments.alerts import raise_alert
 from gollem.payments.disputes import Disputes
@@ -164,7 +164,7 @@ class Movements:
 
     async def _post(self, transaction: Transaction) -> None:
         """Whoever was faster with the key is right: what differs then is seen afterwards."""
-        with suppress(KeyReused, StaleRead, WrongState):
+        with suppress(KeyReused, Overtaken):
             await self._ledger.post(transaction)
 
     # --- judging ----------------------------------------------------------------------------------------------------
@@ -190,7 +190,7 @@ class Movements:
             return place
         if known is None or known.state != place:
             new = Record(records.MOVEMENT, movement.txn_id, place, fields_of(movement))
-            with suppress(StaleRead, WrongState):  # somebody else was faster
+            with suppress(Overtaken):  # somebody else was faster
                 await self._ledger.post(rules.noted(known, new, self._clock.now_ms()))
         return place
 

@@ -12,14 +12,7 @@ from dataclasses import dataclass
 
 from gollem.clock import Clock
 from gollem.config import RETURN_URL, PaymentsConfig
-from gollem.errors import (
-    InvalidField,
-    KeyReused,
-    NotOnboarded,
-    PaymentRefused,
-    StaleRead,
-    WrongState,
-)
+from gollem.errors import InvalidField, KeyReused, NotOnboarded, Overtaken, PaymentRefused, WrongState
 from gollem.ledger import Ledger, Record, accounts, records, rules
 from gollem.payments.alerts import words_of
 from gollem.payments.attempts import Attempts
@@ -185,7 +178,7 @@ class Onboarding:
             "gone_id": wish.gone_id,
         }
         new = Record(records.ONBOARDING, wish.provider, state, fields)
-        with suppress(StaleRead, WrongState):  # somebody else was faster
+        with suppress(Overtaken):  # somebody else was faster
             await self._ledger.post(rules.noted(known, new, self._clock.now_ms()))
         written = await self._ledger.find_record(records.ONBOARDING, wish.provider)
         assert written is not None, "records are never removed"
@@ -201,7 +194,7 @@ class Onboarding:
             registered = rules.provider_moved(known, *said, *about)
         else:
             return known
-        with suppress(KeyReused, StaleRead, WrongState):  # somebody else was faster, or will be asked again
+        with suppress(KeyReused, Overtaken):  # somebody else was faster, or will be asked again
             await self._ledger.post(registered)
         payee = await find_payee(self._ledger, provider)
         assert payee is not None, "whoever was faster has registered it"

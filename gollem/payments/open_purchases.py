@@ -1,7 +1,7 @@
 """How many purchases of one user may wait to be paid at once: each is a payment at the payment provider."""
 
 from gollem.clock import Clock
-from gollem.errors import LedgerUnavailable, RateLimited, StaleRead, WrongState
+from gollem.errors import LedgerUnavailable, Overtaken, RateLimited
 from gollem.ledger import Ledger, Record, records, rules
 
 MOST_OPEN = 20  # as many names as fit into a field, with some to spare
@@ -46,5 +46,5 @@ class OpenPurchases:
         new = Record(records.BASKET, user, "KEPT", {"purchases": " ".join(names)})
         try:
             return (await self._ledger.post(rules.noted(basket, new, self._clock.now_ms()))).applied
-        except (StaleRead, WrongState):
+        except Overtaken:
             return False

@@ -3,7 +3,7 @@
 import logging
 
 from gollem.clock import Clock
-from gollem.errors import KeyReused, StaleRead, WrongState
+from gollem.errors import KeyReused, Overtaken
 from gollem.ledger import Ledger, Record, records, rules
 from gollem.payments.types import ConnectedAccount
 
@@ -51,7 +51,7 @@ async def _note(ledger: Ledger, clock: Clock, known: Record, account_says: str, 
     )
     try:
         return (await ledger.post(changed)).applied
-    except (KeyReused, StaleRead, WrongState):
+    except (KeyReused, Overtaken):
         return False
 
 

@@ -11,14 +11,7 @@ from functools import partial
 
 from gollem.clock import Clock
 from gollem.config import PaymentsConfig
-from gollem.errors import (
-    InvalidField,
-    KeyReused,
-    PaymentRefused,
-    StaleRead,
-    UnknownPurchase,
-    WrongState,
-)
+from gollem.errors import InvalidField, KeyReused, Overtaken, PaymentRefused, UnknownPurchase, WrongState
 from gollem.ledger import Desk, Ledger, Record, accounts, records, rules
 from gollem.payments.alerts import words_of
 from gollem.payments.attempts import FLIGHT_MS, Attempts
@@ -217,7 +210,7 @@ class Purchases:
         just made is nobody's: its secret was never told."""
         try:
             posted = await self._ledger.post(rules.purchase_intended(bought, payment_id, self._clock.now_ms()))
-        except (KeyReused, StaleRead, WrongState):
+        except (KeyReused, Overtaken):
             return False
         return posted.applied
 

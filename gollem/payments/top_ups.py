@@ -9,7 +9,7 @@ import logging
 from dataclasses import dataclass
 
 from gollem.clock import Clock, utc_day
-from gollem.errors import InvalidField, LedgerUnavailable, PaymentRefused, StaleRead, WorldError, WrongState
+from gollem.errors import InvalidField, LedgerUnavailable, Overtaken, PaymentRefused, WorldError, WrongState
 from gollem.ledger import Ledger, Record, records, rules
 from gollem.payments.alerts import raise_alert, words_of
 from gollem.payments.attempts import Attempts
@@ -264,7 +264,7 @@ class TopUps:
         """The record as it is now; None if somebody else was faster."""
         try:
             posted = await self._ledger.post(rules.noted(known, new, self._clock.now_ms()))
-        except (StaleRead, WrongState):
+        except Overtaken:
             return None
         return await self._ledger.find_record(new.kind, new.id) if posted.applied else None
 

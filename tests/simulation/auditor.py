@@ -226,6 +226,8 @@ class Auditor:
     def _keeper(self, order_id: str) -> Link | None:
         """Of the node whose process wrote the order's hold, if that lives and its clock never was ahead."""
         process = self._store.written_by.get(f"hold:{order_id}")
+        if process is None or not process.alive:
+            return None
         return next((node.link for node in self.nodes if node.process is process and not node.clock.ahead_ms), None)
 
     def _look_at_claims(self) -> None:
