@@ -15,6 +15,7 @@ import pytest
 from gollem.cli.connection import Server, ask
 from gollem.cli.demo.processes import Processes, answers, free_port
 from gollem_client import stubs
+from tests.until import WITHIN_S
 
 BID = ("--model", "smollm2", "--prompt-tokens", "40", "--max-tokens", "100")
 
@@ -40,7 +41,7 @@ class Shop:
         server = ("--server", f"127.0.0.1:{self.port}", "--key-file", str(self.folder / account))
         local = words[0] in {"keys", "ledger"}
         command = [sys.executable, "-m", "gollem", *words, *(() if local else server)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=WITHIN_S)
         assert done.returncode == status, done.stderr
         assert "Traceback" not in done.stderr
         return done.stderr if status else done.stdout
@@ -73,7 +74,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         serve += ["--set", "server.metrics_port=0", "--set", "providers.withdraw_after_ms=100000"]
         try:
             runner.run(processes.start("exchange", serve))
-            runner.run(processes.wait_until("the exchange", lambda: answers(shop.port), 20))
+            runner.run(processes.wait_until("the exchange", lambda: answers(shop.port), WITHIN_S))
             runner.run(register(shop))
             shop.gollem("credits", "grant", "--account", "alice", "--amount", "10", account="house")
             yield shop
@@ -215,7 +216,7 @@ def test_a_book_that_is_watched_shows_what_changes_until_ctrl_c(shop: Shop) -> N
         shop.gollem("match", *BID, "--order-id", "watched")
         after = json.loads(watching.stdout.readline())["models"][0]
         watching.send_signal(signal.SIGINT)
-        _, said = watching.communicate(timeout=10)
+        _, said = watching.communicate(timeout=WITHIN_S)
     assert int(after["free_slots"]) == int(before["free_slots"]) - 1
     assert watching.returncode == 130
     assert "Traceback" not in said

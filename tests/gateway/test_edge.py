@@ -24,7 +24,7 @@ from grpclib_guard import GuardedServer
 from tests.gateway.conftest import Client, Market
 from tests.servers.gateway import envoy
 from tests.servers.redis_server import free_port
-from tests.until import until
+from tests.until import WITHIN_S, until
 
 ORIGIN = "https://app.example"
 SMALL = {
@@ -119,7 +119,7 @@ async def time_is_bounded(session: aiohttp.ClientSession) -> None:
     async with session.post("/api/generate", json={}) as answer:
         assert b"Hel" in await answer.content.readline()
         with suppress(aiohttp.ClientPayloadError):  # or an end that looks like one
-            assert await asyncio.wait_for(answer.content.read(), 20) == b""
+            assert await asyncio.wait_for(answer.content.read(), WITHIN_S) == b""
 
 
 async def other_origins_are_not_allowed(session: aiohttp.ClientSession) -> None:
@@ -168,7 +168,7 @@ async def connections_are_counted(url: str) -> None:
     opened = [await asyncio.open_connection(host, int(port)) for _ in range(30)]
     closed = [asyncio.create_task(reader.read(1)) for reader, _ in opened]
     try:
-        await until(lambda: sum(task.done() for task in closed) >= 10, 20)
+        await until(lambda: sum(task.done() for task in closed) >= 10)
     finally:
         for task in closed:
             task.cancel()
@@ -208,7 +208,7 @@ async def test_operators_have_no_way_through(client: Client, path: str, kind: st
     sent += f"authorization: {ops.authorization['authorization']}\r\nte: trailers\r\n\r\n" + "\0" * 5
     reader, writer = await asyncio.open_connection("127.0.0.1", client.place.port)
     writer.write(sent.encode())
-    answer = (await asyncio.wait_for(reader.read(), 20)).lower()
+    answer = (await asyncio.wait_for(reader.read(), WITHIN_S)).lower()
     writer.close()
     assert answer.startswith((b"http/1.1 404", b"http/1.1 400")) or b"grpc-status: 1" in answer, answer
     assert b"key_id" not in answer

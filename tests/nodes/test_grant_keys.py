@@ -8,6 +8,7 @@ from gollem.clock import SystemClock
 from gollem.config import ConfigError, NodesConfig
 from gollem.nodes import SharedBook, open_shared_book
 from tests.nodes.samples import Recorder
+from tests.until import WITHIN_S
 
 
 def node(url: str, name: str, *keys: str, heartbeat_ms: int = 1_000) -> SharedBook:
@@ -41,7 +42,7 @@ async def test_a_node_that_was_killed_keeps_nobody_out_for_long(redis_url: str) 
     await killed.start(Recorder())
     killed._heart.cancel()  # type: ignore[attr-defined]
     refused = 0
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN_S):
         while not await joined(after := node(redis_url, "after", "new", heartbeat_ms=10)):
             refused += 1
     assert refused, "while it may still be there"

@@ -15,7 +15,7 @@ from tests.nodes import later_release
 from tests.nodes.conftest import OpenNode
 from tests.nodes.samples import MODEL, a_claim, heard, placed
 from tests.servers.redis_server import RedisServer
-from tests.until import until, until_answer
+from tests.until import WITHIN_S, until, until_answer
 
 
 class Later:
@@ -28,7 +28,7 @@ class Later:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(f"{' '.join(map(str, words))}\n".encode())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WITHIN_S):
             return json.loads(await self._process.stdout.readline())
 
 
