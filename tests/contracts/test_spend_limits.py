@@ -3,19 +3,39 @@
 import asyncio
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from gollem.clock import utc_day
 from gollem.errors import GollemError, OrderMismatch, SpendLimitReached
 from gollem.exchange import Outcome, Spending, SpendLimit, Usage
-from gollem.ledger import Hold, Ledger, records, rules
-from tests.contracts.samples import DAY_MS, NOW_MS, granting, hold_of
+from gollem.ledger import Hold, Ledger, Record, records, rules
+from tests.contracts.samples import DAY_MS, MIDNIGHT_MS, NOW_MS, granting, hold_of
 from tests.exchange.conftest import BID, HELD, Bench, build
 from tests.fakes.clock import FakeClock
 
 CREDIT = 10**8
 USER = "alice"
+
+
+class ReadTogether:
+    """A ledger whose first so many readers of a record read the same."""
+
+    def __init__(self, ledger: Ledger, readers: int) -> None:
+        self._ledger = ledger
+        self._first = readers
+        self._all_have_read = asyncio.Barrier(readers)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+    async def find_record(self, kind: str, record_id: str) -> Record | None:
+        found = await self._ledger.find_record(kind, record_id)
+        if self._first:
+            self._first -= 1
+            await self._all_have_read.wait()
+        return found
 
 
 @pytest.fixture
@@ -166,3 +186,23 @@ async def test_an_order_sent_again_gets_its_first_answer_whatever_is_left(nodes:
         assert (again.replayed, again.order_id, again.held_atoms) == (True, "o1", first.held_atoms)
     with pytest.raises(OrderMismatch):
         await nodes[0].orders.match(USER, "o1", replace(BID, max_tokens=BID.max_tokens + 1))
+
+
+async def test_of_two_limits_set_at_once_none_is_lost(ledger: Ledger, clock: FakeClock) -> None:
+    together = ReadTogether(ledger, readers=2)
+    here, there = Spending(together, clock), Spending(together, clock)  # type: ignore[arg-type]
+    await asyncio.gather(here.set(USER, 500, None), there.set(USER, None, 700))
+    limit = await here.find(USER)
+    assert (limit.day_limit_atoms, limit.month_limit_atoms) == (500, 700)
+
+
+async def test_clocks_that_differ_at_midnight_begin_a_day_once(ledger: Ledger) -> None:
+    await ledger.post(granting(10_000 * CREDIT))
+    ahead, behind = (build(ledger, FakeClock(MIDNIGHT_MS + by_ms)) for by_ms in (50, -50))
+    for bench in (ahead, behind):
+        bench.sell(capacity_slots=64)
+    await ahead.spending.set(USER, 2 * HELD, 0)
+    assert await tried([ahead, behind], 6) == {"matched": 2, "SPEND_LIMIT_REACHED": 4}
+    await behind.settlement.refused_by_provider("p1", "o1")
+    assert await give_back([ahead, behind]) == 1
+    assert (await behind.spending.find(USER)).day_atoms == HELD
