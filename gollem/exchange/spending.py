@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
 
 from gollem.clock import Clock, utc_day
-from gollem.errors import GollemError, LedgerUnavailable, Overtaken
+from gollem.errors import GollemError, LedgerUnavailable, Overtaken, WorldError
 from gollem.exchange.types import Terms
 from gollem.ledger import Hold, Ledger, Posted, Record, records, rules
 
@@ -99,12 +99,18 @@ class Spending:
             self._unused.append(_Unused(hold, hold.amount_atoms - charged_atoms, counted_on))
 
     async def give_back(self) -> int:
-        """Take out of the counts what orders left. Returns of how many. What fails is lost: it counts until its day and
-        its month are over."""
+        """Take out of the counts what orders left. Returns of how many.
+
+        What cannot be taken out now is left for the next time; what is refused, or still waits when this process ends,
+        counts until its day and its month are over."""
         given = 0
         for _ in range(len(self._unused)):
+            left = self._unused.popleft()
             try:
-                given += await self._give_back(self._unused.popleft())
+                given += await self._give_back(left)
+            except WorldError:
+                self._unused.append(left)
+                break
             except GollemError as error:
                 _log.warning("what an order left goes on counting against its user's limit: %s", error.reason)
         return given

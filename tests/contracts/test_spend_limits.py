@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from gollem.clock import utc_day
-from gollem.errors import GollemError, OrderMismatch, SpendLimitReached
+from gollem.errors import GollemError, LedgerUnavailable, OrderMismatch, SpendLimitReached
 from gollem.exchange import Outcome, Spending, SpendLimit, Usage
-from gollem.ledger import Hold, Ledger, Record, records, rules
+from gollem.ledger import Hold, Ledger, Posted, Record, Transaction, records, rules
 from tests.contracts.samples import DAY_MS, MIDNIGHT_MS, NOW_MS, granting, hold_of
 from tests.exchange.conftest import BID, HELD, Bench, build
 from tests.fakes.clock import FakeClock
@@ -19,16 +19,34 @@ CREDIT = 10**8
 USER = "alice"
 
 
-class ReadTogether:
-    """A ledger whose first so many readers of a record read the same."""
+class Around:
+    """A ledger, but for what is said otherwise."""
 
-    def __init__(self, ledger: Ledger, readers: int) -> None:
+    def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._first = readers
-        self._all_have_read = asyncio.Barrier(readers)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._ledger, name)
+
+
+class Away(Around):
+    """Nothing can be written to it while it is."""
+
+    is_away = False
+
+    async def post(self, transaction: Transaction) -> Posted:
+        if self.is_away:
+            raise LedgerUnavailable("away")
+        return await self._ledger.post(transaction)
+
+
+class ReadTogether(Around):
+    """The first so many readers of a record read the same."""
+
+    def __init__(self, ledger: Ledger, readers: int) -> None:
+        super().__init__(ledger)
+        self._first = readers
+        self._all_have_read = asyncio.Barrier(readers)
 
     async def find_record(self, kind: str, record_id: str) -> Record | None:
         found = await self._ledger.find_record(kind, record_id)
@@ -107,6 +125,22 @@ async def test_an_order_that_came_to_nothing_counts_for_nothing(nodes: list[Benc
     await nodes[0].settlement.refused_by_provider("p1", "o1")
     assert await give_back(nodes) == 1
     await nodes[1].orders.match(USER, "o2", BID)
+
+
+async def test_what_is_left_while_the_ledger_is_away_is_given_back_later(ledger: Ledger, clock: FakeClock) -> None:
+    await ledger.post(granting(10_000 * CREDIT))
+    away = Away(ledger)
+    bench = build(away, clock)  # type: ignore[arg-type]
+    bench.sell()
+    await bench.spending.set(USER, 2 * HELD, 0)
+    for order_id in ("o1", "o2"):
+        await bench.orders.match(USER, order_id, BID)
+        await bench.settlement.refused_by_provider("p1", order_id)
+    away.is_away = True
+    assert await bench.spending.give_back() == 0
+    away.is_away = False
+    assert await bench.spending.give_back() == 2
+    assert (await bench.spending.find(USER)).day_atoms == 0
 
 
 async def test_what_was_held_yesterday_is_not_taken_from_today(
@@ -202,7 +236,11 @@ async def test_clocks_that_differ_at_midnight_begin_a_day_once(ledger: Ledger) -
     for bench in (ahead, behind):
         bench.sell(capacity_slots=64)
     await ahead.spending.set(USER, 2 * HELD, 0)
-    assert await tried([ahead, behind], 6) == {"matched": 2, "SPEND_LIMIT_REACHED": 4}
-    await behind.settlement.refused_by_provider("p1", "o1")
+    for bench, order_id in ((ahead, "o1"), (behind, "o2")):
+        await bench.orders.match(USER, order_id, BID)
+    for bench, order_id in ((ahead, "o3"), (behind, "o4")):
+        with pytest.raises(SpendLimitReached):
+            await bench.orders.match(USER, order_id, BID)
+    await behind.settlement.refused_by_provider("p1", "o2")
     assert await give_back([ahead, behind]) == 1
     assert (await behind.spending.find(USER)).day_atoms == HELD
