@@ -51,7 +51,10 @@ def test_everything_is_said_at_once(tmp_path: Path) -> None:
     [
         (("--ledger", "dynamodb://"), "storage.ledger", "is no table"),
         (("--ledger", "sqlite://"), "storage.ledger", "is no ledger"),
+        (("--ledger", "dynamodb://[a"), "storage.ledger", "is no table"),
         (("--keys", "dynamodb://a/b"), "storage.keys", "is no table"),
+        (("--keys", "dynamodb://[a"), "storage.keys", "is no table"),
+        (("--keys", "dynamodb://a?regoin=eu-west-1"), "storage.keys", "is no table"),
         (("--set", "storage.grant_keys=c2hvcnQ"), "storage.grant_keys", "key 1 must be 32 bytes"),
         (("--ledger", "memory:", "--book", "http://x"), "nodes.book", "must begin with redis"),
         (("--ledger", "dynamodb://x", "--book", "redis://x", "--payments", "local"), "payments.gateway", "development"),
