@@ -162,6 +162,27 @@ async def test_what_was_released_meanwhile_is_free_afterwards(
     await until_answer(is_free)
 
 
+async def test_what_was_released_is_free_though_its_order_was_claimed_alone_meanwhile(
+    link: TcpLink, link_url: str, redis_url: str, open_node: OpenNode
+) -> None:
+    """An order that has ended comes again while Redis is away: what that attempt gives back is not what Redis holds."""
+    (node, _), (other, _) = await open_node(link_url, "node"), await open_node(redis_url, "other")
+    answer = await node.claim(a_claim("a", slots=1))
+    assert isinstance(answer, Granted)
+    _break(link, "refused")
+    assert await node.release(Lease("a", "provider-1/ask", MODEL, 10, answer.fence))
+    again = await node.claim(a_claim("a", slots=1))
+    assert isinstance(again, Granted)
+    assert again.degraded
+    assert await node.release(Lease("a", "provider-1/ask", MODEL, 10, again.fence))
+    _mend(link)
+
+    async def is_free() -> bool:
+        return isinstance(await other.claim(a_claim("b", slots=1)), Granted)
+
+    await until_answer(is_free)
+
+
 async def test_redis_comes_back_empty(open_node: OpenNode) -> None:
     with redis_server() as server:
         url = f"redis://127.0.0.1:{server.port}"
