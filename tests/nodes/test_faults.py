@@ -308,6 +308,14 @@ async def test_nodes_must_spread_models_alike(redis_url: str, open_node: OpenNod
         await open_node(redis_url, "other", partitions=3)
 
 
+async def test_a_start_at_what_is_no_cluster_says_so(
+    redis: RedisServer, open_node: OpenNode, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(BookUnavailable, match="Cluster mode is not enabled"):
+        await open_node(f"redis+cluster://127.0.0.1:{redis.port}", join_ms=300)
+    assert "Traceback" not in caplog.text
+
+
 def _break(link: TcpLink, how: str) -> None:
     if how == "half-open":
         link.stall()
