@@ -42,6 +42,7 @@ class RedisNodes:
         timed: Timed = nobody_times,
         chance: Random | None = None,
         connect: Connect = connect,
+        ledger: str = "",
     ) -> None:
         """`timed(operation, seconds, outcome)` hears of every call of Redis. `chance` names this run of the node, and
         spreads its waits. Raises ConfigError if the URL is none."""
@@ -53,7 +54,7 @@ class RedisNodes:
         self._node = Node(sender, client, SharedTime(clock), clock, config, chance)
         self._partitions = [Partition(self._node, number) for number in range(config.partitions)]
         self._claims = Claims(self._node, [partition.outage for partition in self._partitions])
-        self._roll = Roll(self._node, name, version, grant_keys)
+        self._roll = Roll(self._node, name, version, grant_keys, ledger)
         self._sweeper = Sweeper(self._node)
         self._heart: asyncio.Task[None] | None = None
         self._obstacle: BookUnavailable | None = None
@@ -148,7 +149,7 @@ class RedisNodes:
                 await self._node.client.open()
                 await self._agree()
                 await self._roll.beat(self.status())
-                return await self._roll.require_common_keys()
+                return await self._roll.require_agreement()
             except BookUnavailable as error:
                 if self._obstacle is None:
                     _log.warning("cannot join the other nodes yet: %s", error)
