@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from random import Random, SystemRandom
 
 from gollem.clock import Clock
@@ -134,10 +135,13 @@ class RedisNodes:
         )
 
     async def nodes(self) -> list[NodeInfo]:
+        """This node is as it is now: where it can read Redis and not write, what it told there is old."""
+        status = self.status()
         try:
-            return await self._roll.read()
+            known = await self._roll.read()
         except BookUnavailable:
-            return [self._roll.own(self.status())]
+            return [self._roll.own(status)]
+        return [replace(each, degraded=status.degraded) if each.name == self._roll.name else each for each in known]
 
     # --- inside -----------------------------------------------------------------------------------------------------
 

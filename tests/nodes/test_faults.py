@@ -183,6 +183,21 @@ async def test_what_was_released_is_free_though_its_order_was_claimed_alone_mean
     await until_answer(is_free)
 
 
+async def test_a_server_that_takes_no_writes_is_told_of(
+    redis: RedisServer, redis_url: str, open_node: OpenNode
+) -> None:
+    """Its disk is full, or its replicas are gone. It can be read; what the node told there last is no news."""
+    node, _ = await open_node(redis_url)
+    redis.ask("config", "set", "min-replicas-to-write", "1")
+    try:
+        await until(lambda: node.status().degraded)
+        assert [(each.name, each.degraded) for each in await node.nodes()] == [("node", True)]
+    finally:
+        redis.ask("config", "set", "min-replicas-to-write", "0")
+    await until(lambda: not node.status().degraded)
+    assert [(each.name, each.degraded) for each in await node.nodes()] == [("node", False)]
+
+
 async def test_redis_comes_back_empty(open_node: OpenNode) -> None:
     with redis_server() as server:
         url = f"redis://127.0.0.1:{server.port}"
