@@ -60,6 +60,7 @@ class RedisNodes:
         self._heart: asyncio.Task[None] | None = None
         self._obstacle: BookUnavailable | None = None
         self._is_closed = False
+        self._disagrees = False
 
     async def start(self, listener: Listener) -> None:
         within_s = self._node.config.join_ms / 1_000
@@ -167,12 +168,23 @@ class RedisNodes:
         if theirs != mine:
             raise ConfigError(f"nodes.partitions: the other nodes have {theirs}, not {mine}")
 
+    async def _stay_agreed(self) -> None:
+        """Whoever empties Redis takes out what was agreed on, too. Raises BookUnavailable."""
+        try:
+            await self._agree()
+            self._disagrees = False
+        except ConfigError as error:
+            if not self._disagrees:
+                _log.error("%s: stop one or the other", error)
+            self._disagrees = True
+
     async def _keep_beating(self) -> None:
         """For ever; what could not be done is done at the next beat."""
         while True:
             await asyncio.sleep(self._node.config.heartbeat_ms / 1_000)
             try:
                 await self._roll.beat(self.status())
+                await self._stay_agreed()
                 await self._claims.release_waiting()
                 await self._sweeper.step()
             except BookUnavailable:

@@ -9,7 +9,7 @@ from gollem.clock import SystemClock
 from gollem.config import ConfigError
 from gollem.errors import BookUnavailable
 from gollem.nodes import Granted, Lease, Refused, Sent
-from gollem.nodes.keys import PartitionKeys, partition_of
+from gollem.nodes.keys import PARTITIONS, PartitionKeys, partition_of
 from tests.fakes.tcp_link import TcpLink
 from tests.nodes.conftest import OpenNode
 from tests.nodes.samples import MODEL, a_claim, heard, placed
@@ -321,6 +321,18 @@ async def test_nodes_must_spread_models_alike(redis_url: str, open_node: OpenNod
     await open_node(redis_url, "one", partitions=2)
     with pytest.raises(ConfigError, match=r"nodes\.partitions: the other nodes have 2, not 3"):
         await open_node(redis_url, "other", partitions=3)
+
+
+async def test_nodes_must_spread_models_alike_after_redis_was_emptied(
+    redis: RedisServer, redis_url: str, open_node: OpenNode, caplog: pytest.LogCaptureFixture
+) -> None:
+    await open_node(redis_url, "one", partitions=2)
+    redis.ask("flushall")
+    await until(lambda: redis.ask("exists", PARTITIONS) == "1")
+    with pytest.raises(ConfigError, match=r"nodes\.partitions: the other nodes have 2, not 3"):
+        await open_node(redis_url, "other", partitions=3)
+    redis.ask("set", PARTITIONS, "3")  # somebody was quicker
+    await until(lambda: "the other nodes have 3, not 2" in caplog.text)
 
 
 async def test_a_start_at_what_is_no_cluster_says_so(
