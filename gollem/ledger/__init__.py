@@ -76,7 +76,6 @@ async def open_ledger(url: str, *, read_only: bool = False) -> Ledger:
 
 
 def name_of(url: str) -> str:
-    """What nodes compare to tell whether they keep the same books: the table, by whatever endpoint; a file, which is its
-    machine's."""
+    """What nodes compare to tell whether they keep the same books: a table, by any endpoint, or a machine's file."""
     address = address_of(url)
     return f"dynamodb://{address.table}" if address else f"{url} on {gethostname()}"

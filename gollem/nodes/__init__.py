@@ -67,7 +67,8 @@ def open_shared_book(
 ) -> SharedBook:
     """One process alone, or Redis, as the configuration's URL says. Nothing is connected before `start`. `grant_keys`
     are names of the keys that this node's agents accept, the one that signs first; `ledger` is the name of its ledger:
-    both have to go with the other nodes', and are not compared if empty. `timed(operation, seconds, outcome)` hears of every call of Redis.
+    both have to go with the other nodes', and are not compared if empty. `timed(operation, seconds, outcome)` hears of
+    every call of Redis.
 
     Raises ConfigError if the URL is none."""
     if config.is_alone:

@@ -78,7 +78,7 @@ class Roll:
             theirs = str(told.get("ledger", ""))
             if self.ledger and theirs and self.ledger != theirs:
                 raise ConfigError(
-                    f"storage.ledger: this node's is {self.ledger}, that of node {name} {theirs}: give all nodes the same"
+                    f"storage.ledger: this node's is {self.ledger}, node {name} has {theirs}: give all nodes the same"
                 )
             if not _agree(self.grant_keys, other.grant_keys):
                 raise ConfigError(

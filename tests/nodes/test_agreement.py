@@ -20,7 +20,7 @@ async def test_a_node_with_another_ledger_may_not_join(redis_url: str) -> None:
     one, other = node(redis_url, "one", ledger="dynamodb://a"), node(redis_url, "other", ledger="dynamodb://b")
     third, unnamed = node(redis_url, "third", ledger="dynamodb://a"), node(redis_url, "unnamed")
     await one.start(Recorder())
-    with pytest.raises(ConfigError, match=r"storage\.ledger: .* dynamodb://b, that of node one dynamodb://a"):
+    with pytest.raises(ConfigError, match=r"storage\.ledger: .* dynamodb://b, node one has dynamodb://a"):
         await other.start(Recorder())
     for each in (third, unnamed):
         await each.start(Recorder())
