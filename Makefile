@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 # Without build isolation pip would fetch the build tools once more for each package.
 INSTALL := $(PIP) --no-build-isolation
+# Of what is not in the default suite: there no single test may take more than five minutes (pyproject.toml).
+LONG := $(BIN)/python -m pytest --timeout 3600
 CORE := setup.py $(wildcard gollem/_*.px* gollem/_*.h)
 
 .DEFAULT_GOAL := help
@@ -32,13 +34,13 @@ chaos: $(VENV)/.core $(VENV)/.dev ## three nodes, agents and clients; one fault 
 	@$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),150) --seed $(or $(SEED),7) $(if $(ONLY),--only '$(ONLY)') $(ARGS)
 
 kill-rounds: $(VENV)/.core $(VENV)/.dev ## 200 times kill -9 over SQLite, with acknowledgements kept outside; KILL_ROUNDS=n
-	KILL_ROUNDS=$(or $(KILL_ROUNDS),200) $(BIN)/python -m pytest tests/ledger/test_crash.py tests/system/test_kill.py -k killed $(ARGS)
+	KILL_ROUNDS=$(or $(KILL_ROUNDS),200) $(LONG) tests/ledger/test_crash.py tests/system/test_kill.py -k killed $(ARGS)
 
 micro-settles: $(VENV)/.core $(VENV)/.dev ## 100,000 random settlements of a few atoms on every backend; MICRO_SETTLES=n
-	MICRO_SETTLES=$(or $(MICRO_SETTLES),100000) $(BIN)/python -m pytest tests/contracts/test_faults.py -k micro $(ARGS)
+	MICRO_SETTLES=$(or $(MICRO_SETTLES),100000) $(LONG) tests/contracts/test_faults.py -k micro $(ARGS)
 
 alerts: $(VENV)/.core $(VENV)/.dev ## provoke every alert that moments can provoke, before a real Prometheus
-	TROUBLES=all $(BIN)/python -m pytest tests/watch $(ARGS)
+	TROUBLES=all $(LONG) tests/watch $(ARGS)
 
 mutants: $(VENV)/.core $(VENV)/.dev ## break the ledger line by line: a test must turn red each time; ARGS="-k fence"
 	$(BIN)/python tools/mutants.py $(ARGS)
@@ -51,7 +53,7 @@ check: $(VENV)/.core $(VENV)/.dev ## format, lint, strict types, generated code 
 
 dashboard: $(VENV)/.dev ## copy what the dashboard takes from others again (npm), and take its pictures
 	$(BIN)/python tools/vendor_dashboard.py
-	DASHBOARD_IMAGES=docs/images $(BIN)/python -m pytest tests/dashboard -k view $(ARGS)
+	DASHBOARD_IMAGES=docs/images $(LONG) tests/dashboard -k view $(ARGS)
 
 proto: $(VENV)/.dev ## write the generated stubs again
 	$(BIN)/python tools/gen_proto.py
@@ -70,7 +72,7 @@ simulate-scale: $(VENV)/.core $(VENV)/.dev ## writes docs/scale.md: what 10^5 ma
 	$(BIN)/python -m benchmarks.scale $(if $(CALIBRATE),--calibrate) $(ARGS)
 
 fuzz-http: $(VENV)/.core $(VENV)/.dev ## schemathesis against the gateway, at length; EXAMPLES=200
-	EXAMPLES=$(or $(EXAMPLES),200) $(BIN)/python -m pytest tests/gateway/test_openapi.py $(ARGS)
+	EXAMPLES=$(or $(EXAMPLES),200) $(LONG) tests/gateway/test_openapi.py $(ARGS)
 
 replay: $(VENV)/.core ## real requests against real asks; REQUESTS=file ASKS=file LIMIT=n LEDGER=url
 	@$(BIN)/python -m benchmarks.replay \
@@ -87,17 +89,17 @@ wheel: $(VENV)/.dev ## dist/: wheels and sources of the exchange and of its Pyth
 	rm -r dist/built
 
 wheel-check: wheel $(VENV)/.demo ## install the wheels in an empty environment, away from here, and run the demo there
-	$(BIN)/python -m pytest tests/deploy/check_wheel.py $(ARGS)
+	$(LONG) tests/deploy/check_wheel.py $(ARGS)
 
 image-check: $(VENV)/.core $(VENV)/.dev ## run the Dockerfile's very steps in a bare Debian, and what they built; as root, with debootstrap
-	$(BIN)/python -m pytest tests/deploy/check_image.py $(ARGS)
+	$(LONG) tests/deploy/check_image.py $(ARGS)
 
 terraform-check: $(VENV)/.dev ## format, validate and test deploy/terraform with OpenTofu, which Go builds the first time
 	tofu=$$($(BIN)/python tools/terraform_tools.py .cache/terraform) && cd deploy/terraform && \
 	  $$tofu fmt -check -recursive && $$tofu validate && $$tofu test
 
 deploy-check: wheel-check image-check terraform-check ## all of deploy/ at length: half an hour; needs root, debootstrap, Go, strace, systemd
-	$(BIN)/python -m pytest tests/deploy/check_compose.py tests/deploy/check_units.py tests/deploy/check_upgrade.py $(ARGS)
+	$(LONG) tests/deploy/check_compose.py tests/deploy/check_units.py tests/deploy/check_upgrade.py $(ARGS)
 
 drill: $(VENV)/.core ## back up a ledger while it is used, destroy it, restore, audit, serve again; FOLDER=empty folder
 	@$(BIN)/python deploy/drill.py $(FOLDER)

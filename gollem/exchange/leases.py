@@ -45,6 +45,7 @@ class Leases:
         self._is_alone = config.is_alone  # then the floor's own claim is all there is
         self._to_renew: OrderedDict[str, tuple[Lease, int]] = OrderedDict()
         self._to_restore: dict[int, int] = {}  # by partition, the fence below which leases may be gone
+        self._to_restore_again: dict[int, tuple[int, int]] = {}  # the same, and when to look a second time
         self._restoring = asyncio.Lock()  # partitions are lost together: one reading of the holds does for all
 
     def __len__(self) -> int:
@@ -123,19 +124,18 @@ class Leases:
 
     def lost(self, partition: int) -> None:
         """Leases of this partition may be gone. `restore_lost` brings back those of open orders."""
-        self._may_be_lost({partition: _ANY_FENCE})
-        self._commits.start(self.restore_lost())
+        self._look_twice({partition: _ANY_FENCE})
 
     def joined(self) -> None:
         """This node has started, and hears the others. What Redis holds may have begun when no node was there to see
         that it had lost something: leases from before that are lost. A fence is a moment of Redis's time."""
         if not self._is_alone:
-            self._may_be_lost(dict.fromkeys(range(self._config.partitions), self._shared.status().epoch))
-            self._commits.start(self.restore_lost())
+            self._look_twice(dict.fromkeys(range(self._config.partitions), self._shared.status().epoch))
 
     async def restore_lost(self) -> None:
         """From the open holds of the ledger: orders of nodes that are gone are among them."""
         async with self._restoring:
+            self._may_be_lost(self._due_again())
             partitions, self._to_restore = self._to_restore, {}
             if not partitions:
                 return
@@ -144,6 +144,21 @@ class Leases:
             except WorldError as error:
                 _log.warning("leases of open orders are not restored yet: %s", error)
                 self._may_be_lost(partitions)
+
+    def _look_twice(self, partitions: dict[int, int]) -> None:
+        """Now, and once what was on its way to the ledger is there: a hold whose node has died is told by nobody."""
+        again_ms = self._clock.monotonic_ms() + self._config.lease_ms
+        for partition, fence in partitions.items():
+            self._to_restore_again[partition] = max(fence, self._to_restore_again.get(partition, (0, 0))[0]), again_ms
+        self._may_be_lost(partitions)
+        self._commits.start(self.restore_lost())
+
+    def _due_again(self) -> dict[int, int]:
+        now_ms = self._clock.monotonic_ms()
+        due = {partition: fence for partition, (fence, at_ms) in self._to_restore_again.items() if at_ms <= now_ms}
+        for partition in due:
+            del self._to_restore_again[partition]
+        return due
 
     def _may_be_lost(self, partitions: dict[int, int]) -> None:
         for partition, fence in partitions.items():

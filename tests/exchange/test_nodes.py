@@ -269,6 +269,33 @@ async def test_leases_come_back_after_everything_was_restarted(pair: Pair) -> No
     assert await pair.leased() == 1
 
 
+async def test_a_lease_comes_back_for_a_hold_that_was_on_its_way_when_everything_was_restarted(pair: Pair) -> None:
+    """Nobody is left who knows of it."""
+    pair.a.sell()
+    await pair.both_see(4)
+    late = LateLedger(pair.b.ledger)
+    pair.b.orders._spending._ledger = late  # type: ignore[assignment]
+    with pytest.raises(OutcomeUnknown):
+        await pair.b.orders.match("alice", "o1", BID)
+    await pair.leased()
+    for bench in (pair.a, pair.b):
+        await bench.shared.close()
+    pair.redis.ask("flushall")
+    clock = AheadClock()
+    config = NodesConfig(book=f"redis://127.0.0.1:{pair.redis.port}", name="c", partitions=2, heartbeat_ms=50)
+    started = build(pair.a.ledger, clock, config)
+    await started.shared.start(started.replica)
+    started.leases.joined()
+    await started.commits.finish()
+    await pair.a.ledger.post(*late.late)
+    await started.leases.restore_lost()
+    assert await pair.leased() == 0
+    clock.ahead_ms = config.lease_ms
+    await started.leases.restore_lost()
+    await started.shared.close()
+    assert await pair.leased() == 1
+
+
 async def test_old_news_of_another_node_does_not_undo_what_an_agent_says_here(pair: Pair) -> None:
     """It was on its way, or not yet sent, when the agent came over with another price."""
     sold = pair.a.sell()

@@ -13,6 +13,9 @@ Simulate = Callable[[int, int], Result]  # a seed, and how many steps
 def simulate_many(
     seeds: Iterable[int], steps: int, jobs: int | None = None, one: Simulate = simulate
 ) -> Iterator[Result]:
-    """Results in the order of the seeds."""
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    """Results in the order of the seeds. Raises what the first seed that fails raises, and leaves the others."""
+    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+    try:
         yield from pool.map(partial(one, steps=steps), seeds, chunksize=8)
+    finally:
+        pool.shutdown(cancel_futures=True)
