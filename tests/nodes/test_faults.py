@@ -9,7 +9,7 @@ from gollem.clock import SystemClock
 from gollem.config import ConfigError
 from gollem.errors import BookUnavailable
 from gollem.nodes import Granted, Lease, Refused, Sent
-from gollem.nodes.keys import PartitionKeys, partition_of
+from gollem.nodes.keys import PARTITIONS, PartitionKeys, partition_of
 from tests.fakes.tcp_link import TcpLink
 from tests.nodes.conftest import OpenNode
 from tests.nodes.samples import MODEL, a_claim, heard, placed
@@ -161,6 +161,42 @@ async def test_what_was_released_meanwhile_is_free_afterwards(
     await until_answer(is_free)
 
 
+async def test_what_was_released_is_free_though_its_order_was_claimed_alone_meanwhile(
+    link: TcpLink, link_url: str, redis_url: str, open_node: OpenNode
+) -> None:
+    """An order that has ended comes again while Redis is away: what that attempt gives back is not what Redis holds."""
+    (node, _), (other, _) = await open_node(link_url, "node"), await open_node(redis_url, "other")
+    answer = await node.claim(a_claim("a", slots=1))
+    assert isinstance(answer, Granted)
+    _break(link, "refused")
+    assert await node.release(Lease("a", "provider-1/ask", MODEL, 10, answer.fence))
+    again = await node.claim(a_claim("a", slots=1))
+    assert isinstance(again, Granted)
+    assert again.degraded
+    assert await node.release(Lease("a", "provider-1/ask", MODEL, 10, again.fence))
+    _mend(link)
+
+    async def is_free() -> bool:
+        return isinstance(await other.claim(a_claim("b", slots=1)), Granted)
+
+    await until_answer(is_free)
+
+
+async def test_a_server_that_takes_no_writes_is_told_of(
+    redis: RedisServer, redis_url: str, open_node: OpenNode
+) -> None:
+    """Its disk is full, or its replicas are gone. It can be read; what the node told there last is no news."""
+    node, _ = await open_node(redis_url)
+    redis.ask("config", "set", "min-replicas-to-write", "1")
+    try:
+        await until(lambda: node.status().degraded)
+        assert [(each.name, each.degraded) for each in await node.nodes()] == [("node", True)]
+    finally:
+        redis.ask("config", "set", "min-replicas-to-write", "0")
+    await until(lambda: not node.status().degraded)
+    assert [(each.name, each.degraded) for each in await node.nodes()] == [("node", False)]
+
+
 async def test_redis_comes_back_empty(open_node: OpenNode) -> None:
     with redis_server() as server:
         url = f"redis://127.0.0.1:{server.port}"
@@ -284,6 +320,26 @@ async def test_nodes_must_spread_models_alike(redis_url: str, open_node: OpenNod
     await open_node(redis_url, "one", partitions=2)
     with pytest.raises(ConfigError, match=r"nodes\.partitions: the other nodes have 2, not 3"):
         await open_node(redis_url, "other", partitions=3)
+
+
+async def test_nodes_must_spread_models_alike_after_redis_was_emptied(
+    redis: RedisServer, redis_url: str, open_node: OpenNode, caplog: pytest.LogCaptureFixture
+) -> None:
+    await open_node(redis_url, "one", partitions=2)
+    redis.ask("flushall")
+    await until(lambda: redis.ask("exists", PARTITIONS) == "1")
+    with pytest.raises(ConfigError, match=r"nodes\.partitions: the other nodes have 2, not 3"):
+        await open_node(redis_url, "other", partitions=3)
+    redis.ask("set", PARTITIONS, "3")  # somebody was quicker
+    await until(lambda: "the other nodes have 3, not 2" in caplog.text)
+
+
+async def test_a_start_at_what_is_no_cluster_says_so(
+    redis: RedisServer, open_node: OpenNode, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(BookUnavailable, match="Cluster mode is not enabled"):
+        await open_node(f"redis+cluster://127.0.0.1:{redis.port}", join_ms=300)
+    assert "Traceback" not in caplog.text
 
 
 def _break(link: TcpLink, how: str) -> None:

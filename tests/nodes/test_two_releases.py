@@ -120,6 +120,8 @@ async def test_what_takes_another_number_is_passed_over(
     there.announce(placed(1))
     await until(lambda: here.prices())
     assert node.status().rebuilt == 2, "nothing had to be read anew"
+    redis.ask("hset", "gollem:1:{nodes}", "afterwards", now_ms + ' {"form":2,"asks":{"of":"another form"}}')
+    assert {each.name for each in await node.nodes()} == {"today", "other"}
     third, beside = await open_node(redis_url, "third")
     assert beside.prices() == {placed(1).ask_key: 100}
     assert third.status().passed_over == 2
