@@ -38,7 +38,7 @@ from gollem.exchange import (
     restore_claims,
 )
 from gollem.identity import KeyStore, RateLimiter, open_key_store
-from gollem.ledger import Desk, Ledger, LowBalanceWatch, Reconciler, open_ledger
+from gollem.ledger import Desk, Ledger, LowBalanceWatch, Reconciler, name_of, open_ledger
 from gollem.market import Catalogue, MemoryBook
 from gollem.nodes import SharedBook, open_shared_book
 from gollem.observability import Emf, HttpDoor, Meters, Phase, Readiness, Sample, metrics, watch_loop
@@ -198,7 +198,8 @@ class App:
 
     def _open_floor(self, catalogue: Catalogue, registry: Registry, signer: GrantSigner) -> tuple[SharedBook, Floor]:
         """The book that nodes share, and this one's own."""
-        shared = open_shared_book(self.config.nodes, __version__, self._clock, signer.names, redis_timer(self._meters))
+        timed, ledger = redis_timer(self._meters), name_of(self.config.storage.ledger_url())
+        shared = open_shared_book(self.config.nodes, __version__, self._clock, signer.names, timed, ledger)
         self._closers.append(shared.close)
         return shared, Floor(MemoryBook(catalogue), registry, self._clock, shared.announce)
 

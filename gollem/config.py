@@ -252,6 +252,8 @@ class GatewayConfig:
     max_body_bytes: int = _number(4 << 20, 1 << 10, 64 << 20, "largest body accepted")
     requests_per_second: int = _number(100, 1, 1_000_000, "HTTP requests a second of one address")
     burst: int = _number(200, 1, 1_000_000, "HTTP requests of one address at once above its rate")
+    calls_per_second: int = _number(2_000, 1, 1_000_000, "gRPC calls a second of one address; a stream is one")
+    calls_burst: int = _number(4_000, 1, 1_000_000, "gRPC calls of one address at once above its rate")
     timeout_ms: int = _number(30_000, 100, 600_000, "how long a request may take")
     stream_timeout_ms: int = _number(1_860_000, 100, 86_400_000, "how long a streamed answer may take")
     idle_timeout_ms: int = _number(300_000, 1_000, 86_400_000, "a connection or stream that is silent is closed")

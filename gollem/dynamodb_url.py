@@ -12,10 +12,19 @@ class Address:
     endpoint: str = ""
     region: str = ""
 
+    def __str__(self) -> str:
+        """As the table is named by who runs it."""
+        options = {"endpoint": self.endpoint, "region": self.region}
+        given = "&".join(f"{name}={value}" for name, value in options.items() if value)
+        return f"dynamodb://{self.table}" + (f"?{given}" if given else "")
+
 
 def address_of(url: str) -> Address | None:
     """Of `dynamodb://table?region=eu-west-1&endpoint=http://127.0.0.1:8000`; None if it is no such URL."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # brackets that are no address
+        return None
     options = dict(parse_qsl(parts.query))
     if parts.scheme != "dynamodb" or not parts.netloc or parts.path.strip("/"):
         return None

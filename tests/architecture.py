@@ -4,7 +4,7 @@ import ast
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 # A room imports only rooms above its own line; `gollem` itself (its `__init__.py`) imports none.
@@ -102,6 +102,15 @@ class House:
     doors: frozenset[str]  # packages, whose file is an `__init__.py`
     imports: tuple[Import, ...]
 
+    @cached_property
+    def loads(self) -> dict[str, list[str]]:
+        """What importing each loads at once, by itself."""
+        found: dict[str, list[str]] = {}
+        for one in self.imports:
+            if not one.lazy:
+                found.setdefault(one.source, []).append(one.target)
+        return found
+
 
 @lru_cache(maxsize=1_024)
 def _parsed(text: str) -> ast.Module:
@@ -109,14 +118,31 @@ def _parsed(text: str) -> ast.Module:
     return ast.parse(text)
 
 
-def read(root: Path) -> House:
-    """Parse everything of ours under `root` that is not generated."""
+@lru_cache(maxsize=1_024)
+def _functions(tree: ast.Module) -> tuple[ast.FunctionDef | ast.AsyncFunctionDef, ...]:
+    return tuple(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+@lru_cache(maxsize=1_024)
+def _statements(tree: ast.Module) -> tuple[tuple[ast.Import | ast.ImportFrom, bool], ...]:
+    """Those that import, and whether they stand in a function."""
+    lazy = {id(inner) for function in _functions(tree) for inner in ast.walk(function)}
+    found = (node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom))
+    return tuple((node, id(node) in lazy) for node in found)
+
+
+def read(root: Path, planted: dict[str, str] | None = None) -> House:
+    """Parse everything of ours under `root` that is not generated, with the text that is planted at the end of files,
+    which may be new."""
+    planted = planted or {}
     trees, doors = {}, set()
     for package, folder in FOLDERS.items():
-        for file in sorted((root / folder).rglob("*.py")):
+        files = {*(root / folder).rglob("*.py"), *(root / file for file in planted if folder in Path(file).parents)}
+        for file in sorted(files):
             parts = (package, *file.relative_to(root / folder).with_suffix("").parts)
             name = ".".join(parts).removesuffix(".__init__")
-            trees[name] = _parsed(file.read_text())
+            text = file.read_text() if file.exists() else ""
+            trees[name] = _parsed(text + planted.get(str(file.relative_to(root)), ""))
             if file.name == "__init__.py":
                 doors.add(name)
     checked = {name: tree for name, tree in trees.items() if not _within(name, GENERATED)}
@@ -186,7 +212,10 @@ def light_doors(house: House) -> Iterator[str]:
 
 def cycles(house: House) -> Iterator[str]:
     """No module imports itself by way of others, not even lazily."""
-    graph = {name: {i.target for i in house.imports if i.source == name} & set(house.trees) for name in house.trees}
+    graph: dict[str, set[str]] = {name: set() for name in house.trees}
+    for found in house.imports:
+        if found.target in graph:
+            graph[found.source].add(found.target)
     settled: set[str] = set()
 
     def visit(name: str, path: tuple[str, ...]) -> Iterator[str]:
@@ -209,22 +238,17 @@ def sizes(house: House) -> Iterator[str]:
         last = max((node.end_lineno or 0 for node in tree.body), default=0)
         if last > MAX_FILE_LINES:
             yield f"{name}: {last} lines, of {MAX_FILE_LINES} at most"
-        for node in ast.walk(tree):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                length = (node.end_lineno or 0) - node.lineno + 1
-                if length > MAX_FUNCTION_LINES:
-                    yield f"{name}:{node.lineno}: {node.name} has {length} lines, of {MAX_FUNCTION_LINES} at most"
+        for function in _functions(tree):
+            length = (function.end_lineno or 0) - function.lineno + 1
+            if length > MAX_FUNCTION_LINES:
+                yield f"{name}:{function.lineno}: {function.name} has {length} lines, of {MAX_FUNCTION_LINES} at most"
 
 
 def _imports(name: str, tree: ast.Module, known: dict[str, ast.Module], is_door: bool) -> Iterator[Import]:
-    functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
-    lazy = {id(inner) for function in functions for inner in ast.walk(function)}
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Import | ast.ImportFrom):
-            continue
+    for node, is_lazy in _statements(tree):
         for target in _targets(node, name, known, is_door):
             ours = target.partition(".")[0] in PACKAGES
-            yield Import(name, target if ours else target.partition(".")[0], node.lineno, id(node) in lazy)
+            yield Import(name, target if ours else target.partition(".")[0], node.lineno, is_lazy)
 
 
 def _targets(node: ast.Import | ast.ImportFrom, name: str, known: dict[str, ast.Module], is_door: bool) -> list[str]:
@@ -255,10 +279,9 @@ def _loads(house: House, start: str) -> set[str]:
     waiting = [start]
     while waiting:
         name = waiting.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        waiting += [found.target for found in house.imports if found.source == name and not found.lazy]
+        if name not in seen:
+            seen.add(name)
+            waiting += house.loads.get(name, ())
     return seen
 
 

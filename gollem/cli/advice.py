@@ -1,7 +1,9 @@
 """What to do about an error of the exchange or of a provider, by its reason and figures."""
 
+import click
+
 from gollem_client import GollemError
-from gollem_client.errors import NoFeasibleAsk, ProviderFailed
+from gollem_client.errors import InvalidField, NoFeasibleAsk, ProviderFailed
 
 _ADVICE = {
     "UNAUTHENTICATED": "Make a key with `gollem keys create` and put it into GOLLEM_API_KEY.",
@@ -25,7 +27,10 @@ _ADVICE = {
 
 
 def what_happened(error: GollemError) -> str:
-    """The error's own words; where several providers were tried, each of them and why it failed."""
+    """The error's own words, of a field that an option stands for with the option's name; where several providers were
+    tried, each of them and why it failed."""
+    if isinstance(error, InvalidField) and (option := _option(error.field)):
+        return error.message.replace(error.field, option, 1)
     if not isinstance(error, ProviderFailed):
         return error.message
     earlier = [f"{name} ({reason})" for name, reason in error.tried if f"{name} ({reason})" not in error.message]
@@ -33,6 +38,14 @@ def what_happened(error: GollemError) -> str:
         return error.message
     tried = ", ".join(f"{name} ({reason})" for name, reason in error.tried)
     return f"{error.message.removesuffix('.')}; tried {tried}"
+
+
+def _option(field: str) -> str:
+    """What the caller of this command wrote for the field, if it was an option."""
+    context = click.get_current_context(silent=True)
+    name = field.rpartition(".")[2]
+    options = context.command.params if context else []
+    return next((each.opts[0] for each in options if isinstance(each, click.Option) and each.name == name), "")
 
 
 def what_to_do(error: GollemError) -> str:

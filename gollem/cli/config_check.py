@@ -7,10 +7,10 @@ import os
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from gollem.clock import SystemClock
 from gollem.config import Config, ConfigError
+from gollem.dynamodb_url import address_of
 from gollem.errors import GollemError
 from gollem.market import Catalogue, CatalogueError
 from gollem.nodes import open_shared_book
@@ -49,9 +49,7 @@ def _parse_ledger(url: str) -> None:
 
 
 def _keys(config: Config) -> Iterator[str]:
-    """The store itself says what is wrong when it is opened, which only reads the URL's parts before it connects."""
-    url = urlsplit(config.storage.keys)
-    if config.storage.keys and (url.scheme != "dynamodb" or not url.netloc or url.path.strip("/")):
+    if config.storage.keys and address_of(config.storage.keys) is None:
         yield f"storage.keys: {config.storage.keys!r} is no table: such as dynamodb://gollem-keys?region=eu-west-1"
 
 

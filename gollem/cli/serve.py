@@ -1,9 +1,11 @@
 """`gollem serve`: runs the exchange until it is told to stop."""
 
 import errno
+import logging
 
 import click
 
+from gollem.cli.environment import not_settings
 from gollem.cli.failure import Failure
 from gollem.cli.settings import config_options
 from gollem.config import Config, ConfigError
@@ -21,6 +23,8 @@ def serve(config: Config) -> None:
     try:
         watch = config.observability
         with logging_as(watch), traces.tracing(watch.otlp, watch.trace_percent):
+            for line in not_settings():
+                logging.getLogger(__name__).warning(line)
             app.serve(config, lambda port: click.echo(f"listening on {config.server.host}:{port}", err=True))
     except (GollemError, CatalogueError, ConfigError, OSError) as error:
         raise _failure(error, config) from error

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from gollem.cli import output
+from gollem.cli.environment import not_settings
 from gollem.cli.failure import Failure
 from gollem.config import Config, ConfigError, describe, load, read
 
@@ -102,11 +103,14 @@ def check_config(file: Path | None, overrides: dict[str, str]) -> None:
     """Say everything that would keep `gollem serve` from starting with these settings. Nothing is changed.
 
     The settings are shown as they would be used, without secrets. Exit status 1, and a line each, for what is wrong.
+    A variable of the environment that looks like a setting and is none is told too.
     """
     from gollem.cli.config_check import what_is_wrong
 
     found, faults = read(file, os.environ, overrides)
     show(found)
+    for line in not_settings():
+        click.echo(f"gollem: warning: {line}", err=True)
     faults += what_is_wrong(found)
     for fault in faults:
         click.echo(f"gollem: {fault}", err=True)

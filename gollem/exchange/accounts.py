@@ -58,8 +58,11 @@ class Accounts:
     async def spend_limit(self, account: str) -> SpendLimit:
         return await self._spending.find(account)
 
-    async def limit_spending(self, account: str, day_limit_atoms: int, month_limit_atoms: int) -> SpendLimit:
-        """0: no limit. Holds beyond it are refused from now on here, and within a second on other servers."""
+    async def limit_spending(
+        self, account: str, day_limit_atoms: int | None, month_limit_atoms: int | None
+    ) -> SpendLimit:
+        """0: no limit; None: as it is. Holds beyond it are refused from now on here, and within a second on other
+        servers."""
         return await self._spending.set(account, day_limit_atoms, month_limit_atoms)
 
     async def audit(self) -> AuditReport:

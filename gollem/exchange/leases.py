@@ -16,7 +16,7 @@ from gollem.errors import BookUnavailable, WorldError
 from gollem.exchange.commits import Commits
 from gollem.exchange.floor import Claim, Floor
 from gollem.exchange.types import Terms
-from gollem.ledger import Hold, Ledger
+from gollem.ledger import Hold, HoldState, Ledger
 from gollem.market import Match
 from gollem.nodes import ClaimRequest, Granted, Lease, Refused, SharedBook
 
@@ -210,7 +210,7 @@ class Leases:
         except WorldError:
             await self._shared.release(lease, unless_left_ms=self._config.lease_ms)
             return
-        if hold is None or claim_of(hold).lease != lease:
+        if hold is None or hold.state is not HoldState.OPEN or claim_of(hold).lease != lease:
             await self._shared.release(lease)
 
     def _request(self, order_id: str, match: Match) -> ClaimRequest:

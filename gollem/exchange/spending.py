@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
 
 from gollem.clock import Clock, utc_day
-from gollem.errors import GollemError, LedgerUnavailable, Overtaken
+from gollem.errors import GollemError, LedgerUnavailable, Overtaken, WorldError
 from gollem.exchange.types import Terms
 from gollem.ledger import Hold, Ledger, Posted, Record, records, rules
 
@@ -62,16 +62,18 @@ class Spending:
                     continue  # another server was faster
         raise LedgerUnavailable("other servers spend under the same limit: repeat the call")
 
-    async def set(self, user: str, day_limit_atoms: int, month_limit_atoms: int) -> SpendLimit:
-        """0: no limit. Raises LedgerUnavailable if others change it all the time."""
+    async def set(self, user: str, day_limit_atoms: int | None, month_limit_atoms: int | None) -> SpendLimit:
+        """0: no limit; None: as it is. Raises LedgerUnavailable if others change it all the time."""
         async with self._lock(user):
             for _ in range(_ATTEMPTS):
                 known, now_ms = await self._find(user), self._clock.now_ms()
-                limits = day_limit_atoms, month_limit_atoms
+                limits = _limit(known, "day", day_limit_atoms), _limit(known, "month", month_limit_atoms)
                 if known is None and not any(limits):
                     return SpendLimit()
+                setting = rules.spend_limited(user, known, *limits, utc_day(now_ms), now_ms)
                 try:
-                    await self._ledger.post(rules.spend_limited(user, known, *limits, utc_day(now_ms), now_ms))
+                    if not (await self._ledger.post(setting)).applied:
+                        continue  # another server has set something else
                 except Overtaken:
                     continue
                 self._unlimited.pop(user, None)
@@ -97,12 +99,18 @@ class Spending:
             self._unused.append(_Unused(hold, hold.amount_atoms - charged_atoms, counted_on))
 
     async def give_back(self) -> int:
-        """Take out of the counts what orders left. Returns of how many. What fails is lost: it counts until its day and
-        its month are over."""
+        """Take out of the counts what orders left. Returns of how many.
+
+        What cannot be taken out now is left for the next time; what is refused, or still waits when this process ends,
+        counts until its day and its month are over."""
         given = 0
         for _ in range(len(self._unused)):
+            left = self._unused.popleft()
             try:
-                given += await self._give_back(self._unused.popleft())
+                given += await self._give_back(left)
+            except WorldError:
+                self._unused.append(left)
+                break
             except GollemError as error:
                 _log.warning("what an order left goes on counting against its user's limit: %s", error.reason)
         return given
@@ -111,7 +119,7 @@ class Spending:
         limit, now_ms = await self._find(hold.user), self._clock.now_ms()
         if limit is None or limit.state != "ON":
             return await self._ledger.post(rules.hold(hold, fingerprint, now_ms))
-        today = utc_day(now_ms)
+        today = str(rules.spent(limit, utc_day(now_ms))["day"])
         terms = replace(Terms.from_text(hold.terms), counted_on=today)
         opening = rules.hold(replace(hold, terms=terms.to_text()), fingerprint, now_ms)
         return await self._ledger.post(rules.counted(opening, limit, hold.amount_atoms, today))
@@ -152,3 +160,10 @@ class Spending:
 
     async def _find(self, user: str) -> Record | None:
         return await self._ledger.find_record(records.SPEND_LIMIT, user)
+
+
+def _limit(known: Record | None, period: str, atoms: int | None) -> int:
+    """What is set, or else what it is."""
+    if atoms is None:
+        return known.number(f"{period}_limit_atoms") if known else 0
+    return atoms

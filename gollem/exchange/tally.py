@@ -9,7 +9,7 @@ _EXCLUDED_BY = "excluded_by."
 
 
 class Tally:
-    """Bounded by the models of the catalogue, the reasons of errors and the limits of a bid."""
+    """Bounded by models of the catalogue, a name for all others, reasons of errors and the limits of a bid."""
 
     def __init__(self, timed: Callable[[float], None] = lambda seconds: None) -> None:
         """`timed` hears how long each bid took that did not rest."""

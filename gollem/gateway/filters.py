@@ -16,15 +16,21 @@ SERVICES = (
 )
 _PER_CLIENT = "remote_address"
 _MAX_CLIENTS = 10_000
+_CALLS_LIMIT = "calls_limit"
 _ALWAYS = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
 
 # Not by the route's own removal of headers: that comes before the transcoder, which needs them.
+# Interpreted: where no memory may become executable (deploy/systemd), Envoy would end when LuaJIT compiles it.
 _HTTP_ANSWER = """
+jit.off()
 function envoy_on_response(handle)
   local headers = handle:headers()
   local status = headers:get("x-http-status")
   headers:remove("x-http-status")
-  if string.sub(headers:get("content-type") or "", 1, 16) == "application/grpc" then return end
+  if string.sub(headers:get("content-type") or "", 1, 16) == "application/grpc" then
+    if headers:get(":status") == "429" then headers:replace("grpc-status", "8") end
+    return
+  end
   headers:remove("grpc-status")
   if status ~= nil then headers:replace(":status", status) end
   local kind = handle:metadata():get("stream_type")
@@ -41,10 +47,12 @@ def generated(name: str) -> str:
 def filters(config: GatewayConfig) -> list[Json]:
     return [
         http_filter("cors", "Cors"),
-        _rate_limit(config),
         _clean_headers(),
         _http_answer(),
         http_filter("grpc_web", "GrpcWeb"),
+        # After gRPC-Web has become gRPC, so that both are refused with a status of gRPC (of 429 the script makes 8).
+        http_filter("local_ratelimit", "LocalRateLimit", **_rate_limit(config.requests_per_second, config.burst)),
+        _calls_limit(config),
         http_filter("grpc_json_transcoder", "GrpcJsonTranscoder", **_transcoder(config, "stream_newline_delimited")),
         http_filter("router", "Router", suppress_envoy_headers=True),
     ]
@@ -66,25 +74,33 @@ def without(*names: str) -> Json:
     return {f"envoy.filters.http.{name}": off for name in names}
 
 
-def _rate_limit(config: GatewayConfig) -> Json:
+def of_calls() -> Json:
+    """For a route of gRPC: its limit in the place of that of HTTP."""
+    on = typed("envoy.config.route.v3.FilterConfig", config={})
+    return {_CALLS_LIMIT: on, **without("local_ratelimit")}
+
+
+def _calls_limit(config: GatewayConfig) -> Json:
+    """Off but where a route has it. An address has one bucket for all services: nothing else bounds how often somebody
+    without a key calls, as the exchange knows accounts only."""
+    limit = _rate_limit(config.calls_per_second, config.calls_burst)
+    named = {"name": _CALLS_LIMIT, "disabled": True}
+    return named | {"typed_config": filter_config("local_ratelimit", "LocalRateLimit", **limit)}
+
+
+def _rate_limit(per_second: int, burst: int) -> Json:
     """A bucket an address; the exchange limits each account by itself. The oldest address is forgotten first."""
-    bucket = {
-        "max_tokens": config.burst,
-        "tokens_per_fill": config.requests_per_second,
-        "fill_interval": "1s",
+    bucket = {"max_tokens": burst, "tokens_per_fill": per_second, "fill_interval": "1s"}
+    return {
+        "stat_prefix": "http",
+        "filter_enabled": _ALWAYS,
+        "filter_enforced": _ALWAYS,
+        "rate_limits": [{"actions": [{_PER_CLIENT: {}}]}],
+        "descriptors": [{"entries": [{"key": _PER_CLIENT}], "token_bucket": bucket}],
+        "max_dynamic_descriptors": _MAX_CLIENTS,
+        "rate_limited_as_resource_exhausted": True,
+        "response_headers_to_add": [{"header": {"key": "retry-after", "value": "1"}}],
     }
-    return http_filter(
-        "local_ratelimit",
-        "LocalRateLimit",
-        stat_prefix="http",
-        filter_enabled=_ALWAYS,
-        filter_enforced=_ALWAYS,
-        rate_limits=[{"actions": [{_PER_CLIENT: {}}]}],
-        descriptors=[{"entries": [{"key": _PER_CLIENT}], "token_bucket": bucket}],
-        max_dynamic_descriptors=_MAX_CLIENTS,
-        rate_limited_as_resource_exhausted=True,
-        response_headers_to_add=[{"header": {"key": "retry-after", "value": "1"}}],
-    )
 
 
 def _clean_headers() -> Json:

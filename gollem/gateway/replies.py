@@ -1,6 +1,6 @@
 """What Envoy itself answers, in the shape of the exchange's errors: google.rpc.Status with an ErrorInfo."""
 
-from gollem.gateway.typed import Json
+from gollem.gateway.typed import Json, typed
 
 # HTTP status -> gRPC code, reason, message.
 _REASONS = {
@@ -26,15 +26,26 @@ _IS_NOT_GRPC = {
         }
     }
 }
+# Envoy says no word of such a path (`path_with_escaped_slashes_action`), of which it has undone the escapes by then.
+_HAD_ESCAPED_SLASH = {
+    "extension_filter": {
+        "name": "envoy.access_loggers.extension_filters.cel",
+        "typed_config": typed(
+            "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+            expression="response.code_details == 'path_normalization_failed'",
+        ),
+    }
+}
 _IS_HTTP = {"or_filter": {"filters": [_IS_TRANSCODED, _IS_NOT_GRPC]}}
 
 
 def local_replies() -> Json:
-    """One for each status, with the numbers of both worlds."""
-    return {"mappers": [_mapper(status, *words) for status, words in _REASONS.items()]}
+    """One for each status, with the numbers of both worlds; the first that fits counts."""
+    path = _mapper(400, 3, "INVALID_PATH", "the path cannot be read: it must have no %%2f or %%5c", _HAD_ESCAPED_SLASH)
+    return {"mappers": [path, *(_mapper(status, *words) for status, words in _REASONS.items())]}
 
 
-def _mapper(status: int, code: int, reason: str, message: str) -> Json:
+def _mapper(status: int, code: int, reason: str, message: str, *more: Json) -> Json:
     this_status = {
         "status_code_filter": {
             "comparison": {"op": "EQ", "value": {"default_value": status, "runtime_key": "gateway.reply_status"}}
@@ -42,7 +53,7 @@ def _mapper(status: int, code: int, reason: str, message: str) -> Json:
     }
     info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": "gollem"}
     return {
-        "filter": {"and_filter": {"filters": [this_status, _IS_HTTP]}},
+        "filter": {"and_filter": {"filters": [this_status, _IS_HTTP, *more]}},
         "body_format_override": {
             "json_format": {"code": code, "message": message, "details": [info]},
             "content_type": "application/json",

@@ -2,7 +2,7 @@
 
 from gollem.config import GatewayConfig
 from gollem.gateway.clusters import BRIDGE, EXCHANGE
-from gollem.gateway.filters import SERVICES, as_events, generated, without
+from gollem.gateway.filters import SERVICES, as_events, generated, of_calls, without
 from gollem.gateway.typed import Json, duration, filter_config, typed
 
 # gRPC, and gRPC-Web before it is turned into it. Health and reflection need no key.
@@ -50,7 +50,7 @@ def _call(service: str) -> Json:
     """Streams of agents and watchers may be silent for long and need never end; a peer that is gone answers no ping."""
     route = {"cluster": EXCHANGE, "timeout": "0s", "idle_timeout": "0s", "retry_policy": _RETRY}
     match = {"prefix": f"/{service}/", "headers": [_GRPC]}
-    return {"match": match, "route": route, "typed_per_filter_config": without("local_ratelimit")}
+    return {"match": match, "route": route, "typed_per_filter_config": of_calls()}
 
 
 def _nothing(match: Json) -> Json:

@@ -1,7 +1,9 @@
 """The ledger: who owns what. Double entry, all or nothing, each key once for ever."""
 
 from pathlib import Path
+from socket import gethostname
 
+from gollem.dynamodb_url import address_of
 from gollem.errors import LedgerUnavailable
 from gollem.ledger import accounts, records, rules
 from gollem.ledger.desk import Desk
@@ -42,6 +44,7 @@ __all__ = [
     "StatementLine",
     "Transaction",
     "accounts",
+    "name_of",
     "open_ledger",
     "records",
     "rules",
@@ -70,3 +73,9 @@ async def open_ledger(url: str, *, read_only: bool = False) -> Ledger:
     raise LedgerUnavailable(
         f"{url!r} is no ledger: such as sqlite:///var/lib/gollem/ledger.db, dynamodb://table, or memory:"
     )
+
+
+def name_of(url: str) -> str:
+    """What nodes compare to tell whether they keep the same books: a table, by any endpoint, or a machine's file."""
+    address = address_of(url)
+    return f"dynamodb://{address.table}" if address else f"{url} on {gethostname()}"

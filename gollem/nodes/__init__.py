@@ -63,14 +63,16 @@ def open_shared_book(
     clock: Clock,
     grant_keys: tuple[str, ...] = (),
     timed: Timed = nobody_times,
+    ledger: str = "",
 ) -> SharedBook:
     """One process alone, or Redis, as the configuration's URL says. Nothing is connected before `start`. `grant_keys`
-    are names of the keys that this node's agents accept, the one that signs first; without any, nothing is compared.
-    `timed(operation, seconds, outcome)` hears of every call of Redis.
+    are names of the keys that this node's agents accept, the one that signs first; `ledger` is the name of its ledger:
+    both have to go with the other nodes', and are not compared if empty. `timed(operation, seconds, outcome)` hears of
+    every call of Redis.
 
     Raises ConfigError if the URL is none."""
     if config.is_alone:
         return MemoryNodes(config.own_name(), version, clock, grant_keys)
     from gollem.nodes.redis_nodes import RedisNodes
 
-    return RedisNodes(config, version, clock, grant_keys, timed)
+    return RedisNodes(config, version, clock, grant_keys, timed, ledger=ledger)

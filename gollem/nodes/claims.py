@@ -29,9 +29,11 @@ class Claims:
 
     async def claim(self, request: ClaimRequest) -> Granted | Refused:
         """Never raises."""
-        self._to_release.pop((request.order_id, request.ask_key), None)  # it would be this order's own room
+        waiting = self._to_release.pop((request.order_id, request.ask_key), None)  # it would be this order's own room
         outage = self._outages[self._partition(request.model)]
         answer = await self._asked(request, outage) or self._decided_alone(outage)
+        if waiting and answer.degraded:  # Redis has it still
+            self._release_later(*waiting)
         if isinstance(answer, Refused):
             self.refused += 1
         else:
@@ -124,7 +126,10 @@ class Claims:
         return await client.call(function, keys, arguments)
 
     def _release_later(self, lease: Lease, unless_left_ms: int | None) -> None:
-        self._to_release[lease.order_id, lease.ask_key] = lease, unless_left_ms
+        """An order has one lease in Redis: where one waits, another fence is of a claim that was decided alone."""
+        waiting = self._to_release.setdefault((lease.order_id, lease.ask_key), (lease, unless_left_ms))
+        if waiting[0] == lease:
+            self._to_release[lease.order_id, lease.ask_key] = lease, unless_left_ms
         if len(self._to_release) > self._node.config.max_events:
             self._to_release.popitem(last=False)
 

@@ -16,7 +16,7 @@ from redis.asyncio import Connection, ConnectionPool, Redis, RedisCluster, Senti
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import ReadOnlyError, RedisClusterException, RedisError, ResponseError
 
 from gollem.clock import stopwatch_s
 from gollem.errors import BookUnavailable
@@ -75,7 +75,7 @@ class RedisClient:
                 await self._load()
 
     async def close(self) -> None:
-        with suppress(RedisError, OSError):
+        with suppress(RedisError, RedisClusterException, OSError):
             await self._stack.aclose()
 
     async def call(self, function: str, keys: Sequence[str], arguments: Sequence[str | int] = ()) -> Any:
@@ -154,7 +154,7 @@ class RedisClient:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (RedisError, OSError, TimeoutError) as error:
+    except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
         raise BookUnavailable(f"the shared book: {error or type(error).__name__}") from error
     except Exception as error:  # of the vendor's own making: for whoever asked it is the same
         _log.exception("the client of Redis failed as it should not")

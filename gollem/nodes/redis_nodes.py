@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from random import Random, SystemRandom
 
 from gollem.clock import Clock
@@ -42,6 +43,7 @@ class RedisNodes:
         timed: Timed = nobody_times,
         chance: Random | None = None,
         connect: Connect = connect,
+        ledger: str = "",
     ) -> None:
         """`timed(operation, seconds, outcome)` hears of every call of Redis. `chance` names this run of the node, and
         spreads its waits. Raises ConfigError if the URL is none."""
@@ -53,11 +55,12 @@ class RedisNodes:
         self._node = Node(sender, client, SharedTime(clock), clock, config, chance)
         self._partitions = [Partition(self._node, number) for number in range(config.partitions)]
         self._claims = Claims(self._node, [partition.outage for partition in self._partitions])
-        self._roll = Roll(self._node, name, version, grant_keys)
+        self._roll = Roll(self._node, name, version, grant_keys, ledger)
         self._sweeper = Sweeper(self._node)
         self._heart: asyncio.Task[None] | None = None
         self._obstacle: BookUnavailable | None = None
         self._is_closed = False
+        self._disagrees = False
 
     async def start(self, listener: Listener) -> None:
         within_s = self._node.config.join_ms / 1_000
@@ -133,10 +136,13 @@ class RedisNodes:
         )
 
     async def nodes(self) -> list[NodeInfo]:
+        """This node is as it is now: where it can read Redis and not write, what it told there is old."""
+        status = self.status()
         try:
-            return await self._roll.read()
+            known = await self._roll.read()
         except BookUnavailable:
-            return [self._roll.own(self.status())]
+            return [self._roll.own(status)]
+        return [replace(each, degraded=status.degraded) if each.name == self._roll.name else each for each in known]
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -148,7 +154,7 @@ class RedisNodes:
                 await self._node.client.open()
                 await self._agree()
                 await self._roll.beat(self.status())
-                return await self._roll.require_common_keys()
+                return await self._roll.require_agreement()
             except BookUnavailable as error:
                 if self._obstacle is None:
                     _log.warning("cannot join the other nodes yet: %s", error)
@@ -162,12 +168,23 @@ class RedisNodes:
         if theirs != mine:
             raise ConfigError(f"nodes.partitions: the other nodes have {theirs}, not {mine}")
 
+    async def _stay_agreed(self) -> None:
+        """Whoever empties Redis takes out what was agreed on, too. Raises BookUnavailable."""
+        try:
+            await self._agree()
+            self._disagrees = False
+        except ConfigError as error:
+            if not self._disagrees:
+                _log.error("%s: stop one or the other", error)
+            self._disagrees = True
+
     async def _keep_beating(self) -> None:
         """For ever; what could not be done is done at the next beat."""
         while True:
             await asyncio.sleep(self._node.config.heartbeat_ms / 1_000)
             try:
                 await self._roll.beat(self.status())
+                await self._stay_agreed()
                 await self._claims.release_waiting()
                 await self._sweeper.step()
             except BookUnavailable:

@@ -60,7 +60,10 @@ MATCH_SECONDS = _timer(
     "gollem_match_duration_seconds", "How long a bid took to be matched and held, or refused; none that rested."
 )
 REFUSALS = _counter(
-    "gollem_match_refusals_total", "Bids that were refused here, by the error's reason.", "model", "reason"
+    "gollem_match_refusals_total",
+    "Bids that were refused here, by the error's reason; model is unknown where the catalogue lacks it.",
+    "model",
+    "reason",
 )
 REFUSALS_BY_LIMIT = _counter(
     "gollem_match_refusals_by_limit_total", "Bids refused here of which this limit excluded an ask.", "model", "limit"

@@ -120,8 +120,7 @@ class CreditService(CreditServiceBase):
     async def _limit_spending(self, request: credit_pb2.SetSpendLimitRequest) -> credit_pb2.SpendLimit:
         """What is absent stays: a field that is misspelt over HTTP must not lift a limit."""
         user = context.consumer()
-        now = await self._accounts.spend_limit(user)
-        per_day, per_month = now.day_limit_atoms, now.month_limit_atoms
+        per_day = per_month = None
         if request.HasField("per_day"):
             per_day = fields.positive_atoms(request.per_day, "per_day") if request.per_day else 0
         if request.HasField("per_month"):

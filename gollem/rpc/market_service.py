@@ -11,7 +11,7 @@ from gollem.clock import Clock
 from gollem.errors import GollemError, TooManyStreams
 from gollem.exchange import CancelState, Floor, Orders, Reports, Tape, WaitingRoom
 from gollem.market import Catalogue
-from gollem.rpc import context, decode, encode, fields, headers
+from gollem.rpc import bids, context, decode, encode, fields, headers
 from gollem.rpc.errors import public, status_of
 from gollem.rpc.grants import GrantSigner
 from gollem.rpc.middleware import Middleware
@@ -173,7 +173,7 @@ class MarketService(MarketServiceBase):
         alternates = 3
         if request.HasField("alternates"):
             alternates = fields.whole(request.alternates, "alternates", 0, decode.MAX_ALTERNATES)
-        bid = decode.bid(request.bid, self._catalogue)
+        bid = bids.to_match(request.bid, self._catalogue, self._orders.tally)
         matched = await self._orders.match(user, order_id, bid, good_for_ms, alternates)
         return encode.matched(matched, self._signer.grant(matched), self._catalogue)
 

@@ -18,7 +18,7 @@ _FORMATS = {"csv": as_csv, "html": as_html}
 
 
 class PayoutService(PayoutServiceBase):
-    """Decodes, calls the payments room, encodes. Providers act for themselves; operators read all."""
+    """Decodes, calls the payments room, encodes. Providers act for themselves; operators read whom they name."""
 
     def __init__(self, payments: Payments | None) -> None:
         self._with = payments
@@ -63,7 +63,7 @@ class PayoutService(PayoutServiceBase):
         return payout_pb2.StartOnboardingResponse(url=url, ready=True)
 
     async def _earnings(self, request: payout_pb2.GetEarningsRequest) -> payout_pb2.Earnings:
-        provider = context.readable(request.provider_id, "provider_id")
+        provider = context.sellers_own(request.provider_id)
         view = await self._payments.payouts.earnings(provider)
         amounts = {
             "maturing": view.maturing_atoms,
@@ -84,7 +84,7 @@ class PayoutService(PayoutServiceBase):
         return _payout(await self._payments.payouts.request(provider, payout_id))
 
     async def _list(self, request: payout_pb2.ListPayoutsRequest) -> payout_pb2.ListPayoutsResponse:
-        provider = context.readable(request.provider_id, "provider_id")
+        provider = context.sellers_own(request.provider_id)
         size = fields.whole(request.page_size or _DEFAULT_PAGE, "page_size", 1, _MAX_PAGE)
         page = await self._payments.payouts.list(provider, fields.page_token(request.page_token), size)
         return payout_pb2.ListPayoutsResponse(payouts=map(_payout, page.items), next_page_token=page.next)
@@ -102,7 +102,7 @@ class PayoutService(PayoutServiceBase):
         return _trail(trail, orders)
 
     async def _statement(self, request: payout_pb2.GetStatementRequest) -> payout_pb2.GetStatementResponse:
-        provider = context.readable(request.provider_id, "provider_id")
+        provider = context.sellers_own(request.provider_id)
         if request.format not in _FORMATS:
             raise InvalidField("format", f"must be one of {', '.join(_FORMATS)}")
         month = fields.month(request.month, "month")

@@ -20,7 +20,7 @@ from gollem.errors import (
 from gollem.exchange import ClientOutcome, Matched, Measurement, Orders, Reports
 from gollem.market import Bid, Catalogue
 from gollem.observability import traces
-from gollem.rpc import decode, encode, fields, prompts
+from gollem.rpc import bids, encode, fields, prompts
 from gollem.rpc.endpoint import open_channel
 from gollem.rpc.grants import GrantSigner
 from gollem.rpc.pb import common_pb2, inference_pb2, market_pb2
@@ -186,7 +186,7 @@ class Relay:
         if not request.bid.prompt_tokens:
             # A token is seldom less than two bytes; what is not used is not charged.
             request.bid.prompt_tokens = size // 2 + 16 * len(request.messages) + 16
-        return decode.bid(request.bid, self._catalogue)
+        return bids.to_match(request.bid, self._catalogue, self._orders.tally)
 
 
 async def _replies(

@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=25, help="orders a second of all of them")
     parser.add_argument("--only", default="", help="faults whose name has this in it")
     chosen = parser.parse_args()
-    faults = [fault for fault in FAULTS if chosen.only in fault.name]
+    faults = [fault for fault in FAULTS if chosen.only.lower() in fault.name.lower()]
     if not faults:
         parser.error(f"--only: no fault is called so; there are: {', '.join(fault.name for fault in FAULTS)}")
     logging.basicConfig(level=logging.CRITICAL)

@@ -51,7 +51,10 @@ def test_everything_is_said_at_once(tmp_path: Path) -> None:
     [
         (("--ledger", "dynamodb://"), "storage.ledger", "is no table"),
         (("--ledger", "sqlite://"), "storage.ledger", "is no ledger"),
+        (("--ledger", "dynamodb://[a"), "storage.ledger", "is no table"),
         (("--keys", "dynamodb://a/b"), "storage.keys", "is no table"),
+        (("--keys", "dynamodb://[a"), "storage.keys", "is no table"),
+        (("--keys", "dynamodb://a?regoin=eu-west-1"), "storage.keys", "is no table"),
         (("--set", "storage.grant_keys=c2hvcnQ"), "storage.grant_keys", "key 1 must be 32 bytes"),
         (("--ledger", "memory:", "--book", "http://x"), "nodes.book", "must begin with redis"),
         (("--ledger", "dynamodb://x", "--book", "redis://x", "--payments", "local"), "payments.gateway", "development"),
@@ -115,6 +118,20 @@ def test_a_library_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     result = check(tmp_path, "--ledger", "dynamodb://x", "--book", "redis://x")
     assert keys_of(result) == ["storage.ledger", "nodes.book"]
     assert "pip install 'gollem[redis]'" in result.stderr
+
+
+def test_a_variable_that_looks_like_a_setting_is_told_and_not_refused(tmp_path: Path) -> None:
+    strange = {"GOLLEM_STORGE_KEYS": SECRET, "GOLLEM_DATA": SECRET, "GOLLEM_QQ": SECRET}
+    own = dict.fromkeys(("GOLLEM_API_KEY", "GOLLEM_SERVER", "GOLLEM_UPSTREAM_API_KEY"), SECRET)
+    result = check(tmp_path, environment=strange | own | {"GOLLEM_SERVER_HOST": "127.0.0.2"})
+    assert result.exit_code == 0
+    assert result.stderr.splitlines() == [
+        "gollem: warning: GOLLEM_DATA is no setting and changes nothing; did you mean GOLLEM_STORAGE_DATA?",
+        "gollem: warning: GOLLEM_QQ is no setting and changes nothing",
+        "gollem: warning: GOLLEM_STORGE_KEYS is no setting and changes nothing; did you mean GOLLEM_STORAGE_KEYS?",
+        "nothing is wrong with these settings",
+    ]
+    assert SECRET not in result.output
 
 
 def test_options_before_the_command_are_not_overlooked(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from gollem.cli.connection import Server, ask
 from gollem.cli.demo.processes import Processes, answers, free_port
 from gollem_client import stubs
+from tests.until import WITHIN_S
 
 BID = ("--model", "smollm2", "--prompt-tokens", "40", "--max-tokens", "100")
 
@@ -40,7 +41,7 @@ class Shop:
         server = ("--server", f"127.0.0.1:{self.port}", "--key-file", str(self.folder / account))
         local = words[0] in {"keys", "ledger"}
         command = [sys.executable, "-m", "gollem", *words, *(() if local else server)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=WITHIN_S)
         assert done.returncode == status, done.stderr
         assert "Traceback" not in done.stderr
         return done.stderr if status else done.stdout
@@ -73,7 +74,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         serve += ["--set", "server.metrics_port=0", "--set", "providers.withdraw_after_ms=100000"]
         try:
             runner.run(processes.start("exchange", serve))
-            runner.run(processes.wait_until("the exchange", lambda: answers(shop.port), 20))
+            runner.run(processes.wait_until("the exchange", lambda: answers(shop.port), WITHIN_S))
             runner.run(register(shop))
             shop.gollem("credits", "grant", "--account", "alice", "--amount", "10", account="house")
             yield shop
@@ -146,10 +147,10 @@ def test_statement_is_filtered_and_written_as_csv(shop: Shop) -> None:
     [
         (("match", *BID, "--max-latency", "1"), "`gollem quote` shows what each one excludes"),
         (("match", *BID[2:], "--model", "gpt-5"), "? `gollem models` lists the catalogue."),
-        (("quote", *BID, "--max-price", "1e-3"), "max_price: must be a decimal"),
+        (("quote", *BID, "--max-price", "1e-3"), "--max-price: must be a decimal"),
         (("generate", " ", *BID[:2]), "the prompt is empty"),
         (("match", *BID[2:], "--model", "gpt-4"), "no provider offers this model now. `gollem book` shows"),
-        (("quote", *BID, "--max-price", "1.123456789"), "max_price"),
+        (("quote", *BID, "--max-price", "1.123456789"), "--max-price"),
         (("balance", "--account", "bob"), "own account only. Name the key of another role or account"),
         (("credits", "grant", "--account", "alice", "--amount", "1"), "another role or account"),
         (("generate", "hi", *BID[:2]), "provider"),
@@ -196,6 +197,9 @@ def test_trades_why_and_spend_limit_tell_the_same_as_the_page(shop: Shop) -> Non
     assert "raise the limit with `gollem spend-limit`" in refused
     again = shop.gollem("spend-limit", "--month", "5").splitlines()
     assert ["0.00000001" in again[0], "5.00000000" in again[1]] == [True, True]
+    for option in ("--day", "--month"):
+        assert shop.gollem("spend-limit", option, "-1", status=1).startswith(f"gollem: {option}: must ")
+    assert shop.gollem("match", *BID, "--max-price", "x", status=1).startswith("gollem: --max-price: must ")
     assert shop.gollem("spend-limit", "--day", "none", "--month", "none").count("no limit") == 2
 
 
@@ -212,7 +216,7 @@ def test_a_book_that_is_watched_shows_what_changes_until_ctrl_c(shop: Shop) -> N
         shop.gollem("match", *BID, "--order-id", "watched")
         after = json.loads(watching.stdout.readline())["models"][0]
         watching.send_signal(signal.SIGINT)
-        _, said = watching.communicate(timeout=10)
+        _, said = watching.communicate(timeout=WITHIN_S)
     assert int(after["free_slots"]) == int(before["free_slots"]) - 1
     assert watching.returncode == 130
     assert "Traceback" not in said

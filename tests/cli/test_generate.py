@@ -16,7 +16,7 @@ from gollem.cli.keys import new_key, write_secret
 from gollem.identity import Role
 from gollem_client import stubs
 from tests.fakes.upstream import HANG, FakeUpstream
-from tests.until import until, until_answer
+from tests.until import WITHIN_S, until, until_answer
 
 MODEL = "smollm2-135m"
 ACCOUNTS = {"alice": Role.CONSUMER, "house": Role.OPERATOR, "p1": Role.PROVIDER, "p2": Role.PROVIDER}
@@ -39,7 +39,7 @@ class Shop:
         words = ["-m", "gollem", "serve", "--data", str(self.folder / "data"), "--port", str(self.port)]
         words += ["--set", "server.metrics_port=0"]
         await self._processes.start("exchange", [sys.executable, *words])
-        await self._processes.wait_until("the exchange", lambda: answers(self.port), 20)
+        await self._processes.wait_until("the exchange", lambda: answers(self.port), WITHIN_S)
         grant = stubs.GrantCreditsRequest(grant_id="g", account="alice", amount="10")
         await ask(self.server("house"), "AdminService/GrantCredits", grant, stubs.GrantCreditsResponse)
         agent = {
@@ -49,7 +49,7 @@ class Shop:
         }  # fmt: skip
         command = [sys.executable, "-m", "provider_agent", *(word for option in agent.items() for word in option)]
         await self._processes.start("p1", command)
-        await until_answer(self._on_sale, within_s=20)
+        await until_answer(self._on_sale)
 
     async def _on_sale(self) -> bool:
         book = await ask(
@@ -83,7 +83,7 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
 
 
 async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str, str]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WITHIN_S):
         out, err = await process.communicate()
     return process.returncode, out.decode(), err.decode()
 
@@ -106,7 +106,7 @@ async def test_ctrl_c_in_an_answer_tells_what_was_charged(shop: Shop, words: lis
     shop.upstream.script = ["Hel", "lo", HANG]
     process = await shop.generate(*words)
     assert process.stdout is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WITHIN_S):
         assert await process.stdout.readexactly(5) == b"Hello"
     process.send_signal(signal.SIGINT)
     status, rest, err = await ended(process)
@@ -120,7 +120,7 @@ async def test_ctrl_c_in_an_answer_tells_what_was_charged(shop: Shop, words: lis
 async def test_ctrl_c_before_an_answer_costs_nothing(shop: Shop) -> None:
     shop.upstream.hold = asyncio.Event()
     process = await shop.generate()
-    await until(shop.upstream.asked.is_set, within_s=20)
+    await until(shop.upstream.asked.is_set)
     process.send_signal(signal.SIGINT)
     status, out, err = await ended(process)
     assert (status, out) == (130, "")

@@ -15,6 +15,13 @@ from gollem.ledger import open_ledger
 
 def serve(folder: Path, *words: str) -> str:
     """The one line that is not of the log."""
+    [line] = [line for line in lines(folder, *words) if " INFO " not in line]
+    assert line.startswith("gollem: ")
+    return line
+
+
+def lines(folder: Path, *words: str, **variables: str) -> list[str]:
+    """All that it says before it ends."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GOLLEM_")}
     command = [
         sys.executable,
@@ -29,11 +36,9 @@ def serve(folder: Path, *words: str) -> str:
         "server.metrics_port=0",
         *words,
     ]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, env=environment | variables, capture_output=True, text=True, timeout=30)
     assert done.returncode == 1, done.stderr
-    [line] = [line for line in done.stderr.splitlines() if " INFO " not in line]
-    assert line.startswith("gollem: ")
-    return line
+    return done.stderr.splitlines()
 
 
 async def test_a_second_one_on_the_same_folder(tmp_path: Path) -> None:
@@ -104,3 +109,13 @@ def test_what_is_wrong_with_its_files_or_settings(
     line = serve(tmp_path, *words)
     assert said in line
     assert advice in line
+
+
+def test_a_misspelt_variable_is_told_once_and_its_value_never(tmp_path: Path) -> None:
+    said = lines(tmp_path, "--host", "256.0.0.1", GOLLEM_STORGE_KEYS="very-secret", GOLLEM_API_KEY="no setting")
+    warnings = [line for line in said if " WARNING " in line]
+    assert len(warnings) == 1
+    assert warnings[0].endswith(
+        "GOLLEM_STORGE_KEYS is no setting and changes nothing; did you mean GOLLEM_STORAGE_KEYS?"
+    )
+    assert "very-secret" not in "".join(said)

@@ -3,19 +3,57 @@
 import asyncio
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from gollem.clock import utc_day
-from gollem.errors import GollemError, OrderMismatch, SpendLimitReached
+from gollem.errors import GollemError, LedgerUnavailable, OrderMismatch, SpendLimitReached
 from gollem.exchange import Outcome, Spending, SpendLimit, Usage
-from gollem.ledger import Hold, Ledger, records, rules
-from tests.contracts.samples import DAY_MS, NOW_MS, granting, hold_of
+from gollem.ledger import Hold, Ledger, Posted, Record, Transaction, records, rules
+from tests.contracts.samples import DAY_MS, MIDNIGHT_MS, NOW_MS, granting, hold_of
 from tests.exchange.conftest import BID, HELD, Bench, build
 from tests.fakes.clock import FakeClock
 
 CREDIT = 10**8
 USER = "alice"
+
+
+class Around:
+    """A ledger, but for what is said otherwise."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+
+class Away(Around):
+    """Nothing can be written to it while it is."""
+
+    is_away = False
+
+    async def post(self, transaction: Transaction) -> Posted:
+        if self.is_away:
+            raise LedgerUnavailable("away")
+        return await self._ledger.post(transaction)
+
+
+class ReadTogether(Around):
+    """The first so many readers of a record read the same."""
+
+    def __init__(self, ledger: Ledger, readers: int) -> None:
+        super().__init__(ledger)
+        self._first = readers
+        self._all_have_read = asyncio.Barrier(readers)
+
+    async def find_record(self, kind: str, record_id: str) -> Record | None:
+        found = await self._ledger.find_record(kind, record_id)
+        if self._first:
+            self._first -= 1
+            await self._all_have_read.wait()
+        return found
 
 
 @pytest.fixture
@@ -87,6 +125,22 @@ async def test_an_order_that_came_to_nothing_counts_for_nothing(nodes: list[Benc
     await nodes[0].settlement.refused_by_provider("p1", "o1")
     assert await give_back(nodes) == 1
     await nodes[1].orders.match(USER, "o2", BID)
+
+
+async def test_what_is_left_while_the_ledger_is_away_is_given_back_later(ledger: Ledger, clock: FakeClock) -> None:
+    await ledger.post(granting(10_000 * CREDIT))
+    away = Away(ledger)
+    bench = build(away, clock)  # type: ignore[arg-type]
+    bench.sell()
+    await bench.spending.set(USER, 2 * HELD, 0)
+    for order_id in ("o1", "o2"):
+        await bench.orders.match(USER, order_id, BID)
+        await bench.settlement.refused_by_provider("p1", order_id)
+    away.is_away = True
+    assert await bench.spending.give_back() == 0
+    away.is_away = False
+    assert await bench.spending.give_back() == 2
+    assert (await bench.spending.find(USER)).day_atoms == 0
 
 
 async def test_what_was_held_yesterday_is_not_taken_from_today(
@@ -166,3 +220,27 @@ async def test_an_order_sent_again_gets_its_first_answer_whatever_is_left(nodes:
         assert (again.replayed, again.order_id, again.held_atoms) == (True, "o1", first.held_atoms)
     with pytest.raises(OrderMismatch):
         await nodes[0].orders.match(USER, "o1", replace(BID, max_tokens=BID.max_tokens + 1))
+
+
+async def test_of_two_limits_set_at_once_none_is_lost(ledger: Ledger, clock: FakeClock) -> None:
+    together = ReadTogether(ledger, readers=2)
+    here, there = Spending(together, clock), Spending(together, clock)  # type: ignore[arg-type]
+    await asyncio.gather(here.set(USER, 500, None), there.set(USER, None, 700))
+    limit = await here.find(USER)
+    assert (limit.day_limit_atoms, limit.month_limit_atoms) == (500, 700)
+
+
+async def test_clocks_that_differ_at_midnight_begin_a_day_once(ledger: Ledger) -> None:
+    await ledger.post(granting(10_000 * CREDIT))
+    ahead, behind = (build(ledger, FakeClock(MIDNIGHT_MS + by_ms)) for by_ms in (50, -50))
+    for bench in (ahead, behind):
+        bench.sell(capacity_slots=64)
+    await ahead.spending.set(USER, 2 * HELD, 0)
+    for bench, order_id in ((ahead, "o1"), (behind, "o2")):
+        await bench.orders.match(USER, order_id, BID)
+    for bench, order_id in ((ahead, "o3"), (behind, "o4")):
+        with pytest.raises(SpendLimitReached):
+            await bench.orders.match(USER, order_id, BID)
+    await behind.settlement.refused_by_provider("p1", "o2")
+    assert await give_back([ahead, behind]) == 1
+    assert (await behind.spending.find(USER)).day_atoms == HELD

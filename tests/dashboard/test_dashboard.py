@@ -301,5 +301,41 @@ async def test_all_of_it_can_be_done_with_the_keyboard(desk: Desk) -> None:
     assert desk.complaints == []
 
 
+async def test_whoever_reloads_while_the_exchange_is_away_stays_signed_in(desk: Desk) -> None:
+    async with desk.signed_in("ops") as page:
+        await go(page, "Exchange")
+        for unanswered in ("**/api/**", "**/dashboard.json"):
+            await page.route(unanswered, lambda route: route.abort())
+            await page.reload()
+            await page.get_by_role("heading", level=1, name="No answer").wait_for()
+            await expect(page.get_by_role("alert")).to_have_text("The exchange cannot be reached.")
+            await page.unroute(unanswered)
+            await page.get_by_role("button", name="Try again").click()
+            await page.get_by_role("heading", level=1, name="Exchange").wait_for()
+        await page.route("**/api/account", lambda route: route.fulfill(status=503, body="away"))
+        await page.reload()
+        await expect(page.get_by_role("alert")).to_have_text("The exchange answered 503.")
+        await page.get_by_role("button", name="Sign out").click()
+        await page.get_by_role("heading", name="Sign in").wait_for()
+        assert await page.evaluate("Object.keys(sessionStorage)") == []
+    desk.forgive("503")
+    desk.complaints[:] = [one for one in desk.complaints if "net::ERR_FAILED" not in one]
+    assert desk.complaints == []
+
+
+async def test_the_operators_tables_need_no_scrolling_on_a_phone(desk: Desk) -> None:
+    async with desk.signed_in("ops", size=PHONE) as page:
+        await go(page, "Exchange")
+        checks = page.get_by_role("table", name="Reconciliation")
+        await expect(checks.get_by_role("row").nth(1)).to_contain_text("All balances sum to zero")
+        wider = await page.locator(".scroll").evaluate_all(
+            "all => all.filter((one) => one.scrollWidth > one.clientWidth).length"
+        )
+        assert wider == 0
+        counted = "import('/js/format.js').then(({ counted }) => [0, '1', 2].map((value) => counted(value, 'model')))"
+        assert await page.evaluate(counted) == ["0 models", "1 model", "2 models"]
+    assert desk.complaints == []
+
+
 def _number(text: str) -> Decimal:
     return Decimal(text.split()[0].replace(",", "").replace("credits", ""))

@@ -13,7 +13,8 @@ from gollem.config import Config
 
 FOLDER = Path(__file__).parents[2] / "deploy/systemd"
 UNITS = sorted(FOLDER.glob("*.service"))
-MOST_EXPOSURE = {"gollem-exchange.service": 1.5, "gollem-agent.service": 2.0}  # of 10
+# Of 10.
+MOST_EXPOSURE = {"gollem-exchange.service": 1.5, "gollem-agent.service": 2.0, "gollem-gateway.service": 1.5}
 
 
 def service(unit: Path) -> dict[str, str]:
@@ -54,6 +55,13 @@ def test_the_data_folder_is_the_one_that_systemd_makes() -> None:
     assert settings["StateDirectoryMode"] == "0700"
 
 
+def test_the_gateway_may_hold_its_connections_and_gets_no_secret_of_the_exchange() -> None:
+    settings = service(FOLDER / "gollem-gateway.service")
+    gateway = Config().gateway
+    assert int(settings["LimitNOFILE"]) > gateway.max_connections + gateway.max_requests
+    assert "EnvironmentFile" not in settings
+
+
 def test_there_is_time_to_drain() -> None:
     for name, drain_ms in (("gollem-exchange", Config().server.drain_timeout_ms), ("gollem-agent", 30_000)):
         assert int(service(FOLDER / f"{name}.service")["TimeoutStopSec"]) * 1_000 > drain_ms
@@ -63,4 +71,5 @@ def test_no_secret_is_on_a_command_line() -> None:
     words = " ".join(service(unit)["ExecStart"] for unit in UNITS).split()
     assert "--api-key-file" in words
     assert "${CREDENTIALS_DIRECTORY}/key" in words
+    assert words[words.index("--private-key") + 1] == "${CREDENTIALS_DIRECTORY}/private-key"
     assert [word for word in words if word.startswith("GOLLEM_") or "secret" in word] == []

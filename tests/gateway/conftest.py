@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 from grpclib.client import Channel
+from yarl import URL
 
 from gollem.identity import KeyStore, Role, open_key_store
 from gollem.rpc.pb import admin_pb2, provider_pb2
@@ -87,7 +88,9 @@ class Client:
 
     async def send(self, method: str, path: str, who: Person | None = None, **options: Any) -> Answer:
         headers = (who.authorization if who else {}) | options.pop("headers", {})
-        async with self.session.request(method, self.place.url + path, headers=headers, **options) as answer:
+        async with self.session.request(
+            method, URL(self.place.url + path, encoded=True), headers=headers, **options
+        ) as answer:
             is_json = answer.content_type == "application/json"
             return Answer(answer.status, answer.headers, await answer.json() if is_json else await answer.text())
 

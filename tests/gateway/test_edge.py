@@ -12,6 +12,8 @@ import pytest
 from grpclib.client import Channel
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
+from grpclib.health.v1.health_grpc import HealthStub
+from grpclib.health.v1.health_pb2 import HealthCheckRequest
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import PingAckReceived
@@ -26,13 +28,15 @@ from grpclib_guard import GuardedServer
 from tests.gateway.conftest import Client, Market
 from tests.servers.gateway import envoy
 from tests.servers.redis_server import free_port
-from tests.until import until
+from tests.until import WITHIN_S, until
 
 ORIGIN = "https://app.example"
 SMALL = {
     "gateway.max_body_bytes": "1024",
     "gateway.requests_per_second": "1",
     "gateway.burst": "20",
+    "gateway.calls_per_second": "1",
+    "gateway.calls_burst": "10",
     "gateway.max_connections": "20",
     "gateway.timeout_ms": "1000",
     "gateway.stream_timeout_ms": "1000",
@@ -92,6 +96,7 @@ async def test_small_limits(small: tuple[str, Recorder]) -> None:
         await time_is_bounded(session)
         await other_origins_are_not_allowed(session)
         await too_many_requests_are_refused(session)
+        await too_many_calls_are_refused(session)
         await connections_are_counted(url)
 
 
@@ -127,7 +132,7 @@ async def time_is_bounded(session: aiohttp.ClientSession) -> None:
     async with session.post("/api/generate", json={}) as answer:
         assert b"Hel" in await answer.content.readline()
         with suppress(aiohttp.ClientPayloadError):  # or an end that looks like one
-            assert await asyncio.wait_for(answer.content.read(), 20) == b""
+            assert await asyncio.wait_for(answer.content.read(), WITHIN_S) == b""
 
 
 async def other_origins_are_not_allowed(session: aiohttp.ClientSession) -> None:
@@ -150,12 +155,33 @@ async def too_many_requests_are_refused(session: aiohttp.ClientSession) -> None:
     assert told == (429, "1", "RATE_LIMITED")
 
 
+async def too_many_calls_are_refused(session: aiohttp.ClientSession) -> None:
+    """All services and gRPC-Web from one bucket, apart from that of HTTP, with a status that clients of gRPC know."""
+    assert session._base_url is not None
+    channel = Channel("127.0.0.1", session._base_url.port)
+
+    async def call_often() -> None:
+        for _ in range(9):
+            await MarketServiceStub(channel).GetOrderBook(market_pb2.GetOrderBookRequest())
+        for _ in range(9):
+            await HealthStub(channel).Check(HealthCheckRequest())
+
+    with pytest.raises(GRPCError) as error:
+        await call_often()
+    channel.close()
+    assert error.value.status is Status.RESOURCE_EXHAUSTED
+    kind = {"content-type": "application/grpc-web+proto", "x-grpc-web": "1"}
+    path = "/gollem.v1.MarketService/GetOrderBook"
+    async with session.post(path, data=b"\0" * 5, headers=kind) as answer:
+        assert (answer.status, answer.headers["grpc-status"]) == (429, str(Status.RESOURCE_EXHAUSTED.value))
+
+
 async def connections_are_counted(url: str) -> None:
     host, _, port = url.removeprefix("http://").partition(":")
     opened = [await asyncio.open_connection(host, int(port)) for _ in range(30)]
     closed = [asyncio.create_task(reader.read(1)) for reader, _ in opened]
     try:
-        await until(lambda: sum(task.done() for task in closed) >= 10, 20)
+        await until(lambda: sum(task.done() for task in closed) >= 10)
     finally:
         for task in closed:
             task.cancel()
@@ -249,7 +275,7 @@ async def test_operators_have_no_way_through(client: Client, path: str, kind: st
     sent += f"authorization: {ops.authorization['authorization']}\r\nte: trailers\r\n\r\n" + "\0" * 5
     reader, writer = await asyncio.open_connection("127.0.0.1", client.place.port)
     writer.write(sent.encode())
-    answer = (await asyncio.wait_for(reader.read(), 20)).lower()
+    answer = (await asyncio.wait_for(reader.read(), WITHIN_S)).lower()
     writer.close()
     assert answer.startswith((b"http/1.1 404", b"http/1.1 400")) or b"grpc-status: 1" in answer, answer
     assert b"key_id" not in answer

@@ -67,9 +67,13 @@ async def test_payouts(client: Client) -> None:
     assert begun.body["url"].startswith("http")
     earned = await client.get("/api/payouts/earnings", seller)
     assert (earned.status, earned.body["payable"]) == (200, "0.00000000")
+    for path in ("/api/payouts/earnings", "/api/payouts", "/api/payouts/statement?month=202601&format=csv"):
+        assert (await client.get(path, await client.person())).error[:2] == (403, "FORBIDDEN"), path
     assert (await client.get("/api/payouts", seller)).body == {"payouts": [], "nextPageToken": ""}
     statement = await client.get("/api/payouts/statement", seller, month="202601", format="csv")
     assert statement.status == 200
+    refused = await client.get("/api/payouts/statement", seller, month="1", format="csv")
+    assert refused.error[:2] == (400, "INVALID_FIELD")
     assert (await client.get("/api/payouts/trail", seller, payoutId="none")).error[:2] == (404, "UNKNOWN_PAYOUT")
     refused = await client.post("/api/payouts/request", seller, {"payoutId": "po"})
     assert refused.status == 400
@@ -111,15 +115,19 @@ async def test_bad_bodies(client: Client, path: str, body: object, status: int, 
         ("/api/payments/transactions?pageSize=ten", 400, "INVALID_MESSAGE"),
         ("/api/payments/balance?account=somebody-else", 403, "FORBIDDEN"),
         ("/api/payments/purchase?purchaseId=none", 404, "UNKNOWN_PURCHASE"),
-        ("/api/payouts/statement?month=1&format=csv", 400, "INVALID_FIELD"),
+        ("/api/payouts/statement?month=1&format=csv", 403, "FORBIDDEN"),
         ("/api/match", 404, "NO_SUCH_ROUTE"),
         ("/api", 404, "NO_SUCH_ROUTE"),
         ("/api/keys", 404, "NO_SUCH_ROUTE"),
+        ("/api/orderbook%2fstatus", 400, "INVALID_PATH"),
+        ("/api/orderbook%5Cstatus?x=1", 400, "INVALID_PATH"),
+        ("/api/orderbook/status?x=a%2fb", 400, "INVALID_MESSAGE"),
     ],
 )
 async def test_bad_queries(client: Client, path: str, status: int, reason: str) -> None:
     refused = await client.send("GET", path, await client.person())
     assert refused.error[:2] == (status, reason), refused.body
+    assert refused.body["message"]
 
 
 async def test_errors_carry_their_figures(market: Market) -> None:

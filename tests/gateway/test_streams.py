@@ -15,6 +15,7 @@ from gollem.rpc.pb.common_pb2 import Usage
 from gollem.rpc.pb.provider_pb2 import SettleRequest
 from tests.fakes.provider import BREAK, HANG, WAIT
 from tests.gateway.conftest import Market
+from tests.until import WITHIN_S
 
 
 @asynccontextmanager
@@ -63,7 +64,7 @@ async def test_a_reader_who_leaves_stops_the_provider(market: Market) -> None:
         await answer.content.readline()
         assert b"Hel" in await answer.content.readline()
         answer.close()
-    await asyncio.wait_for(market.provider.stopped.wait(), 20)
+    await asyncio.wait_for(market.provider.stopped.wait(), WITHIN_S)
 
 
 @pytest.mark.parametrize("failure", [BREAK, GRPCError(Status.UNAVAILABLE, "gone")])

@@ -10,6 +10,7 @@ import uvloop
 from grpclib.server import Server
 
 from grpclib_guard import GuardedServer, Limits
+from tests.until import WITHIN_S
 
 from .raw import RawClient
 from .service import Probe
@@ -64,7 +65,7 @@ async def connect() -> AsyncIterator[Callable[..., Any]]:
 def eventually() -> Callable[..., Any]:
     """Waits until a condition holds: `await eventually(lambda: server.connections == 0)`."""
 
-    async def wait(holds: Callable[[], bool], patience_s: float = 5.0) -> None:
+    async def wait(holds: Callable[[], bool], patience_s: float = WITHIN_S) -> None:
         async with asyncio.timeout(patience_s):
             while not holds():  # noqa: ASYNC110
                 await asyncio.sleep(0.005)

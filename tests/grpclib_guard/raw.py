@@ -17,7 +17,7 @@ from hyperframe.frame import (
 )
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-PATIENCE_S = 5.0
+PATIENCE_S = 30.0
 
 
 def message(payload: bytes, *, flag: int = 0, size: int | None = None) -> bytes:

@@ -17,6 +17,7 @@ from grpclib.reflection.v1 import reflection_pb2
 from grpclib.reflection.v1alpha import reflection_pb2 as alpha_pb2
 
 from grpclib_guard import fault_info
+from tests.until import WITHIN_S
 
 from .certificates import Certificates
 from .service import BIG, CHAT, COUNT, ECHO, FAULTY, Probe
@@ -176,6 +177,6 @@ async def test_handlers_see_the_clients_certificate(serve: Any, tmp_path: Path, 
 async def test_tls_peer_that_never_shakes_hands_is_closed(serve: Any, tmp_path: Path) -> None:
     server = await serve(ssl=Certificates(tmp_path).server_context(), handshake_timeout_ms=100)
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(WITHIN_S):
         assert await reader.read() == b""
     writer.close()

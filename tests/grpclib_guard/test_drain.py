@@ -12,6 +12,8 @@ from grpclib.exceptions import GRPCError
 from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from hyperframe.frame import GoAwayFrame, RstStreamFrame
 
+from tests.until import WITHIN_S
+
 from .raw import RawClient, data, message
 from .service import ECHO, HELD, Probe
 
@@ -63,7 +65,7 @@ async def test_call_that_does_not_end_is_cut_off_with_unavailable(
 async def test_drain_without_calls_is_immediate(serve: Any, connect: Any) -> None:
     server = await serve()
     client = await connect(server.port)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(WITHIN_S):
         assert await server.drain(60_000) == 0
     assert await client.closed() == 0
 
@@ -72,7 +74,7 @@ async def test_drain_is_not_held_up_by_a_peer_that_does_not_read(serve: Any, con
     server = await serve()
     client = await connect(server.port)
     client.stop_reading()
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(WITHIN_S):
         await server.drain(60_000)
     assert server.connections == 0
 
@@ -87,7 +89,7 @@ async def test_health_tells_of_the_drain_and_does_not_hold_it_up(serve: Any) -> 
         )(HealthCheckRequest(service="guardtest.Probe"))
         assert (await watch.read()).status == HealthCheckResponse.SERVING
         stopping = asyncio.ensure_future(server.drain(60_000))
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(WITHIN_S):
             assert (await watch.read()).status == HealthCheckResponse.NOT_SERVING
             assert await stopping == 0
 

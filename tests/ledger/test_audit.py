@@ -13,6 +13,7 @@ from gollem.ledger.desk import Desk
 from gollem.ledger.types import Leg
 from tests.contracts.samples import DAY_MS, NOW_MS, USD, buy, earn, hold_of, opening
 from tests.fakes.clock import FakeClock
+from tests.until import WITHIN_S
 
 CREDIT = 10**8
 DROP_TRIGGERS = ("entry_is_final", "entry_stays", "leg_is_final", "leg_stays", "hold_stays", "hold_closes_once")
@@ -215,7 +216,7 @@ async def test_audit_of_a_moving_ledger_raises_no_false_alarm(tmp_path: Path) ->
 
     traders = [asyncio.create_task(trade(caller)) for caller in range(8)]
     reports = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WITHIN_S):
         while len(reports) < 10 or reports[-1].transactions < 100:
             reports.append(await ledger.audit())
     stop.set()

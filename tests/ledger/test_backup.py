@@ -14,6 +14,7 @@ from gollem.ledger import Ledger, open_ledger, rules, sqlite_file
 from gollem.ledger.sqlite_backup import back_up, restore
 from tests.contracts.samples import NOW_MS, hold_of, opening
 from tests.ledger.test_audit import DROP_TRIGGERS, books
+from tests.until import WITHIN_S
 
 # What a copy may lack of the last transaction, a hold -> what is said of it.
 HALVES = {
@@ -70,7 +71,7 @@ async def test_copy_taken_under_load_is_whole_and_goes_on_where_it_was_taken(tmp
 
     traders = [asyncio.create_task(trade(caller)) for caller in range(4)]
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WITHIN_S):
             await busy.wait()
             before = list(acknowledged)
             report = await asyncio.to_thread(back_up, path, copy)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gollem.ledger import Ledger, open_ledger
 from tests.ledger import crash_child
+from tests.until import WITHIN_S
 
 CALLERS = 16
 ROUNDS = int(os.environ.get("KILL_ROUNDS", "20"))  # `make kill-rounds` asks for 200
@@ -24,7 +25,7 @@ async def run_and_kill(path: Path, round_number: int, lines_wanted: int, limit_b
     assert child.stdout is not None
     assert child.stderr is not None
     lines = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WITHIN_S):
         while len(lines) < lines_wanted and (line := await child.stdout.readline()):
             lines.append(line.decode().strip())
         errors = b"" if len(lines) == lines_wanted else await child.stderr.read()

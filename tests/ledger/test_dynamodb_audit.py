@@ -1,14 +1,16 @@
 """The audit of a ledger on DynamoDB finds each kind of damage, names it, and says nothing wrong while all moves."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
 from gollem.ledger import Check, Reconciler, records, rules
 from gollem.ledger.accounts import earnings_account
-from gollem.ledger.dynamodb import items
+from gollem.ledger.dynamodb import items, proof, queries
 from gollem.ledger.dynamodb.items import Item
 from gollem.ledger.dynamodb.ledger import DynamoDBLedger, open_dynamodb
+from gollem.ledger.dynamodb.pace import MARGIN_MS
 from gollem.ledger.reconcile import QUICK
 from gollem.ledger.types import ALL_CHECKS, Finding
 from tests.contracts.samples import DAY_MS, NOW_MS, hold_of, opening
@@ -342,3 +344,61 @@ async def test_entry_that_comes_between_the_pages_is_no_finding(ledger: DynamoDB
     report = await ledger.audit()
 
     assert (len(scanned), report.findings) == (1, [])
+
+
+class TickingClock(FakeClock):
+    """A millisecond goes by each time somebody looks."""
+
+    def now_ms(self) -> int:
+        self.jump_ms(1)
+        return super().now_ms()
+
+
+async def lines_of(ledger: DynamoDBLedger, owner: str) -> list[Item]:
+    return [
+        item
+        async for page in queries.pages(ledger.client, "scan", ConsistentRead=True)
+        for item in page
+        if item["pk"]["S"].startswith(f"L#{owner}#")
+    ]
+
+
+@pytest.fixture
+async def gathered(dynamodb_table: str) -> AsyncIterator[DynamoDBLedger]:
+    """10 credits granted, then 9 holds of one request, each numbered a millisecond after the other."""
+    clock = TickingClock(NOW_MS)
+    opened = await open_dynamodb(dynamodb_table, clock=clock)
+    await opened.post(rules.grant("g", "alice", 10 * CREDIT, NOW_MS))
+    first, *others = [opened.post(opening(hold_of(f"o{at}", CREDIT))) for at in range(10)]
+    await asyncio.gather(first, *others)
+    clock.advance_ms(LATER_MS)
+    await opened.post(rules.grant("later", "bob", CREDIT, NOW_MS))
+    yield opened
+    await opened.close()
+
+
+async def test_a_line_of_a_statement_that_is_not_the_journals_is_a_finding(gathered: DynamoDBLedger) -> None:
+    several = next(item for item in await lines_of(gathered, "U:alice") if "gathered" in item)
+    lines = several["gathered"]["L"]
+    other = {"M": lines[1]["M"] | {"order_id": items.text("o999")}}
+    for damaged, finding in (
+        (lines[:-1], "-1 lines, 1.00000000 credits"),
+        ([*lines, lines[0]], "+1 lines, -1.00000000 credits"),
+        ([lines[0], other, *lines[2:]], "+0 lines, 0.00000000 credits"),
+    ):
+        await change(gathered, ("put_item", {"Item": several | {"gathered": {"L": damaged}}}))
+        found = (await gathered.audit()).findings
+        assert found == [f"statement of U:alice: is not what the journal says: {finding}"]
+    await change(gathered, ("put_item", {"Item": several | {"gathered": {"L": [{"M": {}}]}}}))
+    (found_damage,) = (await gathered.audit()).findings
+    assert "L#U:alice" in found_damage
+    assert "damaged" in found_damage
+
+
+async def test_lines_of_one_item_on_both_sides_of_what_is_proven_are_no_false_alarm(gathered: DynamoDBLedger) -> None:
+    entries = [await gathered.find_entry(f"hold:o{at}") for at in range(10)]
+    moments = sorted(items.moment_ms(entry.sequence) for entry in entries if entry)
+    assert len(set(moments)) == 10
+    for moment_ms in (moments[0] - 1, *moments, moments[-1] + 1):
+        report = await proof.audit(gathered.client, FakeClock(moment_ms + MARGIN_MS))
+        assert report.findings == []

@@ -1,5 +1,6 @@
 """Making the table: what is missing is added, what can never be a ledger's is refused and said."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,10 @@ async def test_filter_that_matches_nothing_costs_few_calls_and_ends(
     with pytest.raises(InvalidField, match="too few"):
         await ledger.user_statement("carol", limit=2, only=nothing)
     await ledger.close()
+
+
+async def test_what_is_wrong_with_a_table_is_said_of_its_url(url: str) -> None:
+    with pytest.raises(LedgerUnavailable, match=re.escape(f"{url} is not there: `gollem ledger create` makes it")):
+        await open_dynamodb(url)
+    with pytest.raises(LedgerUnavailable, match="is no table: such as dynamodb://gollem"):
+        await open_dynamodb("dynamodb://[table")

@@ -15,6 +15,7 @@ from tests.contracts.backends import BACKENDS
 from tests.contracts.samples import DAY_MS, NOW_MS, hold_of, opening
 from tests.fakes.clock import FakeClock
 from tests.ledger.test_audit import CREDIT, DEFECTS, DROP_TRIGGERS, books
+from tests.until import WITHIN_S
 
 R1, R2, R3, R4, R9 = (Check(name) for name in ("R1", "R2", "R3", "R4", "R9"))
 # name -> (statement, the checks that fire)
@@ -196,7 +197,7 @@ async def test_reconciling_under_full_load_raises_no_false_alarm(ledger: Ledger)
     watch = reconciler(ledger)
     found: list[str] = []
     read = 0
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(WITHIN_S):
         while read < 200:
             for results in (await watch.run_deep(), await watch.run_quick()):
                 found += [text for result in results for text in result.findings]

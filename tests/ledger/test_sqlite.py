@@ -15,6 +15,7 @@ from gollem.errors import GollemError, InsufficientCredits, InvariantBroken, Led
 from gollem.ledger import Balance, Ledger, open_ledger, rules, sqlite_reads, sqlite_writer
 from gollem.ledger.sqlite import open_sqlite
 from tests.contracts.samples import NOW_MS, granting, hold_of, opening, outcomes
+from tests.until import WITHIN_S
 
 
 @pytest.fixture
@@ -275,11 +276,11 @@ async def test_bug_in_the_writer_takes_its_group_and_no_other(ledger: Ledger, mo
     posts = [granting(100), opening(hold_of("order-1", 1_000)), granting(100, "bob", "grant-2")]
     with monkeypatch.context() as broken:
         broken.setattr(sqlite_writer, "refusal", bug)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WITHIN_S):
             assert await outcomes([ledger.post(one) for one in posts]) == [LedgerUnavailable] * 3
 
     assert await ledger.balance("alice") == Balance(0, 0, True)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN_S):
         assert await outcomes([ledger.post(one) for one in posts]) == [True, InsufficientCredits, True]
     assert (await ledger.audit()).ok
 

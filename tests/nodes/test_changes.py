@@ -142,7 +142,7 @@ async def test_flushall_while_much_is_announced(redis: RedisServer, redis_url: s
         if number % 100 == 50:
             await until(lambda: one.status().waiting == 0)
             redis.ask("flushall")
-    await until(lambda: redis.ask("hlen", KEYS.asks) == "300", within_s=20)
+    await until(lambda: redis.ask("hlen", KEYS.asks) == "300")
     await until(lambda: len(there.prices()) == 300)
 
 

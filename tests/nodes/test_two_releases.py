@@ -15,7 +15,7 @@ from tests.nodes import later_release
 from tests.nodes.conftest import OpenNode
 from tests.nodes.samples import MODEL, a_claim, heard, placed
 from tests.servers.redis_server import RedisServer
-from tests.until import until, until_answer
+from tests.until import WITHIN_S, until, until_answer
 
 
 class Later:
@@ -28,7 +28,7 @@ class Later:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(f"{' '.join(map(str, words))}\n".encode())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WITHIN_S):
             return json.loads(await self._process.stdout.readline())
 
 
@@ -120,6 +120,8 @@ async def test_what_takes_another_number_is_passed_over(
     there.announce(placed(1))
     await until(lambda: here.prices())
     assert node.status().rebuilt == 2, "nothing had to be read anew"
+    redis.ask("hset", "gollem:1:{nodes}", "afterwards", now_ms + ' {"form":2,"asks":{"of":"another form"}}')
+    assert {each.name for each in await node.nodes()} == {"today", "other"}
     third, beside = await open_node(redis_url, "third")
     assert beside.prices() == {placed(1).ask_key: 100}
     assert third.status().passed_over == 2

@@ -9,7 +9,7 @@ import pytest
 from gollem.errors import LedgerUnavailable
 from gollem.observability import HttpDoor, Meters, Phase, Readiness, Sample, http_door, metrics, readiness
 from tests.fakes.clock import FakeClock
-from tests.until import until
+from tests.until import WITHIN_S, until
 
 
 class Door:
@@ -134,8 +134,8 @@ async def test_a_connection_too_many_and_one_that_never_ends(monkeypatch: pytest
     writer.write(b"GET /me")
     await until(lambda: door.http._http.connections == 1)
     other, second = await asyncio.open_connection("127.0.0.1", door.http.port)
-    assert await asyncio.wait_for(_rest(other), 10) == b""
-    assert await asyncio.wait_for(reader.read(), 10) == b""
+    assert await asyncio.wait_for(_rest(other), WITHIN_S) == b""
+    assert await asyncio.wait_for(reader.read(), WITHIN_S) == b""
     for each in (writer, second):
         each.close()
     await door.http.stop()

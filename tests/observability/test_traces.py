@@ -21,7 +21,7 @@ from provider_agent.agent import Agent
 from provider_agent.options import Options
 from tests.fakes.upstream import FakeUpstream
 from tests.rpc.conftest import Site, bid, data, ledger_url, site
-from tests.until import until
+from tests.until import WITHIN_S, until
 
 __all__ = ["data", "ledger_url", "site"]  # fixtures
 
@@ -61,12 +61,12 @@ async def agent(site: Site, tmp_path: Path) -> AsyncIterator[Agent]:
     )  # fmt: skip
     agent = Agent(options)
     running = asyncio.ensure_future(agent.run())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WITHIN_S):
         await agent.ready.wait()
     await site.fund()
     yield agent
     agent.stop()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WITHIN_S):
         await running
     await upstream.stop()
 
@@ -86,7 +86,7 @@ async def test_a_request_is_one_trace_from_the_client_to_the_settlement(
             messages = [{"role": "user", "content": "a secret prompt"}]
             text = [chunk.text async for chunk in client.generate("gpt-4", messages, max_price="0.002", max_tokens=9)]
     assert "".join(text) == "Hello!"
-    await until(lambda: "agent settle" in spans() and "exchange settle" in spans(), 20)
+    await until(lambda: "agent settle" in spans() and "exchange settle" in spans())
     found = spans()
     wanted = {"exchange Match", "exchange match", "exchange claim", "exchange hold", "agent generate", "agent stream"}
     assert wanted < set(found)
@@ -109,7 +109,7 @@ async def test_a_relayed_request_too(site: Site, agent: Agent, spans: Callable[[
     request = market_pb2.MarketGenerateRequest(order_id="o1", bid=bid(max_tokens=9), messages=MESSAGES)
     events = await site.market.Generate(request, metadata=site.alice)
     assert events[-1].HasField("receipt")
-    await until(lambda: "agent settle" in spans() and "exchange Generate" in spans(), 20)
+    await until(lambda: "agent settle" in spans() and "exchange Generate" in spans())
     found = spans()
     assert is_within(found["exchange stream"], found["exchange Generate"])
     assert is_within(found["agent generate"], found["exchange stream"])

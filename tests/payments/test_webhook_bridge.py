@@ -18,7 +18,7 @@ from gollem.ledger import records
 from gollem.payments import webhooks
 from gollem.payments.webhooks import PATH, Webhooks
 from tests.payments.shop import ON_ONE_LEDGER, USD, Shop
-from tests.until import until
+from tests.until import WITHIN_S, until
 
 
 @pytest.fixture
@@ -242,7 +242,7 @@ async def test_who_never_finishes_is_cut_off(shop: Shop, monkeypatch: pytest.Mon
     async with serving(shop) as bridge:
         reader, writer = await asyncio.open_connection("127.0.0.1", bridge.port)
         writer.write(b"POST /webhooks/stripe HTTP/1.1\r\nHost: ")
-        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert await asyncio.wait_for(reader.read(), WITHIN_S) == b""
         writer.close()
 
 
@@ -255,7 +255,7 @@ async def test_a_connection_too_many_is_turned_away(shop: Shop, monkeypatch: pyt
         await until(lambda: bridge._http.connections == 1)
         reader, second = await asyncio.open_connection("127.0.0.1", bridge.port)
         with suppress(ConnectionResetError):
-            assert await asyncio.wait_for(reader.read(), 5) == b""
+            assert await asyncio.wait_for(reader.read(), WITHIN_S) == b""
         for writer in (first, second):
             writer.close()
 

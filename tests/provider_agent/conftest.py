@@ -15,6 +15,7 @@ from provider_agent.pb.inference_grpc import InferenceServiceStub
 from provider_agent.upstream import UpstreamTimeouts
 from tests.fakes.exchange import FakeExchange
 from tests.fakes.upstream import FakeUpstream
+from tests.until import WITHIN_S
 
 
 @pytest.fixture
@@ -67,11 +68,11 @@ def idle_ms() -> int:
 async def agent(options: Options, idle_ms: int) -> AsyncIterator[Agent]:
     agent = make_agent(options, idle_ms)
     running = asyncio.ensure_future(agent.run())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN_S):
         await agent.ready.wait()
     yield agent
     agent.stop()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN_S):
         await running
 
 

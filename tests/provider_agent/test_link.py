@@ -22,6 +22,7 @@ from tests.fakes.faults import fault
 from tests.fakes.upstream import HANG, FakeUpstream
 from tests.provider_agent.conftest import make_agent
 from tests.provider_agent.test_serving import ask, refusal, settled
+from tests.until import WITHIN_S
 
 
 async def test_registers_with_what_the_options_say(exchange: FakeExchange, agent: Agent) -> None:
@@ -38,7 +39,7 @@ async def test_reports_rise_and_tell_what_runs(
 ) -> None:
     upstream.script = ["Hel", HANG]
     generating = asyncio.ensure_future(ask(consumer, exchange.signer.grant()))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN_S):
         await exchange.until(lambda: any(report.running == 1 for report in exchange.telemetry))
         upstream.proceed.set()
         await generating
@@ -48,7 +49,7 @@ async def test_reports_rise_and_tell_what_runs(
 
 
 async def test_comes_back_after_the_exchange_was_away(exchange: FakeExchange, agent: Agent) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN_S):
         await exchange.stop()
         exchange.asks.clear()
         await exchange.start()
@@ -59,7 +60,7 @@ async def test_comes_back_after_the_exchange_was_away(exchange: FakeExchange, ag
 
 async def test_registers_again_when_the_exchange_has_forgotten_it(exchange: FakeExchange, agent: Agent) -> None:
     exchange.asks.clear()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN_S):
         await exchange.until(lambda: exchange.registrations == 2)
 
 
@@ -67,7 +68,7 @@ async def test_waits_for_an_exchange_that_is_not_there_yet(exchange: FakeExchang
     exchange.next["Register"].extend([fault(Status.UNAVAILABLE, "SHUTTING_DOWN")] * 4)
     agent = make_agent(options)
     running = asyncio.ensure_future(agent.run())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN_S):
         await agent.ready.wait()
         agent.stop()
         await running
@@ -95,7 +96,7 @@ async def test_a_lost_answer_to_settle_is_asked_for_again(
 ) -> None:
     exchange.next["Settle"].append(LOST)
     await ask(consumer, exchange.signer.grant())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN_S):
         await exchange.until(lambda: exchange.calls["Settle"] == 2)
     assert len(exchange.settled) == 1
 
@@ -105,7 +106,7 @@ async def test_one_order_that_is_never_settled_does_not_hold_up_the_others(
 ) -> None:
     exchange.next["Settle"].append(fault(Status.FAILED_PRECONDITION, "HOLD_CLOSED"))
     await ask(consumer, exchange.signer.grant(order_id="closed"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN_S):
         await exchange.until(lambda: exchange.calls["Settle"] == 1)
     await ask(consumer, exchange.signer.grant(order_id="open"))
     assert await settled(exchange, "open") == (7, 3, "COMPLETED")
@@ -118,7 +119,7 @@ async def test_cut_off_it_begins_nothing_and_finishes_what_runs(
 ) -> None:
     upstream.script = ["Hel", HANG, "lo"]
     generating = asyncio.ensure_future(ask(consumer, exchange.signer.grant()))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN_S):
         await exchange.until(lambda: ("order-1", "STARTED") in exchange.events)
         await exchange.stop()
         await _until_refused(exchange, consumer, "NOT_SERVING")  # once half of withdraw_after_ms has passed
@@ -144,7 +145,7 @@ async def test_an_exchange_that_restarts_hears_first_of_all_what_has_begun(
     await ask(consumer, exchange.signer.grant(order_id="ended"))
     upstream.script = ["Hel", HANG, "lo"]
     generating = asyncio.ensure_future(ask(consumer, exchange.signer.grant(order_id="runs")))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN_S):
         await exchange.until(lambda: {("runs", "STARTED"), ("ended", "STARTED")} <= set(exchange.events))
         await exchange.stop()
         exchange.asks.clear()
@@ -172,7 +173,7 @@ async def test_leaves_in_order(
     upstream.script = ["Hel", HANG, "lo"]
     exchange.unsettling = True
     generating = asyncio.ensure_future(ask(consumer, exchange.signer.grant()))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN_S):
         await upstream.asked.wait()
         assert exchange.telemetry[-1].capacity_slots == 2
         agent.stop()
@@ -196,7 +197,7 @@ async def test_leaving_it_is_told_of_cancellations_even_by_an_exchange_that_rest
 ) -> None:
     upstream.script = ["Hel", HANG]
     generating = asyncio.ensure_future(ask(consumer, exchange.signer.grant()))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN_S):
         await upstream.asked.wait()
         agent.stop()
         await exchange.until(lambda: exchange.telemetry[-1].capacity_slots == 0)
@@ -218,7 +219,7 @@ async def test_what_runs_too_long_is_stopped_and_settled(
     agent = make_agent(dataclasses.replace(options, drain_ms=50))
     running = asyncio.ensure_future(agent.run())
     await agent.ready.wait()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN_S):
         generating = asyncio.ensure_future(_ask_at(agent, exchange.signer.grant()))
         await exchange.until(lambda: ("order-1", "STARTED") in exchange.events)
         agent.stop()
@@ -242,7 +243,7 @@ async def test_an_exchange_that_never_answers_does_not_keep_the_agent_from_leavi
     await agent.ready.wait()
     exchange.next["Deregister"].extend([NO_ANSWER] * 3)
     agent.stop()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN_S):
         await running
 
 
@@ -289,7 +290,7 @@ async def test_a_stop_is_heeded_though_the_exchange_breaks_off_at_that_moment(ex
     link = ExchangeLink(line, ask, OrderEvents(), break_off, nothing, nothing, SystemClock())
     await link.register()
     running = asyncio.create_task(link.run())
-    done, _ = await asyncio.wait({running}, timeout=5)
+    done, _ = await asyncio.wait({running}, timeout=WITHIN_S)
     pool.close()
     assert done == {running}
 
@@ -302,7 +303,7 @@ async def test_an_agent_goes_on_at_another_exchange(exchange: FakeExchange, opti
     other.signer = exchange.signer
     agent = make_agent(dataclasses.replace(options, exchange=f"{exchange.address},{other.address}"))
     running = asyncio.ensure_future(agent.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN_S):
         await agent.ready.wait()
         first, second = (exchange, other) if exchange.registrations else (other, exchange)
         assert not second.registrations

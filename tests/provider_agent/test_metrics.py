@@ -19,7 +19,7 @@ from tests.fakes.exchange import FakeExchange
 from tests.fakes.upstream import FakeUpstream
 from tests.provider_agent.conftest import make_agent
 from tests.provider_agent.test_serving import ask, refusal, settled
-from tests.until import until_answer
+from tests.until import WITHIN_S, until_answer
 
 LLAMA = "# TYPE llamacpp:requests_processing gauge\nllamacpp:requests_processing 3\nllamacpp:secret_thing 1\n"
 VLLM = """
@@ -40,11 +40,11 @@ async def agent(options: Options, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     gpu = GpuStatus(name="H100", utilisation_percent=40, memory_used_bytes=10, memory_total_bytes=80)
     monkeypatch.setattr(agent._gpu_reader, "read", lambda: [gpu])
     running = asyncio.ensure_future(agent.run())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WITHIN_S):
         await agent.ready.wait()
     yield agent
     agent.stop()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WITHIN_S):
         await running
 
 
@@ -82,14 +82,14 @@ async def test_what_was_served_refused_and_earned(
     async def is_settled() -> bool:
         return await figure(agent, "gollem_agent_settlements_total", state="settled") == 1
 
-    await until_answer(is_settled, 20)
+    await until_answer(is_settled)
 
 
 async def test_what_it_is_and_its_gpus(agent: Agent) -> None:
     async def has_gpu() -> bool:
         return await figure(agent, "gollem_agent_gpu_utilisation_ratio", gpu="0", name="H100") == 0.4
 
-    await until_answer(has_gpu, 20)
+    await until_answer(has_gpu)
     assert await figure(agent, "gollem_agent_gpu_memory_used_bytes") == 10
     assert await figure(agent, "gollem_agent_gpu_memory_total_bytes") == 80
     assert await figure(agent, "gollem_agent_selling") == 1
@@ -106,14 +106,14 @@ async def test_the_model_servers_own_figures(agent: Agent, upstream: FakeUpstrea
     async def is_told() -> bool:
         return await figure(agent, "gollem_agent_engine", engine="llamacpp", figure="running_requests") == 3
 
-    await until_answer(is_told, 20)
+    await until_answer(is_told)
     assert "secret_thing" not in (await get(agent))[1]
     upstream.metrics = "no { metrics"
 
     async def is_gone() -> bool:
         return await figure(agent, "gollem_agent_engine") is None
 
-    await until_answer(is_gone, 20)
+    await until_answer(is_gone)
 
 
 def test_series_of_one_figure_are_added_up_and_ratios_are_not() -> None:

@@ -17,6 +17,7 @@ from provider_agent.pb.inference_pb2 import GenerateRequest
 from tests.fakes.exchange import FakeExchange
 from tests.fakes.upstream import HANG, FakeUpstream
 from tests.provider_agent.test_serving import MESSAGES, ask, settled
+from tests.until import WITHIN_S
 
 COMMAND = ["-m", "provider_agent", "--provider-id", "p1", "--ask-price", "0.001", "--model", "m"]
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,7 +67,7 @@ async def test_sigterm_deregisters_and_ends_well(
     start: Start, exchange: FakeExchange, upstream: FakeUpstream, tmp_path: Path
 ) -> None:
     process = await start(*arguments(exchange, upstream, tmp_path))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN_S):
         await exchange.until(lambda: bool(exchange.telemetry))
         process.send_signal(signal.SIGTERM)
         _, told = await process.communicate()
@@ -81,7 +82,7 @@ async def test_kill_9_loses_neither_earnings_nor_the_memory_of_grants(
     """One order is finished and unsettled, one is half delivered; both are settled after the restart."""
     process = await start(*arguments(exchange, upstream, tmp_path))
     exchange.unsettling = True
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WITHIN_S):
         await exchange.until(lambda: bool(exchange.telemetry))
         async with channel_to(exchange) as channel:
             consumer = InferenceServiceStub(channel)
@@ -125,7 +126,7 @@ async def test_mistakes_on_the_command_line_are_told(
     start: Start, more: list[str], key: str, told: bytes, tmp_path: Path
 ) -> None:
     process = await start("--state-dir", str(tmp_path), *more, key=key)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN_S):
         _, message = await process.communicate()
     assert process.returncode in (1, 2)
     assert told in message

@@ -16,6 +16,7 @@ from tests.fakes.exchange import FakeExchange
 from tests.fakes.upstream import FakeUpstream
 from tests.provider_agent.conftest import make_agent
 from tests.provider_agent.test_serving import ask
+from tests.until import WITHIN_S
 
 
 @asynccontextmanager
@@ -23,7 +24,7 @@ async def started(options: Options) -> AsyncIterator[Agent]:
     """An agent that runs, ready or not."""
     agent = make_agent(options)
     running = asyncio.ensure_future(agent.run())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN_S):
         yield agent
         agent.stop()
         await running
@@ -73,7 +74,7 @@ async def test_stopping_does_not_wait_for_the_model_server(
 async def test_no_new_orders_while_the_model_server_is_away(
     exchange: FakeExchange, upstream: FakeUpstream, agent: Agent
 ) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN_S):
         await exchange.until(lambda: bool(exchange.telemetry))
         assert exchange.telemetry[-1].capacity_slots == 2
         await upstream.stop()
@@ -86,7 +87,7 @@ async def test_no_new_orders_while_the_model_server_is_away(
 async def test_one_hiccup_of_the_model_server_changes_nothing(
     exchange: FakeExchange, upstream: FakeUpstream, agent: Agent
 ) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN_S):
         await looks(upstream, 1)
         upstream.loading = True
         await looks(upstream, 2)

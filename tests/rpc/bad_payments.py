@@ -20,11 +20,11 @@ GOOD: dict[str, Message] = {
     "GetTopUp": credit_pb2.GetTopUpRequest(),
     "SetBalanceAlert": credit_pb2.SetBalanceAlertRequest(threshold="100"),
     "StartOnboarding": payout_pb2.StartOnboardingRequest(provider_id="p1", country="US"),
-    "GetEarnings": payout_pb2.GetEarningsRequest(),
+    "GetEarnings": payout_pb2.GetEarningsRequest(provider_id="p1"),
     "RequestPayout": payout_pb2.RequestPayoutRequest(provider_id="p1", payout_id="po"),
-    "ListPayouts": payout_pb2.ListPayoutsRequest(),
+    "ListPayouts": payout_pb2.ListPayoutsRequest(provider_id="p1"),
     "GetPayout": payout_pb2.GetPayoutRequest(payout_id="none"),
-    "GetStatement": payout_pb2.GetStatementRequest(month="202610", format="csv"),
+    "GetStatement": payout_pb2.GetStatementRequest(provider_id="p1", month="202610", format="csv"),
     "ListCases": admin_pb2.ListCasesRequest(),
     "RefundPurchase": admin_pb2.RefundPurchaseRequest(
         refund_id="r", account="alice", purchase_id="none", amount_usd="1.00"
@@ -76,7 +76,8 @@ CALLERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("CreatePaymentIntent", "SetTopUp", "GetTopUp", "SetBalanceAlert"), ("alice",)),
     **dict.fromkeys(("StartOnboarding", "RequestPayout"), ("p1",)),
     **dict.fromkeys(("GetPurchase",), ("alice", "p1", "ops")),
-    **dict.fromkeys(("GetEarnings", "ListPayouts", "GetPayout", "GetStatement"), ("p1", "alice", "ops")),
+    **dict.fromkeys(("GetEarnings", "ListPayouts", "GetStatement"), ("p1", "ops")),
+    "GetPayout": ("p1", "alice", "ops"),
     **dict.fromkeys(_ADMIN, ("ops",)),
 }
 

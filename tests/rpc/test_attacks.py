@@ -25,7 +25,7 @@ from tests.fakes.provider import FakeProvider
 from tests.fakes.upstream import HANG, FakeUpstream
 from tests.rpc.conftest import SETTINGS, Site, ask, bid, order, refused
 from tests.rpc.test_main_job import report, settle
-from tests.until import until, until_answer
+from tests.until import WITHIN_S, until, until_answer
 
 SLOTS = 4
 CANCELLED = market_pb2.CancelResponse.CANCELLED
@@ -115,11 +115,11 @@ async def agent(site: Site, upstream: FakeUpstream, tmp_path: Path, capacity: di
     capacity["p1/a"] = (SLOTS, options.total_tokens)
     agent = Agent(options)
     running = asyncio.ensure_future(agent.run())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN_S):
         await agent.ready.wait()
     yield agent
     agent.stop()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN_S):
         await running
 
 
@@ -130,7 +130,7 @@ async def _stream(agent: Agent, grant: str, texts: list[str]) -> str:
     try:
         async with (
             Channel(host, int(port)) as channel,
-            InferenceServiceStub(channel).Generate.open(timeout=5) as stream,
+            InferenceServiceStub(channel).Generate.open(timeout=WITHIN_S) as stream,
         ):
             await stream.send_message(inference_pb2.GenerateRequest(grant=grant, messages=[hello]), end=True)
             last = ""
@@ -395,7 +395,7 @@ async def _generate(site: Site, order_id: str, **changes: Any) -> tuple[str, str
     request = market_pb2.MarketGenerateRequest(order_id=order_id, bid=bid(**changes), messages=[hello])
     text = ""
     try:
-        async with site.market.Generate.open(metadata=site.alice, timeout=5) as stream:
+        async with site.market.Generate.open(metadata=site.alice, timeout=WITHIN_S) as stream:
             await stream.send_message(request, end=True)
             async for event in stream:
                 text += event.chunk.text
@@ -584,12 +584,12 @@ async def test_ten_thousand_hopeless_bids_do_not_hold_up_a_match(site: Site, cap
     async def all_rest() -> bool:
         return await _resting(site) == 10_000
 
-    await until_answer(all_rest, within_s=20)
+    await until_answer(all_rest)
     reporting = asyncio.ensure_future(_report_all_the_time(site))
     try:
         for number in range(30):
             name = f"crowded{number}"
-            await site.market.Match(order(name, prompt_tokens=1, max_tokens=1), metadata=site.alice, timeout=1)
+            await site.market.Match(order(name, prompt_tokens=1, max_tokens=1), metadata=site.alice, timeout=5)
     finally:
         reporting.cancel()
     one_more = order("more", max_price="0.00000001")
@@ -601,7 +601,7 @@ async def test_ten_thousand_hopeless_bids_do_not_hold_up_a_match(site: Site, cap
     async def none_rests() -> bool:
         return await _resting(site) == 0
 
-    await until_answer(none_rests, within_s=10)
+    await until_answer(none_rests)
     crowd.close()
 
 

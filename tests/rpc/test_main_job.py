@@ -7,7 +7,7 @@ import pytest
 
 from gollem.rpc.pb import admin_pb2, common_pb2, credit_pb2, market_pb2, provider_pb2
 from tests.rpc.conftest import Site, bid, order, refused
-from tests.until import until, until_answer
+from tests.until import WITHIN_S, until, until_answer
 
 
 @pytest.fixture(params=["sqlite", "dynamodb"])
@@ -242,6 +242,7 @@ async def test_a_restart_keeps_orders_and_their_capacity(site: Site) -> None:
     assert (await site.provider.Settle(settle(), metadata=site.p1)).charged == "101.00000000"
 
 
+@pytest.mark.parametrize("site", [{"server.drain_timeout_ms": "600000"}], indirect=True)
 async def test_endless_streams_do_not_hold_up_a_stop(site: Site) -> None:
     await site.sell()
     answered = 0
@@ -257,7 +258,7 @@ async def test_endless_streams_do_not_hold_up_a_stop(site: Site) -> None:
     reporting = follow(site.provider.Telemetry.open(metadata=site.p1), report())
     streams = [asyncio.create_task(stream) for stream in (watching, reporting)]
     await until(lambda: answered == len(streams))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN_S):
         await site.app.stop()
     for stream in streams:
         status, reason, _ = await refused(stream)

@@ -12,6 +12,7 @@ from gollem.rpc.pb import common_pb2, credit_pb2, market_pb2, provider_pb2
 from grpclib_guard import fault_info
 from tests.fakes.provider import BREAK, END_SILENTLY, HANG, WAIT, FakeProvider
 from tests.rpc.conftest import Site, bid
+from tests.until import WITHIN_S
 
 UNAVAILABLE = GRPCError(Status.UNAVAILABLE, "no model")
 
@@ -134,6 +135,6 @@ async def test_a_client_that_leaves_stops_the_provider(site: Site, providers: di
         await stream.recv_message()
         await stream.recv_message()
         await stream.cancel()
-    await asyncio.wait_for(providers["p1"].stopped.wait(), 5)
+    await asyncio.wait_for(providers["p1"].stopped.wait(), WITHIN_S)
     balance = await site.credit.Balance(credit_pb2.BalanceRequest(), metadata=site.alice)
     assert balance.held == "200.00000000", "it is the provider who settles what was delivered"

@@ -119,7 +119,7 @@ async def test_an_operator_sees_all_of_it(site: Site) -> None:
         found["now"] = await service.GetOverview(operator_pb2.GetOverviewRequest(), metadata=site.ops)
         return {check.check for check in found["now"].checks} >= {"R2", "R4"}
 
-    await until_answer(checked, within_s=20)
+    await until_answer(checked)
     now = found["now"]
     assert (now.live_asks, now.open_orders, now.models, now.payments_gateway) == (1, 1, 1, "local")
     assert all(check.ok for check in now.checks)

@@ -24,7 +24,7 @@ METHODS: Mapping[str, MethodDescriptor] = {
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 }
-_ANSWER_WITHIN_S = 5
+_ANSWER_WITHIN_S = 60
 _ENDLESS = frozenset({"Telemetry", "WatchOrderBook"})
 
 

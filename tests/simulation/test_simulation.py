@@ -12,6 +12,17 @@ from tests.simulation.run import simulate
 
 SEEDS = range(1, 201)
 STEPS = 200
+# Where bugs that few seeds find were found last: looked at first, as any change of the simulation moves them.
+LIKELY = {
+    "ages_are_by_the_nodes_own_clock": 55,
+    "a_node_decides_alone_for_ever": 25,
+    "a_gap_in_the_stream_is_passed_over": 23,
+    "stale_reads_are_trusted": 16,
+    "a_held_order_is_called_unwritten": 15,
+    "a_retry_claims_twice": 13,
+    "debt_is_forgotten": 8,
+    "lost_leases_are_not_restored": 8,
+}
 SHORT = 120  # steps of each seed in the default suite; `make simulate-long` takes 200
 
 
@@ -29,8 +40,9 @@ def test_a_seed_is_one_run_in_any_process() -> None:
 
 @pytest.mark.parametrize("name", PLANTS)
 def test_a_planted_bug_is_found(name: str) -> None:
+    seeds = (LIKELY.get(name, 1), *SEEDS)
     with planted(name):
-        found = next((result for result in (simulate(seed, STEPS) for seed in SEEDS) if result.error), None)
+        found = next((result for result in (simulate(seed, STEPS) for seed in seeds) if result.error), None)
     assert found is not None
     assert f"seed {found.seed} failed at step {found.steps}" in str(found)
     assert len(found.last) == 30 or found.steps < 30

@@ -112,7 +112,7 @@ async def _matched_there(apart: Apart) -> str:
         grants.append(matched.grant)
         return True
 
-    await until_answer(match, within_s=30)
+    await until_answer(match)
     return grants[0]
 
 

@@ -39,15 +39,15 @@ async def test_server_proves_its_books_and_halts_payouts_on_a_break(tmp_path: Pa
     app = App(load(overrides=FAST | {"storage.data": str(tmp_path), "reconcile.seal_copy": f"{tmp_path}/seals"}))
     await app.start()
     try:
-        await until(lambda: all(ended(rows(tmp_path), "reconciliation", f"R{n}", "OK") for n in (1, 2, 3, 4, 9)), 20)
-        await until(lambda: ("alert_rule", "U:alice", "FIRED") in rows(tmp_path), 20)
-        await until(lambda: any(kind == "seal" for kind, _, _ in rows(tmp_path)), 20)
-        await until((tmp_path / "seals").exists, 20)
+        await until(lambda: all(ended(rows(tmp_path), "reconciliation", f"R{n}", "OK") for n in (1, 2, 3, 4, 9)))
+        await until(lambda: ("alert_rule", "U:alice", "FIRED") in rows(tmp_path))
+        await until(lambda: any(kind == "seal" for kind, _, _ in rows(tmp_path)))
+        await until((tmp_path / "seals").exists)
         assert ("breaker", "payouts", "HALTED") not in rows(tmp_path)
         with closing(sqlite3.connect(tmp_path / "ledger.db", timeout=5)) as other:
             other.execute("UPDATE account SET balance_atoms = balance_atoms + 1 WHERE account = 'U:bob'")
             other.commit()
-        await until(lambda: ("breaker", "payouts", "HALTED") in rows(tmp_path), 20)
+        await until(lambda: ("breaker", "payouts", "HALTED") in rows(tmp_path))
         assert ended(rows(tmp_path), "reconciliation", "R2", "BROKEN")
     finally:
         await app.stop()

@@ -126,7 +126,7 @@ async def test_killed_again_and_again_under_load(tmp_path: Path) -> None:
     for number in range(ROUNDS):
         callers = [asyncio.create_task(trade(rig, f"r{number}-c{caller}", acknowledged)) for caller in range(CALLERS)]
         done = len(acknowledged.matched) + dice.randrange(5, 60)
-        await until_answer(lambda goal=done: _reached(acknowledged, goal), within_s=20)
+        await until_answer(lambda goal=done: _reached(acknowledged, goal))
         await rig.kill()
         await asyncio.gather(*callers)
         await rig.start()
@@ -137,7 +137,7 @@ async def test_killed_again_and_again_under_load(tmp_path: Path) -> None:
     assert not [order for order in acknowledged.matched if held.get(f"hold:{order}") != "hold"]
     assert not [order for order, receipt in acknowledged.settled.items() if f"settle:{order}" not in earned]
 
-    await until_answer(lambda: _nothing_held(rig), within_s=20)
+    await until_answer(lambda: _nothing_held(rig))
     assert rig.process is not None
     rig.process.terminate()
     await rig.process.wait()

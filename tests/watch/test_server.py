@@ -57,7 +57,7 @@ async def test_a_start_and_a_drain_can_be_watched(tmp_path: Path, monkeypatch: p
         status, text = await get(app, "/readyz")
         return status == 503 and '"phase": "draining"' in text
 
-    await until_answer(is_draining, 20)
+    await until_answer(is_draining)
     assert await get(app, "/healthz") == (200, "ok\n")
     port = app.metrics_port
     drained.set()
@@ -99,11 +99,11 @@ async def test_not_ready_while_its_ledger_is_away(tmp_path: Path, monkeypatch: p
         status, text = await get(app, "/readyz")
         return status == 503 and "LEDGER_UNAVAILABLE" in text
 
-    await until_answer(is_away, 20)
+    await until_answer(is_away)
     opened[0].is_on = False
 
     async def is_back() -> bool:
         return (await get(app, "/readyz"))[0] == 200
 
-    await until_answer(is_back, 20)
+    await until_answer(is_back)
     await app.stop()

@@ -35,6 +35,15 @@ async def add_provider(exchange: FakeExchange) -> AsyncIterator[AddProvider]:
 
 
 @pytest.fixture
+async def patient(exchange: FakeExchange) -> AsyncIterator[GollemClient]:
+    """For what must come sooner than any of its time-outs, however slow the machine is."""
+    never_ms = 600_000
+    timeouts = Timeouts(connect_ms=never_ms, call_ms=never_ms, first_chunk_ms=never_ms, idle_ms=never_ms)
+    async with GollemClient(exchange.address, api_key="key-of-alice", timeouts=timeouts) as client:
+        yield client
+
+
+@pytest.fixture
 async def client(exchange: FakeExchange) -> AsyncIterator[GollemClient]:
     """Impatient, so that a test of a time-out is quick."""
     timeouts = Timeouts(connect_ms=1_000, call_ms=1_000, first_chunk_ms=400, idle_ms=400, receipt_ms=100)

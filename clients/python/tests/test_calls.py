@@ -11,6 +11,7 @@ from gollem_client import GollemClient, GollemError, Timeouts, errors
 from tests.fakes.exchange import HANG, LOST, FakeExchange
 from tests.fakes.faults import fault
 from tests.fakes.provider import AddProvider
+from tests.until import WITHIN_S
 
 REASONS = [
     (Status.UNAUTHENTICATED, "UNAUTHENTICATED", errors.Unauthenticated),
@@ -93,7 +94,7 @@ async def test_a_wrong_address_is_told_as_such(address: str, why: str) -> None:
 async def test_an_answer_that_never_comes_is_unknown_after_bounded_tries(exchange: FakeExchange) -> None:
     exchange.next["Match"].extend([HANG] * 9)
     timeouts = Timeouts(call_ms=100)
-    async with asyncio.timeout(3), GollemClient(exchange.address, api_key="k", timeouts=timeouts) as client:
+    async with asyncio.timeout(WITHIN_S), GollemClient(exchange.address, api_key="k", timeouts=timeouts) as client:
         with pytest.raises(errors.OutcomeUnknown):
             await client.match("m", 10)
     assert exchange.calls["Match"] == 3

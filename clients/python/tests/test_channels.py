@@ -8,6 +8,7 @@ import pytest
 from gollem_client import ChannelPool
 from gollem_client.channels import parse_address
 from gollem_client.wire import NotConnected
+from tests.until import WITHIN_S
 
 
 async def test_idle_channels_are_bounded_and_the_oldest_goes_first() -> None:
@@ -36,7 +37,7 @@ async def test_connecting_is_bounded() -> None:
             filler.setblocking(False)
             filler.connect_ex(("127.0.0.1", port))
         pool = ChannelPool(connect_ms=100)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(WITHIN_S):
             with pytest.raises(NotConnected), pool.lease(parse_address(f"127.0.0.1:{port}")) as channel:
                 await channel.__connect__()
         pool.close()

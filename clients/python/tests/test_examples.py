@@ -12,6 +12,7 @@ from gollem.rpc.pb import market_pb2
 from tests.fakes.exchange import FakeExchange
 from tests.fakes.faults import fault
 from tests.fakes.provider import AddProvider
+from tests.until import WITHIN_S
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -23,7 +24,7 @@ async def run(name: str, server: str) -> tuple[int | None, str, str]:
         sys.executable, str(EXAMPLES / name), env=environment,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WITHIN_S):
         out, told = await process.communicate()
     return process.returncode, out.decode(), told.decode()
 

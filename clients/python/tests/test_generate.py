@@ -15,6 +15,7 @@ from tests.fakes.exchange import HANG as NO_ANSWER
 from tests.fakes.exchange import LOST, FakeExchange
 from tests.fakes.faults import fault
 from tests.fakes.provider import BREAK, END_SILENTLY, HANG, WAIT, AddProvider
+from tests.until import WITHIN_S
 
 MESSAGES = [{"role": "user", "content": "Say hello"}]
 BEFORE_FIRST = ReportRequest.FAILED_BEFORE_FIRST_CHUNK
@@ -56,7 +57,7 @@ async def test_the_answer_does_not_wait_long_for_a_late_receipt(
 ) -> None:
     await add_provider("p1")
     stream = client.generate("m", MESSAGES)
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(WITHIN_S):
         assert await stream.complete() == "Hello!"
     assert stream.receipt is None
     assert exchange.calls["Report"] > 1
@@ -83,7 +84,7 @@ async def test_failure_before_the_first_chunk_goes_to_the_next_provider(
     stream = client.generate("m", MESSAGES, order_id="o1")
     assert await stream.complete() == "Hello!"
     assert stream.order_id == "o1.2"
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(WITHIN_S):
         await exchange.until(lambda: exchange.cancelled == ["o1"])
     assert ("o1", BEFORE_FIRST) in [(report.order_id, report.outcome) for report in exchange.reports]
     assert list(exchange.orders["o1.2"].bid.exclude_providers) == ["bad"]
@@ -100,9 +101,9 @@ async def test_a_provider_that_is_not_there_or_never_accepts_is_passed_over(
         exchange.add_ask("mute", f"127.0.0.1:{mute.getsockname()[1]}", "0.0002")
         await add_provider("good")
         stream = client.generate("m", MESSAGES)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WITHIN_S):
             assert await stream.complete() == "Hello!"
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(WITHIN_S):
         await exchange.until(lambda: len(exchange.cancelled) == 2)
 
 
@@ -115,7 +116,7 @@ async def test_gives_up_after_the_tries_and_names_all_who_failed(
         await client.generate("m", MESSAGES, order_id="o").complete()
     assert caught.value.tried == tuple((f"p{number}", "UPSTREAM_FAILED") for number in range(3))
     assert caught.value.text == ""
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(WITHIN_S):
         await exchange.until(lambda: sorted(exchange.cancelled) == ["o", "o.2", "o.3"])
 
 
@@ -125,8 +126,8 @@ async def test_failing_over_does_not_wait_for_the_failed_order_unless_its_credit
     (await add_provider("bad", "0.001")).script = [BREAK]
     await add_provider("good", "0.002")
     exchange.next["Cancel"].extend([NO_ANSWER] * 3)
-    async with asyncio.timeout(0.9):  # sooner than one unanswered call
-        assert await client.generate("m", MESSAGES).complete() == "Hello!"
+    assert await client.generate("m", MESSAGES).complete() == "Hello!"
+    assert exchange.next["Cancel"], "it is still being asked for"
     exchange.next["Cancel"].clear()
     poor = fault(Status.FAILED_PRECONDITION, "INSUFFICIENT_CREDITS", needed="2", available="1")
     (await add_provider("worse", "0.0001")).script = [poor_once(exchange, poor)]
@@ -174,7 +175,7 @@ async def test_never_restarts_after_the_first_chunk(
     with pytest.raises(errors.ProviderFailed) as caught:
         await read()
     assert caught.value.text == stream.text == "Hello"
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(WITHIN_S):
         await exchange.until(lambda: bool(exchange.reports))
     assert exchange.reports[0].outcome == ReportRequest.FAILED_MIDSTREAM
     assert list(exchange.orders) == ["o1"]
@@ -208,7 +209,7 @@ async def test_an_order_that_was_served_is_not_served_by_another(
     await add_provider("p2", "0.002")
     with pytest.raises(errors.OrderAlreadyServed):
         await client.generate("m", MESSAGES, order_id="o1").complete()
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(WITHIN_S):
         await exchange.until(lambda: exchange.cancelled == ["o1"])
     assert (list(exchange.orders), exchange.reports) == (["o1"], [])
 
@@ -220,7 +221,7 @@ async def test_an_order_that_was_cancelled_is_not_served_by_another(
     await add_provider("p2", "0.002")
     with pytest.raises(errors.OrderCancelled):
         await client.generate("m", MESSAGES, order_id="o1").complete()
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(WITHIN_S):
         await exchange.until(lambda: exchange.cancelled == ["o1"])
     assert (list(exchange.orders), exchange.reports) == (["o1"], [])
 
@@ -231,7 +232,7 @@ async def test_an_expired_grant_is_nobodys_failure_and_another_provider_is_tried
     (await add_provider("p1")).script = [fault(Status.FAILED_PRECONDITION, "GRANT_EXPIRED")]
     await add_provider("p2", "0.002")
     assert await client.generate("m", MESSAGES, order_id="o1").complete() == "Hello!"
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(WITHIN_S):
         await exchange.until(lambda: exchange.cancelled == ["o1"])
     assert {report.order_id for report in exchange.reports} == {"o1.2"}
 
@@ -246,33 +247,33 @@ async def test_a_provider_that_cannot_be_reached_is_named_so(
     assert caught.value.tried == (("p1", "PROVIDER_UNREACHABLE"),)
 
 
-async def test_break_stops_the_provider(add_provider: AddProvider, client: GollemClient) -> None:
+async def test_break_stops_the_provider(add_provider: AddProvider, patient: GollemClient) -> None:
     provider = await add_provider("p1")
     provider.script = ["Hel", HANG]
-    stream = client.generate("m", MESSAGES)
+    stream = patient.generate("m", MESSAGES)
     async for _ in stream:
         break
-    async with asyncio.timeout(0.35):  # less than the idle time-out would need
+    async with asyncio.timeout(WITHIN_S):
         await provider.stopped.wait()
     assert stream.measured is not None
 
 
-async def test_aclose_and_cancellation_stop_the_provider(add_provider: AddProvider, client: GollemClient) -> None:
+async def test_aclose_and_cancellation_stop_the_provider(add_provider: AddProvider, patient: GollemClient) -> None:
     provider = await add_provider("p1")
     provider.script = ["Hel", HANG]
-    async with client.generate("m", MESSAGES) as stream:
+    async with patient.generate("m", MESSAGES) as stream:
         chunks = aiter(stream)
         await anext(chunks)
-    async with asyncio.timeout(0.35):
+    async with asyncio.timeout(WITHIN_S):
         await provider.stopped.wait()
     provider.stopped.clear()
     provider.asked.clear()
-    task = asyncio.ensure_future(client.generate("m", MESSAGES).complete())
+    task = asyncio.ensure_future(patient.generate("m", MESSAGES).complete())
     await provider.asked.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    async with asyncio.timeout(0.35):
+    async with asyncio.timeout(WITHIN_S):
         await provider.stopped.wait()
 
 
@@ -284,7 +285,7 @@ async def test_leaving_before_the_first_chunk_cancels_the_order(
     task = asyncio.ensure_future(client.generate("m", MESSAGES, order_id="o1").complete())
     await provider.asked.wait()
     task.cancel()
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(WITHIN_S):
         await exchange.until(lambda: exchange.cancelled == ["o1"])
 
 
@@ -307,7 +308,7 @@ async def test_a_match_whose_fate_is_unknown_says_so_and_is_cancelled(
     await add_provider("p1")
     exchange.next["Match"].extend([NO_ANSWER] * 3)
     impatient = GollemClient(exchange.address, api_key="k", timeouts=Timeouts(call_ms=100))
-    async with asyncio.timeout(3), impatient:
+    async with asyncio.timeout(WITHIN_S), impatient:
         with pytest.raises(errors.OutcomeUnknown):
             await impatient.generate("m", MESSAGES, order_id="o1").complete()
     assert exchange.cancelled == ["o1"]  # closing the client waited for it
@@ -318,7 +319,7 @@ async def test_a_consumer_that_does_not_read_holds_up_nobody(add_provider: AddPr
     provider.scripts = [["x" * 60_000] * 2_000]
     lazy = aiter(client.generate("m", MESSAGES))
     await anext(lazy)
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(WITHIN_S):
         assert await client.generate("m", MESSAGES).complete() == "Hello!"
     assert provider.sent < 200  # stopped by flow control, long before all of it
     await lazy.aclose()  # type: ignore[attr-defined]

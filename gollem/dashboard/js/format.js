@@ -58,6 +58,9 @@ export function price(text) {
 
 export const count = (value) => Number(value || 0).toLocaleString("en-US");
 
+/** "1 model", "2 models". */
+export const counted = (value, one) => `${count(value)} ${one}${Number(value) === 1 ? "" : "s"}`;
+
 export function milliseconds(value) {
   if (value === undefined || value === null) return "–";
   return value >= 10_000 ? `${(value / 1000).toFixed(1)} s` : `${Math.round(value).toLocaleString("en-US")} ms`;

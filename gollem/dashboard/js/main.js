@@ -4,6 +4,7 @@ import { fill, h } from "./dom.js";
 import { learn } from "./exchange.js";
 import { session } from "./session.js";
 import { startTheme, themeButton } from "./theme.js";
+import { away } from "./views/away.js";
 import { consumer } from "./views/consumer.js";
 import { keys } from "./views/keys.js";
 import { market } from "./views/market.js";
@@ -59,21 +60,34 @@ function leave(why = "") {
   session.end();
   history.replaceState(null, "", location.pathname);
   document.title = "Sign in · GoLLeM";
-  fill(top, h("div", { class: "brand" }), h("nav"), h("div", { class: "who" }, themeButton()));
-  signIn(main, show, why);
+  showBareTop();
+  signIn(main, () => enter().catch(wait), why);
 }
 
-async function start() {
+/** Without views: nobody is signed in, or it is not known who. */
+function showBareTop(...more) {
+  fill(top, h("div", { class: "brand" }), h("nav"), h("div", { class: "who" }, themeButton(), more));
+}
+
+function start() {
   startTheme();
-  const learning = learn();
-  if (!session.key) return leave();
-  try {
-    const [who] = await Promise.all([get("/api/account"), learning]);
-    session.know(who);
-  } catch (error) {
-    return leave(error.status === 401 ? "Your key is no longer valid." : error.message);
-  }
-  return show();
+  return session.key ? enter().catch(wait) : leave();
+}
+
+/** Who holds the key, and what the page has to know. Throws ApiError. */
+async function enter(signal) {
+  const [who] = await Promise.all([get("/api/account", {}, signal), learn(signal)]);
+  session.know(who);
+  show();
+}
+
+/** Only an answer that the key is good for nothing signs anybody out. */
+function wait(error) {
+  const refused = ({ status }) => status === 401 && leave("Your key is no longer valid.");
+  if (refused(error)) return;
+  document.title = "No answer · GoLLeM";
+  showBareTop(h("button", { class: "button quiet", onclick: () => leave() }, "Sign out"));
+  end = away(main, error, enter, refused);
 }
 
 addEventListener("hashchange", () => session.role && show({ focus: true }));

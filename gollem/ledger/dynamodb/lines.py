@@ -19,6 +19,7 @@ MAX_LINES = 256  # of one item: two hexadecimal digits
 _SHARDS = 4
 _CURSOR = re.compile(r"[0-9a-f]{26}(?:\.[0-9a-f]{2})?", re.ASCII)
 _SORT_KEY_CHARS = 26
+_NUMBER_CHARS = 16
 
 
 def pks(owner: str) -> list[str]:
@@ -45,6 +46,12 @@ def read_lines(item: Item) -> list[StatementLine]:
     sort_key = item["sk"]["S"]
     several = [line["M"] for line in item[LINES]["L"]] if LINES in item else [item]
     return [_read_line(line, f"{sort_key}.{at:02x}" if at else sort_key) for at, line in enumerate(several)]
+
+
+@items.whole
+def number_of(item: Item) -> int:
+    """Of the entry of its first line."""
+    return int(item["sk"]["S"][:_NUMBER_CHARS], 16)
 
 
 def is_cursor(cursor: str) -> bool:

@@ -22,6 +22,7 @@ from gollem.ledger.dynamodb.client import Client
 from gollem.ledger.dynamodb.items import DATED, DATED_BY, Item, text
 from gollem.ledger.dynamodb.looks import NOTHING, AccountLook, HoldLook, Journal, RecordLook
 from gollem.ledger.dynamodb.pace import MARGIN_MS, latest_ms
+from gollem.ledger.dynamodb.shown import Shown
 from gollem.ledger.records import PAYOUT, REFUND
 from gollem.ledger.types import ALL_CHECKS, AuditReport, Check, HoldState, Record
 
@@ -29,7 +30,14 @@ _TURNS = 5
 _FIRST_WAIT_S = 0.05
 _LATE_MS = 360_000  # how much a machine's clock may differ from ours (AWS refuses more than five minutes), and an index
 _KIND_OF = {"PO:": PAYOUT, "RF:": REFUND}  # by account, of the record that it belongs to
-_CHECK_OF = {"T": Check.TRANSACTIONS, "A": Check.BALANCES, "PM": Check.BALANCES, "H": Check.HOLDS, "R": Check.BALANCES}
+_CHECK_OF = {
+    "T": Check.TRANSACTIONS,
+    "A": Check.BALANCES,
+    "PM": Check.BALANCES,
+    "H": Check.HOLDS,
+    "R": Check.BALANCES,
+    "L": Check.BALANCES,
+}
 T = TypeVar("T")
 Look = AccountLook | HoldLook | RecordLook
 
@@ -101,6 +109,7 @@ class _Books:
         self.newer: set[str] = set()  # entries from `since` on: the scan and the index both find them
         self._proof = proof
         self._journal = Journal()
+        self._shown = Shown(since)
         self._accounts: dict[str, AccountLook] = {}
         self._holds: dict[str, HoldLook] = {}
         self._payments: dict[str, RecordLook] = {}  # by account
@@ -125,6 +134,8 @@ class _Books:
                 self._take_hold(item)
             elif pk.startswith("R#"):
                 self._take_record(item)
+            elif pk.startswith("L#"):
+                self._shown.add_lines(item)
         except InvariantBroken as error:
             self._proof.find(_CHECK_OF[pk.partition("#")[0]], error.message)
 
@@ -147,6 +158,7 @@ class _Books:
         self._require_listed(item, Check.TRANSACTIONS, items.entry_index(entry))
         self._proof.replay([(entry, seal)])
         self._journal.add(entry, also)
+        self._shown.add_entry(entry)
 
     def _take_account(self, item: Item) -> None:
         name = items.read_account_name(item)
@@ -250,6 +262,7 @@ class _Books:
         proof.note_accounts(self._closed)
         payments = _there(look.state(journal, self._proven(look)) for look in self._payments.values())
         proof.compare_records([*self._records, *payments])
+        proof.find(Check.BALANCES, *self._shown.findings(self.newer))
         return proof.report()
 
 

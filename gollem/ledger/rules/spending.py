@@ -7,6 +7,7 @@ taken out of the count afterwards; until then it counts, so that a limit errs on
 
 from dataclasses import replace
 
+from gollem.clock import DAY_MS, day_begins_ms, utc_day
 from gollem.errors import InvariantBroken, SpendLimitReached
 from gollem.ledger import records
 from gollem.ledger.rules.notes import noted
@@ -64,12 +65,21 @@ def uncounted(limit: Record, hold: Hold, unused_atoms: int, counted_on: str, now
 
 
 def spent(limit: Record | None, today: str) -> _Fields:
-    """What counts today and this month: `day`, `day_atoms`, `month`, `month_atoms`. A new day begins at 0."""
+    """What counts today and this month: `day`, `day_atoms`, `month`, `month_atoms`. A new day begins at 0.
+
+    It begins once: a server whose clock is behind counts in the day that another has begun."""
+    begun = limit.text("day") if limit else ""
+    if begun == _next(today):
+        today = begun
     fields: _Fields = {}
     for period, name in (("day", today), ("month", today[:6])):
         goes_on = limit is not None and limit.text(period) == name
         fields |= {period: name, f"{period}_atoms": limit.number(f"{period}_atoms") if limit and goes_on else 0}
     return fields
+
+
+def _next(day: str) -> str:
+    return utc_day(day_begins_ms(day) + DAY_MS)
 
 
 def _with(fields: _Fields, period: str, atoms: int) -> int:

@@ -1,7 +1,7 @@
 // The market: what is for sale, the front of one model, what was matched, and what bids were refused for.
 import { get } from "../api.js";
 import { card, empty, fill, h } from "../dom.js";
-import { count, credits, milliseconds, moment, price, speed, tokens, words } from "../format.js";
+import { count, counted, credits, milliseconds, moment, price, speed, tokens, words } from "../format.js";
 import { bars } from "../parts/bars.js";
 import { scatter } from "../parts/charts.js";
 import { figures } from "../parts/figures.js";
@@ -54,9 +54,9 @@ function headline(book, refused) {
   const matched = sum(refused, "matched");
   const tried = matched + sum(refused, "refused");
   return [
-    ["Asks live", count(sum(book, "liveAsks")), `${count(sum(book, "blockedAsks"))} blocked, ${count(book.length)} models`],
+    ["Asks live", count(sum(book, "liveAsks")), `${count(sum(book, "blockedAsks"))} blocked, ${counted(book.length, "model")}`],
     ["Free at once", count(sum(book, "freeSlots")), `orders, ${tokens(sum(book, "freeTokens"))} tokens`],
-    ["Matched within the hour", count(matched), tried ? `${Math.round((100 * matched) / tried)} % of ${count(tried)} bids` : "no bid yet"],
+    ["Matched within the hour", count(matched), tried ? `${Math.round((100 * matched) / tried)} % of ${counted(tried, "bid")}` : "no bid yet"],
     ["Bids resting", count(sum(book, "restingBids")), "until an ask allows them"],
   ];
 }
@@ -114,5 +114,5 @@ function refusals(models) {
   const items = Object.entries(limits).sort((a, b) => b[1] - a[1]).map(([limit, bids]) => [words(limit), bids]);
   if (items.length) return bars("Refused bids by limit", items, { kind: "warn" });
   const refused = models.reduce((total, model) => total + model.refused, 0);
-  return refused ? empty(`${count(refused)} bids were refused`, "There was no ask for their models.") : empty("No bid was refused", "Every bid of the last hour found an ask.");
+  return refused ? empty(`${counted(refused, "bid")} refused`, "There was no ask for their models.") : empty("No bid was refused", "Every bid of the last hour found an ask.");
 }

@@ -1,7 +1,7 @@
 // The exchange for who operates it: read only. Decisions are made with `gollem cases`.
 import { get } from "../api.js";
 import { card, empty, fill, h } from "../dom.js";
-import { count, duration, moment, words } from "../format.js";
+import { count, counted, duration, moment, words } from "../format.js";
 import { figures } from "../parts/figures.js";
 import { badge, table } from "../parts/table.js";
 import { poll, whenChanged } from "../poll.js";
@@ -23,7 +23,7 @@ const CASES = [
 export function operator(page, failed) {
   const places = Object.fromEntries(["figures", "checks", "nodes", ...CASES.map(([title]) => title)].map((name) => [name, h("div")]));
   const title = (name) => places[name];
-  fill(page, h("div", { class: "grid" }, places.figures,
+  fill(page, h("div", { class: "grid stacks" }, places.figures,
     card("Reconciliation", { size: "half", about: "The last result of each check of the books." }, places.checks),
     card("Nodes", { size: "half", about: "Servers that share one book." }, places.nodes),
     CASES.map(([name]) => card(name, { size: "half" }, title(name))),
@@ -48,8 +48,8 @@ function headline(data) {
     data.payoutsHalted && h("p", { class: "alert bad" }, h("strong", {}, "Payouts are halted"), data.payoutsHalted),
     figures("The exchange now", [
       ["Running for", duration(data.uptimeMs), `release ${data.version}, payments: ${data.paymentsGateway}`],
-      ["Orders under way", count(data.openOrders), `${count(data.restingBids)} bids resting`],
-      ["Asks live", count(data.liveAsks), `${count(data.blockedAsks)} blocked, ${count(data.models)} models`],
+      ["Orders under way", count(data.openOrders), `${counted(data.restingBids, "bid")} resting`],
+      ["Asks live", count(data.liveAsks), `${count(data.blockedAsks)} blocked, ${counted(data.models, "model")}`],
       ["Circuits not closed", count(data.openCircuits), data.openCircuits ? "of providers that failed" : "every provider is well"],
     ]));
 }
@@ -59,7 +59,7 @@ function reconciliation(checks) {
   return table("Reconciliation", [
     ["Check", (check) => check.check],
     ["It proves", (check) => h("span", { class: "wrap" }, CHECKS[check.check] || ""), "wrap"],
-    ["Result", (check) => (check.ok ? badge("holds", "good") : badge(`${check.findings} findings`, "bad"))],
+    ["Result", (check) => (check.ok ? badge("holds", "good") : badge(counted(check.findings, "finding"), "bad"))],
     ["When", (check) => moment(check.atMs), "num"],
   ], checks);
 }
