@@ -29,6 +29,8 @@ WIDER = """[...document.querySelectorAll("main *")].filter((one) => !one.closest
   && one.getBoundingClientRect().right > innerWidth + 1).map((one) => one.outerHTML.slice(0, 120)).slice(0, 3)"""
 BROKEN_WORDS = """[...document.querySelectorAll(".unit")].filter((one) => one.getClientRects().length > 1)
   .map((one) => one.textContent)"""
+SCROLLS = """[...document.querySelectorAll(".scroll")].filter((one) => one.scrollWidth > one.clientWidth)
+  .map((one) => one.ariaLabel)"""
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"], "resultTypes": ["violations"]}
 MAX_IMAGE_BYTES = 200 * 1024
 
@@ -264,6 +266,7 @@ async def test_every_view_can_be_seen_and_reached(desk: Desk, images: Path, sche
                 assert await page.evaluate(WIDER) == [], view
                 assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, view
                 assert await page.evaluate(BROKEN_WORDS) == [], view
+                assert view != "Keys" or await page.evaluate(SCROLLS) == [], "what revokes a key is out of sight"
     assert faults == []
     assert desk.complaints == []
 

@@ -11,7 +11,7 @@ import { session } from "../session.js";
 const EVERY_MS = 10_000;
 
 export function keys(page, failed) {
-  const list = h("div");
+  const list = h("div", { class: "stacks" });
   const make = h("button", { class: "button main", onclick: () => attempt(make, create) }, "Make a key");
   fill(page, card("API keys", { actions: make, about: "Each may do all that this account may. Revoke what is not in use." }, list));
   const show = whenChanged((all) => fill(list, table("API keys", [
