@@ -17,6 +17,8 @@ from tests.fakes.exchange import FakeExchange
 from tests.fakes.upstream import FakeUpstream
 from tests.until import WITHIN_S
 
+PATIENT_MS = 20_000  # longer than a busy machine stands still
+
 
 @pytest.fixture
 async def exchange() -> AsyncIterator[FakeExchange]:
@@ -51,17 +53,17 @@ def options(exchange: FakeExchange, upstream: FakeUpstream, tmp_path: Path) -> O
     )
 
 
-def make_agent(options: Options, idle_ms: int = 400) -> Agent:
-    """Impatient, so that a test of a time-out is quick; `idle_ms` is how long the model may say nothing."""
-    timeouts = Timeouts(connect_ms=500, call_ms=500)
-    upstream_timeouts = UpstreamTimeouts(connect_ms=500, first_byte_ms=400, idle_ms=idle_ms, count_ms=400, watch_ms=20)
+def make_agent(options: Options, idle_ms: int = PATIENT_MS) -> Agent:
+    """`idle_ms` is how long the model may say nothing."""
+    timeouts = Timeouts(connect_ms=PATIENT_MS, call_ms=500)
+    upstream_timeouts = UpstreamTimeouts(PATIENT_MS, first_byte_ms=idle_ms, idle_ms=idle_ms, watch_ms=20)
     return Agent(options, timeouts=timeouts, upstream_timeouts=upstream_timeouts, limits=Limits(stall_timeout_ms=400))
 
 
 @pytest.fixture
 def idle_ms() -> int:
-    """For the agent; a test whose generations have to last overrides it."""
-    return 400
+    """For the agent; a test of a model that is silent overrides it."""
+    return PATIENT_MS
 
 
 @pytest.fixture

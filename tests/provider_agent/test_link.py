@@ -113,7 +113,6 @@ async def test_one_order_that_is_never_settled_does_not_hold_up_the_others(
     assert exchange.calls["Settle"] == 2  # the closed one was given up
 
 
-@pytest.mark.parametrize("idle_ms", [5_000])
 async def test_cut_off_it_begins_nothing_and_finishes_what_runs(
     exchange: FakeExchange, upstream: FakeUpstream, consumer: InferenceServiceStub
 ) -> None:
@@ -136,7 +135,6 @@ async def _until_refused(exchange: FakeExchange, consumer: InferenceServiceStub,
         assert told[0] in ("PROMPT_TOO_LONG", "NOT_SERVING")
 
 
-@pytest.mark.parametrize("idle_ms", [5_000])
 async def test_an_exchange_that_restarts_hears_first_of_all_what_has_begun(
     exchange: FakeExchange, upstream: FakeUpstream, consumer: InferenceServiceStub
 ) -> None:
@@ -165,7 +163,6 @@ async def test_an_exchange_that_restarts_hears_first_of_all_what_has_begun(
     assert (await settled(exchange, "runs"))[2] == "COMPLETED"
 
 
-@pytest.mark.parametrize("idle_ms", [5_000])
 async def test_leaves_in_order(
     exchange: FakeExchange, upstream: FakeUpstream, agent: Agent, consumer: InferenceServiceStub
 ) -> None:
@@ -191,7 +188,6 @@ async def test_leaves_in_order(
     assert exchange.registrations == 1
 
 
-@pytest.mark.parametrize("idle_ms", [5_000])
 async def test_leaving_it_is_told_of_cancellations_even_by_an_exchange_that_restarts(
     exchange: FakeExchange, upstream: FakeUpstream, agent: Agent, consumer: InferenceServiceStub
 ) -> None:

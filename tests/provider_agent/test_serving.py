@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from provider_agent.pb.inference_pb2 import GenerateRequest
 from tests.fakes.exchange import FakeExchange
 from tests.fakes.grants import Signer
 from tests.fakes.upstream import DIE, END, HANG, FakeUpstream
+from tests.provider_agent.conftest import PATIENT_MS
 from tests.provider_agent.slow_reader import SlowReader
 from tests.until import WITHIN_S
 
@@ -204,8 +206,15 @@ FAILURES = {
     "tells an error": {"script": [b'data: {"error": {"message": "secret path"}}\n\n']},
 }
 
+SILENT = ("hangs", "is silent")
 
-@pytest.mark.parametrize("knobs", FAILURES.values(), ids=FAILURES)
+
+def impatient(names: Iterable[str]) -> list[Any]:
+    """A failure and how long the agent waits for the model: not long where it says nothing."""
+    return [pytest.param(FAILURES[name], 400 if name in SILENT else PATIENT_MS, id=name) for name in names]
+
+
+@pytest.mark.parametrize(("knobs", "idle_ms"), impatient(FAILURES))
 async def test_a_failure_before_the_first_chunk_costs_nothing(
     exchange: FakeExchange, upstream: FakeUpstream, consumer: InferenceServiceStub, knobs: dict[str, Any]
 ) -> None:
@@ -218,7 +227,7 @@ async def test_a_failure_before_the_first_chunk_costs_nothing(
     assert await settled(exchange) == (0, 0, "FAILED")
 
 
-@pytest.mark.parametrize("knobs", [FAILURES[name] for name in ("dies", "ends", "hangs", "talks garbage")])
+@pytest.mark.parametrize(("knobs", "idle_ms"), impatient(("dies", "ends", "hangs", "talks garbage")))
 async def test_a_failure_midway_is_told_and_charges_what_was_delivered(
     exchange: FakeExchange, upstream: FakeUpstream, consumer: InferenceServiceStub, knobs: dict[str, Any]
 ) -> None:
