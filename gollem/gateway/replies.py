@@ -1,5 +1,7 @@
 """What Envoy itself answers, in the shape of the exchange's errors: google.rpc.Status with an ErrorInfo."""
 
+from importlib import resources
+
 from gollem.gateway.typed import Json, typed
 
 # HTTP status -> gRPC code, reason, message.
@@ -36,24 +38,37 @@ _HAD_ESCAPED_SLASH = {
         ),
     }
 }
+_ASKS_FOR_A_PAGE = {"header_filter": {"header": {"name": "accept", "string_match": {"contains": "text/html"}}}}
 _IS_HTTP = {"or_filter": {"filters": [_IS_TRANSCODED, _IS_NOT_GRPC]}}
 
 
 def local_replies() -> Json:
     """One for each status, with the numbers of both worlds; the first that fits counts."""
     path = _mapper(400, 3, "INVALID_PATH", "the path cannot be read: it must have no %%2f or %%5c", _HAD_ESCAPED_SLASH)
-    return {"mappers": [path, *(_mapper(status, *words) for status, words in _REASONS.items())]}
+    return {"mappers": [path, _page(503), _page(504), *(_mapper(status, *words) for status, words in _REASONS.items())]}
+
+
+def _page(status: int) -> Json:
+    """For whoever opens the dashboard while the exchange, which serves it, is away."""
+    page = resources.files("gollem.gateway") / "away.html"
+    return {
+        "filter": {"and_filter": {"filters": [_has(status), _IS_HTTP, _ASKS_FOR_A_PAGE]}},
+        "body_format_override": {
+            "text_format_source": {"filename": str(page)},
+            "content_type": "text/html; charset=utf-8",
+        },
+    }
+
+
+def _has(status: int) -> Json:
+    value = {"default_value": status, "runtime_key": "gateway.reply_status"}
+    return {"status_code_filter": {"comparison": {"op": "EQ", "value": value}}}
 
 
 def _mapper(status: int, code: int, reason: str, message: str, *more: Json) -> Json:
-    this_status = {
-        "status_code_filter": {
-            "comparison": {"op": "EQ", "value": {"default_value": status, "runtime_key": "gateway.reply_status"}}
-        }
-    }
     info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": "gollem"}
     return {
-        "filter": {"and_filter": {"filters": [this_status, _IS_HTTP, *more]}},
+        "filter": {"and_filter": {"filters": [_has(status), _IS_HTTP, *more]}},
         "body_format_override": {
             "json_format": {"code": code, "message": message, "details": [info]},
             "content_type": "application/json",

@@ -372,5 +372,8 @@ async def test_without_an_exchange_it_says_so() -> None:
                 for path in ("/api/orderbook/status", "/healthz"):
                     async with session.get(path) as answer:
                         assert (answer.status, await reason(answer)) == (503, "UNAVAILABLE")
+                async with session.get("/", headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}) as page:
+                    assert (page.status, page.content_type) == (503, "text/html")
+                    assert "The exchange does not answer" in await page.text()
         finally:
             await asyncio.to_thread(ready.__exit__, None, None, None)
