@@ -13,6 +13,8 @@ from gollem.errors import BookUnavailable, GollemError, InvariantBroken
 from gollem.market import CatalogueError
 from gollem.observability import logging_as, traces
 
+_log = logging.getLogger(__name__)
+
 
 @click.command()
 @config_options
@@ -24,10 +26,18 @@ def serve(config: Config) -> None:
         watch = config.observability
         with logging_as(watch), traces.tracing(watch.otlp, watch.trace_percent):
             for line in not_settings():
-                logging.getLogger(__name__).warning(line)
-            app.serve(config, lambda port: click.echo(f"listening on {config.server.host}:{port}", err=True))
+                _log.warning(line)
+            app.serve(config, lambda port: _announce(f"listening on {config.server.host}:{port}", watch.log))
     except (GollemError, CatalogueError, ConfigError, OSError) as error:
         raise _failure(error, config) from error
+
+
+def _announce(words: str, form: str) -> None:
+    """To whoever waits for it. Where logs are JSON, each line is."""
+    if form == "json":
+        _log.info(words)
+    else:
+        click.echo(words, err=True)
 
 
 def _failure(error: Exception, config: Config) -> Failure:

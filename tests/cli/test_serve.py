@@ -1,6 +1,7 @@
 """`gollem serve` when it cannot: one line that says what is wrong and what to do, status 1, no traceback."""
 
 import asyncio
+import json
 import os
 import socket
 import subprocess
@@ -39,6 +40,19 @@ def lines(folder: Path, *words: str, **variables: str) -> list[str]:
     done = subprocess.run(command, env=environment | variables, capture_output=True, text=True, timeout=30)
     assert done.returncode == 1, done.stderr
     return done.stderr.splitlines()
+
+
+def test_each_line_is_json_where_the_log_is(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "gollem", "serve", "--data", str(tmp_path), "--port", "0"]
+    command += ["--set", "server.metrics_port=0", "--set", "observability.log=json"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        for line in process.stderr:
+            if "listening on 127.0.0.1:" in json.dumps(json.loads(line)):
+                break
+        process.terminate()
+        assert all(isinstance(json.loads(line), dict) for line in process.stderr)
+    assert process.returncode == 0
 
 
 async def test_a_second_one_on_the_same_folder(tmp_path: Path) -> None:
