@@ -12,9 +12,10 @@ from contextlib import contextmanager, suppress
 
 from gollem.clock import Clock
 from gollem.config import NodesConfig
-from gollem.errors import BookUnavailable, WorldError
+from gollem.errors import BookUnavailable, LedgerUnavailable, WorldError
 from gollem.exchange.commits import Commits
 from gollem.exchange.floor import Claim, Floor
+from gollem.exchange.silence import Silence
 from gollem.exchange.types import Terms
 from gollem.ledger import Hold, HoldState, Ledger
 from gollem.market import Match
@@ -42,6 +43,7 @@ class Leases:
         self._commits = commits
         self._clock = clock
         self._config = config
+        self._silence = Silence(clock)
         self._is_alone = config.is_alone  # then the floor's own claim is all there is
         self._to_renew: OrderedDict[str, tuple[Lease, int]] = OrderedDict()
         self._to_restore: dict[int, int] = {}  # by partition, the fence below which leases may be gone
@@ -60,9 +62,15 @@ class Leases:
     async def claim(self, order_id: str, match: Match) -> Granted | None:
         """Room for a match of this node, also as the others see it. None: there is none, and it is undone.
 
-        Raises BookUnavailable, the match undone, once this node has been cut off for too long."""
+        Raises, the match undone, BookUnavailable once this node has been cut off for too long, and LedgerUnavailable
+        while the ledger does not answer it: room that this node cannot sell is for the others to sell."""
         if self._is_alone:
             return _ALONE
+        try:
+            self._silence.check()
+        except LedgerUnavailable:
+            self._floor.undo(match)
+            raise
         request = self._request(order_id, match)
         while True:
             asked_ms = self._clock.monotonic_ms()
@@ -87,7 +95,8 @@ class Leases:
             return
         extending = asyncio.get_running_loop().create_task(self._extend(lease))
         try:
-            yield
+            with self._silence.waiting():
+                yield
         finally:
             extending.cancel()
 

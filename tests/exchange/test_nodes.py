@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from gollem.clock import SystemClock
+from gollem.clock import Clock, SystemClock
 from gollem.config import NodesConfig
 from gollem.errors import BookUnavailable, CapacityExhausted, HoldClosed, LedgerUnavailable, OutcomeUnknown
 from gollem.exchange import CancelState, ClientOutcome, Measurement, Outcome, Usage
+from gollem.exchange.silence import SILENT_MS
 from gollem.ledger import Ledger, Posted, Transaction, open_ledger, rules
 from gollem.market import Block, Match
 from gollem.nodes import Change, ClaimRequest, Granted, Heard, Lease, Placed, Removed, SharedBook
@@ -380,14 +381,36 @@ class GatedBook:
         return getattr(self._shared, name)
 
 
+async def test_a_node_whose_ledger_is_silent_takes_no_more_room(pair: Pair) -> None:
+    """The others go on selling it. Once the ledger answers, this one sells again."""
+    ledger, clock = GatedLedger(pair.a.ledger), AheadClock()
+    async with third_node(pair, ledger, lambda shared: shared, clock) as (bench, _):
+        pair.a.sell(capacity_slots=4)
+        await pair.both_see(4)
+        await until(lambda: bench.floor.depth("gpt-4").free_slots == 4)
+        stuck = asyncio.create_task(bench.orders.match("alice", "o1", BID))
+        await ledger.stands.wait()
+        also = asyncio.create_task(bench.orders.match("alice", "o2", BID))
+        await until(lambda: bench.floor.depth("gpt-4").free_slots == 2)
+        clock.ahead_ms = SILENT_MS
+        with pytest.raises(LedgerUnavailable, match="does not answer"):
+            await bench.orders.match("alice", "o3", BID)
+        assert bench.floor.depth("gpt-4").free_slots == 2
+        assert not (await pair.a.orders.match("alice", "o4", BID)).replayed
+        ledger.let.set()
+        await asyncio.gather(stuck, also)
+        assert not (await bench.orders.match("alice", "o3", BID)).replayed
+        assert await pair.leased() == 4
+
+
 @asynccontextmanager
 async def third_node(
-    pair: Pair, ledger: GatedLedger, faulty: Callable[[SharedBook], SharedBook]
+    pair: Pair, ledger: GatedLedger, faulty: Callable[[SharedBook], SharedBook], clock: Clock | None = None
 ) -> AsyncIterator[tuple[Bench, GatedLedger]]:
     """Its leases are short."""
     url = f"redis://127.0.0.1:{pair.redis.port}"
     config = NodesConfig(book=url, name="c", partitions=2, flush_ms=2, heartbeat_ms=50, lease_ms=150)
-    bench = build(ledger, SystemClock(), config, faulty)  # type: ignore[arg-type]
+    bench = build(ledger, clock or SystemClock(), config, faulty)  # type: ignore[arg-type]
     await bench.shared.start(bench.replica)
     yield bench, ledger
     ledger.let.set()
