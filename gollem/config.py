@@ -14,7 +14,7 @@ from pathlib import Path
 from socket import gethostname
 from typing import Any, get_type_hints
 
-_PREFIX = "GOLLEM_"
+PREFIX = "GOLLEM_"
 _SWITCHES = {"true": True, "false": False}
 GATEWAYS = ("none", "local", "stripe")
 # Settings that moved: the old names go on working.
@@ -419,13 +419,18 @@ def _from_file(file: Path) -> dict[str, object]:
     return values
 
 
+def variable_of(key: str) -> str:
+    """The variable of the environment for a setting `section.name`."""
+    return f"{PREFIX}{key}".replace(".", "_").upper()
+
+
 def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
     """Only names that begin with GOLLEM_ and a section; GOLLEM_API_KEY and GOLLEM_SERVER are no settings."""
     sections = {section.name for section in fields(Config)}
     values: dict[str, object] = {}
     for variable, value in environment.items():
-        section, _, name = variable.removeprefix(_PREFIX).lower().partition("_")
-        if variable.startswith(_PREFIX) and section in sections and name:
+        section, _, name = variable.removeprefix(PREFIX).lower().partition("_")
+        if variable.startswith(PREFIX) and section in sections and name:
             values[f"{section}.{name}"] = value
     return values
 

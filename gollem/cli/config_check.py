@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from gollem.clock import SystemClock
-from gollem.config import Config, ConfigError
+from gollem.config import Config, ConfigError, variable_of
 from gollem.dynamodb_url import address_of
 from gollem.errors import GollemError
 from gollem.market import Catalogue, CatalogueError
@@ -80,7 +80,7 @@ def _payments(config: Config) -> Iterator[str]:
     if payments.gateway == "stripe":
         for name in _STRIPE_NEEDS:
             if not all(part.strip() for part in getattr(payments, name).split(",")):
-                variable = f"GOLLEM_PAYMENTS_{name.upper()}"
+                variable = variable_of(f"payments.{name}")
                 yield f"payments.{name}: must be set for payments.gateway = stripe, best in the environment: {variable}"
     if payments.gateway == "local" and not config.nodes.is_alone:
         yield "payments.gateway: local is for development, by one process: not with nodes.book"

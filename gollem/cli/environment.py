@@ -4,12 +4,11 @@ import difflib
 import os
 from collections.abc import Mapping
 
-from gollem.config import Config, describe
+from gollem.config import PREFIX, Config, describe, variable_of
 
-_PREFIX = "GOLLEM_"
 # Of clients, of the agent, and of the documents' own commands.
 _NO_SETTINGS = frozenset(
-    f"{_PREFIX}{name}" for name in ("API_KEY", "SERVER", "UPSTREAM_API_KEY", "PROVIDER_KEY", "OPERATOR_KEY")
+    f"{PREFIX}{name}" for name in ("API_KEY", "SERVER", "UPSTREAM_API_KEY", "PROVIDER_KEY", "OPERATOR_KEY")
 )
 
 
@@ -17,9 +16,9 @@ def not_settings(environment: Mapping[str, str] = os.environ) -> list[str]:
     """A line for each, with the nearest one that there is; never its value. Of a section that there is, each name that
     is unknown is a fault (`gollem.config.load`)."""
     keys = [key for key, _, _ in describe(Config())]
-    sections = tuple(f"{_PREFIX}{section}_".upper() for section in {key.partition(".")[0] for key in keys})
-    strangers = [name for name in environment if name.startswith(_PREFIX) and not name.upper().startswith(sections)]
-    variables = [f"{_PREFIX}{key}".replace(".", "_").upper() for key in keys]
+    sections = tuple(variable_of(f"{section}.") for section in {key.partition(".")[0] for key in keys})
+    strangers = [name for name in environment if name.startswith(PREFIX) and not name.upper().startswith(sections)]
+    variables = list(map(variable_of, keys))
     return [_told(name, variables) for name in sorted(set(strangers) - _NO_SETTINGS)]
 
 
