@@ -13,6 +13,7 @@ from gollem.config import NodesConfig
 from gollem.errors import BookUnavailable, CapacityExhausted, HoldClosed, LedgerUnavailable, OutcomeUnknown
 from gollem.exchange import CancelState, ClientOutcome, Measurement, Outcome, Usage
 from gollem.exchange.silence import SILENT_MS
+from gollem.exchange.types import Matched
 from gollem.ledger import Ledger, Posted, Transaction, open_ledger, rules
 from gollem.market import Block, Match
 from gollem.nodes import Change, ClaimRequest, Granted, Heard, Lease, Placed, Removed, SharedBook
@@ -385,11 +386,7 @@ async def test_a_node_whose_ledger_is_silent_takes_no_more_room(pair: Pair) -> N
     """The others go on selling it. Once the ledger answers, this one sells again."""
     ledger, clock = GatedLedger(pair.a.ledger), AheadClock()
     async with third_node(pair, ledger, lambda shared: shared, clock) as (bench, _):
-        pair.a.sell(capacity_slots=4)
-        await pair.both_see(4)
-        await until(lambda: bench.floor.depth("gpt-4").free_slots == 4)
-        stuck = asyncio.create_task(bench.orders.match("alice", "o1", BID))
-        await ledger.stands.wait()
+        stuck = await standing_order(pair, bench, ledger, slots=4)
         also = asyncio.create_task(bench.orders.match("alice", "o2", BID))
         await until(lambda: bench.floor.depth("gpt-4").free_slots == 2)
         clock.ahead_ms = SILENT_MS
@@ -418,6 +415,16 @@ async def third_node(
     await bench.shared.close()
 
 
+async def standing_order(pair: Pair, bench: Bench, ledger: GatedLedger, slots: int) -> asyncio.Task[Matched]:
+    """Order o1 at the third node, between its claim and its hold, on an ask of so many slots that all nodes see."""
+    pair.a.sell(capacity_slots=slots)
+    await pair.both_see(slots)
+    await until(lambda: bench.floor.depth("gpt-4").free_slots == slots)
+    standing = asyncio.create_task(bench.orders.match("alice", "o1", BID))
+    await ledger.stands.wait()
+    return standing
+
+
 @pytest.fixture
 async def slow(pair: Pair) -> AsyncIterator[tuple[Bench, GatedLedger]]:
     """A third node, whose ledger does not answer before it is let."""
@@ -435,11 +442,7 @@ async def stopped(pair: Pair) -> AsyncIterator[tuple[Bench, GatedLedger]]:
 
 async def test_a_slow_ledger_costs_an_order_its_room_at_no_node(pair: Pair, slow: tuple[Bench, GatedLedger]) -> None:
     bench, ledger = slow
-    pair.a.sell(capacity_slots=1)
-    await pair.both_see(1)
-    await until(lambda: bench.floor.depth("gpt-4").free_slots == 1)
-    late = asyncio.create_task(bench.orders.match("alice", "o1", BID))
-    await ledger.stands.wait()
+    late = await standing_order(pair, bench, ledger, slots=1)
     began_ms = SystemClock().monotonic_ms()
     while SystemClock().monotonic_ms() - began_ms < 450:  # three leases
         assert not await room_again(pair)
@@ -454,11 +457,7 @@ async def test_a_slow_ledger_takes_no_room_for_an_order_that_has_ended_elsewhere
 ) -> None:
     """Its lease was extended after the order's end had given it back."""
     bench, ledger = slow
-    pair.a.sell()
-    await pair.both_see(4)
-    await until(lambda: bench.floor.depth("gpt-4").free_slots == 4)
-    late = asyncio.create_task(bench.orders.match("alice", "o1", BID))
-    await ledger.stands.wait()
+    late = await standing_order(pair, bench, ledger, slots=4)
     await pair.a.orders.match("alice", "o1", BID)
     assert await pair.leased() == 1
     due = due_of(pair.redis)
@@ -476,11 +475,7 @@ async def test_a_node_that_stopped_takes_nothing_from_the_order_that_was_matched
 ) -> None:
     """The same order, sent again to another node: its fence is the higher one, in the hold, the lease and the grant."""
     bench, ledger = stopped
-    pair.a.sell(capacity_slots=1)
-    await pair.both_see(1)
-    await until(lambda: bench.floor.depth("gpt-4").free_slots == 1)
-    late = asyncio.create_task(bench.orders.match("alice", "o1", BID))
-    await ledger.stands.wait()
+    late = await standing_order(pair, bench, ledger, slots=1)
     await until(lambda: pair.redis.ask("zcount", due_of(pair.redis), "-inf", pair.redis.ask("time").split()[0] + "000"))
     matched = await pair.a.orders.match("alice", "o1", BID)
     ledger.let.set()
@@ -503,11 +498,7 @@ async def test_a_node_that_stopped_may_sell_a_room_once_more_and_no_more(
     """Its lease ran out, so another order got the room; then its hold was written. Redis counts both, and the agent
     refuses what it cannot hold: nothing else is sold before one of them has ended."""
     bench, ledger = stopped
-    pair.a.sell(capacity_slots=1)
-    await pair.both_see(1)
-    await until(lambda: bench.floor.depth("gpt-4").free_slots == 1)
-    late = asyncio.create_task(bench.orders.match("alice", "o1", BID))
-    await ledger.stands.wait()
+    late = await standing_order(pair, bench, ledger, slots=1)
     await until_answer(lambda: room_again(pair))
     ledger.let.set()
     assert (await late).fence < (await pair.a.orders.match("alice", "o2", BID)).fence

@@ -8,7 +8,7 @@ import pytest
 from gollem.clock import SystemClock
 from gollem.config import ConfigError
 from gollem.errors import BookUnavailable
-from gollem.nodes import Granted, Lease, Refused, Sent
+from gollem.nodes import Granted, Lease, Refused, Sent, SharedBook
 from gollem.nodes.keys import PARTITIONS, PartitionKeys, partition_of
 from tests.fakes.tcp_link import TcpLink
 from tests.nodes.conftest import OpenNode
@@ -144,6 +144,15 @@ async def test_what_was_announced_meanwhile_comes_as_old_as_it_is(
     assert age_ms >= waited_ms // 2, "all but what its last sending took"
 
 
+async def _until_free(node: SharedBook) -> None:
+    """Until another order has the one slot."""
+
+    async def is_free() -> bool:
+        return isinstance(await node.claim(a_claim("b", slots=1)), Granted)
+
+    await until_answer(is_free)
+
+
 async def test_what_was_released_meanwhile_is_free_afterwards(
     link: TcpLink, link_url: str, redis_url: str, open_node: OpenNode
 ) -> None:
@@ -154,11 +163,7 @@ async def test_what_was_released_meanwhile_is_free_afterwards(
     assert await node.release(Lease("a", "provider-1/ask", MODEL, 10, answer.fence))
     assert isinstance(await other.claim(a_claim("b", slots=1)), Refused)
     _mend(link)
-
-    async def is_free() -> bool:
-        return isinstance(await other.claim(a_claim("b", slots=1)), Granted)
-
-    await until_answer(is_free)
+    await _until_free(other)
 
 
 async def test_what_was_released_is_free_though_its_order_was_claimed_alone_meanwhile(
@@ -175,11 +180,7 @@ async def test_what_was_released_is_free_though_its_order_was_claimed_alone_mean
     assert again.degraded
     assert await node.release(Lease("a", "provider-1/ask", MODEL, 10, again.fence))
     _mend(link)
-
-    async def is_free() -> bool:
-        return isinstance(await other.claim(a_claim("b", slots=1)), Granted)
-
-    await until_answer(is_free)
+    await _until_free(other)
 
 
 async def test_a_server_that_takes_no_writes_is_told_of(
