@@ -53,15 +53,9 @@ class Table:
             connect_timeout=1,
             read_timeout=_CALL_TIMEOUT_S,
         )
-        endpoint = self._address.endpoint
         with self._mapped():
-            opening = _session(self._address.region).client(
-                "dynamodb",
-                endpoint_url=endpoint or None,
-                config=config,
-                # None: as the environment says. Without TLS nothing is verified, and authorities take 40 ms to read.
-                verify=False if endpoint.startswith("http://") else None,
-            )
+            session = _session(self._address.region)
+            opening = session.client("dynamodb", config=config, **self._address.connection)
             self._vendor = await self._stack.enter_async_context(opening)
 
     async def close(self) -> None:

@@ -121,14 +121,8 @@ class Client:
             parameter_validation=False,
         )
         try:
-            endpoint = self._address.endpoint
-            opening = _session(self._address.region).client(
-                "dynamodb",
-                endpoint_url=endpoint or None,
-                config=config,
-                # None: as the environment says. Without TLS nothing is verified, and authorities take 40 ms to read.
-                verify=False if endpoint.startswith("http://") else None,
-            )
+            session = _session(self._address.region)
+            opening = session.client("dynamodb", config=config, **self._address.connection)
             self._vendor = await self._stack.enter_async_context(opening)
         except (BotoCoreError, ValueError) as error:
             raise LedgerUnavailable(f"no client for {self._address}: {error}") from error
