@@ -60,6 +60,7 @@ VENDORS = {
     "h2": ("grpclib_guard", "gollem_client.wire"),
     "hpack": ("grpclib_guard",),
     "hyperframe": ("grpclib_guard",),
+    "msgspec": ("gollem.ledger",),
     "multidict": ("grpclib_guard", "gollem.rpc", "provider_agent"),
     # The text format has its own library; one place keeps what is counted apart from how it is told.
     "prometheus_client": ("gollem.observability.meters", "provider_agent.metrics", "provider_agent.engine"),

@@ -121,7 +121,7 @@ class Spending:
             return await self._ledger.post(rules.hold(hold, fingerprint, now_ms))
         today = str(rules.spent(limit, utc_day(now_ms))["day"])
         terms = replace(Terms.from_text(hold.terms), counted_on=today)
-        opening = rules.hold(replace(hold, terms=terms.to_text()), fingerprint, now_ms)
+        opening = rules.hold(hold.with_terms(terms.to_text()), fingerprint, now_ms)
         return await self._ledger.post(rules.counted(opening, limit, hold.amount_atoms, today))
 
     async def _give_back(self, left: _Unused) -> bool:

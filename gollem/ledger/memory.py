@@ -2,7 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from gollem.errors import InvariantBroken
 from gollem.ledger import accounts, refusals

@@ -2,7 +2,8 @@
 
 import json
 import sqlite3
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from gollem.errors import GollemError, InvariantBroken
 from gollem.ledger import sqlite_reads

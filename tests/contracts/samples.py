@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from gollem.ledger import Hold, Ledger, Posted, rules
 from gollem.ledger.desk import Desk

@@ -1,8 +1,7 @@
 """What people move by hand: adjustments, campaigns, movements at Stripe that nothing explains."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from gollem.errors import Forbidden, InsufficientCredits, InvalidField, KeyReused, StaleRead, WrongState
 from gollem.ledger import Balance, Ledger, rules

@@ -1,9 +1,9 @@
 """Disputed payments: withdrawn, won, lost; and fraud clawed back from providers."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from gollem.errors import AccountFrozen, InvariantBroken, KeyReused, StaleRead, WrongState
 from gollem.ledger import Balance, Ledger, rules

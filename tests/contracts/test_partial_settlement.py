@@ -1,8 +1,7 @@
 """Long streams settle in parts; what is left settles, or goes back, as any hold does."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from gollem.errors import HoldClosed, InvariantBroken
 from gollem.ledger import Balance, Hold, HoldState, Ledger, rules

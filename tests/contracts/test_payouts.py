@@ -1,9 +1,9 @@
 """Payouts, from what is payable to the provider's bank and, sometimes, back."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from gollem.errors import InsufficientCredits, InvariantBroken, KeyReused, StaleRead, WrongState
 from gollem.ledger import Ledger, rules

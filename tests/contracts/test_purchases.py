@@ -1,9 +1,9 @@
 """Credits bought by card and refunded to it."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from gollem.errors import (
     AccountFrozen,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from gollem.clock import Clock, SystemClock
 from gollem.config import NodesConfig
@@ -487,7 +488,7 @@ async def test_a_node_that_stopped_takes_nothing_from_the_order_that_was_matched
     hold = await pair.a.ledger.find_hold("o1")
     assert hold is not None
     assert hold.fence == matched.fence
-    stale = rules.settle(replace(hold, fence=hold.fence - 1), 1, 0, 0, "")
+    stale = rules.settle(structs.replace(hold, fence=hold.fence - 1), 1, 0, 0, "")
     with pytest.raises(HoldClosed):
         await pair.a.ledger.post(stale)
 

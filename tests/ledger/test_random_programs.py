@@ -5,7 +5,6 @@ import asyncio
 import random
 import tempfile
 from collections.abc import Awaitable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +19,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from msgspec.structs import replace
 
 from gollem.errors import GollemError
 from gollem.ledger import Entry, Kind, Ledger, Posted, StatementLine

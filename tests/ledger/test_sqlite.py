@@ -5,6 +5,7 @@ import logging
 import os
 import sqlite3
 import stat
+import sys
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
@@ -78,7 +79,7 @@ async def test_second_writer_is_refused_and_told_what_to_do(path: Path, ledger: 
 
 async def test_second_process_is_refused(path: Path, ledger: Ledger) -> None:
     code = f"import asyncio; from gollem.ledger import open_ledger; asyncio.run(open_ledger('sqlite://{path}'))"
-    process = await asyncio.create_subprocess_exec("python", "-c", code, stderr=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stderr=asyncio.subprocess.PIPE)
     _, errors = await process.communicate()
 
     assert process.returncode == 1

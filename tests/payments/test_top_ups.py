@@ -2,10 +2,10 @@
 
 import asyncio
 from contextlib import suppress
-from dataclasses import replace
 from itertools import count
 
 import pytest
+from msgspec.structs import replace
 
 from gollem.errors import InvalidField, PaymentsUnavailable, WrongState
 from gollem.ledger import Posted, Transaction, records, rules

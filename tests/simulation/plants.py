@@ -3,8 +3,9 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from gollem.errors import OutcomeUnknown
 from gollem.exchange import Accounts, Orders, Settlement, Usage, orders, settlement

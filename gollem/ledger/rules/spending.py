@@ -5,7 +5,7 @@ holds at once, on however many servers, those that a limit allows are written an
 taken out of the count afterwards; until then it counts, so that a limit errs on the side of spending less.
 """
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from gollem.clock import DAY_MS, day_begins_ms, utc_day
 from gollem.errors import InvariantBroken, SpendLimitReached
