@@ -39,7 +39,7 @@ kill-rounds: $(VENV)/.core $(VENV)/.dev ## 200 times kill -9 over SQLite, with a
 micro-settles: $(VENV)/.core $(VENV)/.dev ## 100,000 random settlements of a few atoms on every backend; MICRO_SETTLES=n
 	MICRO_SETTLES=$(or $(MICRO_SETTLES),100000) $(LONG) tests/contracts/test_faults.py -k micro $(ARGS)
 
-alerts: $(VENV)/.core $(VENV)/.dev ## provoke every alert that moments can provoke, before a real Prometheus
+alerts: $(VENV)/.core $(VENV)/.dev ## make every alert fire and clear, by real trouble, before a real Prometheus
 	TROUBLES=all $(LONG) tests/watch $(ARGS)
 
 mutants: $(VENV)/.core $(VENV)/.dev ## break the ledger line by line: a test must turn red each time; ARGS="-k fence"

@@ -218,7 +218,7 @@ class App:
         """Figures for those who watch."""
         settings = self.config.observability
         watch = Watch(watched, self._meters, self._readiness, self._clock, settings)
-        self._chore(settings.read_interval_ms, watch.look, rest=_REST, first_ms=_TICK_MS)
+        self._chore(settings.read_interval_ms, watch.look, rest=1, first_ms=_TICK_MS)
         self._chores.append(asyncio.create_task(watch_loop(self._meters)))
         if settings.emf:
             emf = Emf(self._meters, self._clock, self.config.nodes.own_name())
@@ -327,22 +327,26 @@ async def _repeat(
     every_ms: int, work: Callable[[], Awaitable[object]], clock: Clock, rest: int, first_ms: int | None = None
 ) -> None:
     """For ever; a failure is logged and tried again at the next turn. The pauses are uneven, so that servers do not all
-    come at once, and with `rest` at least so many times as long as the work took."""
-    took_ms = 0
-    soon_ms = every_ms if first_ms is None else min(first_ms, every_ms)
+    come at once, and with `rest` at least so many times as long as the work took, failed or not."""
+    pause_ms = every_ms if first_ms is None else min(first_ms, every_ms)
     while True:
-        pause_ms = max(soon_ms, rest * took_ms)
-        soon_ms = every_ms
         jitter = uniform(0.9, 1.1)  # noqa: S311 - no secret
         await asyncio.sleep(pause_ms * jitter / 1_000)
         started_ms = clock.monotonic_ms()
-        try:
-            await work()
-        except GollemError as error:  # it says what is wrong: where that came up tells nothing more
-            _log.warning("a chore failed; it runs again in %d ms: %s: %s", every_ms, type(error).__name__, error)
-        except Exception:
-            _log.exception("a chore failed; it runs again in %d ms", every_ms)
-        took_ms = clock.monotonic_ms() - started_ms
+        failure = await _failure(work)
+        pause_ms = max(every_ms, rest * (clock.monotonic_ms() - started_ms))
+        if isinstance(failure, GollemError):  # it says what is wrong: where that came up tells nothing more
+            _log.warning("a chore failed; it runs again in %d ms: %s: %s", pause_ms, type(failure).__name__, failure)
+        elif failure:
+            _log.error("a chore failed; it runs again in %d ms", pause_ms, exc_info=failure)
+
+
+async def _failure(work: Callable[[], Awaitable[object]]) -> Exception | None:
+    try:
+        await work()
+    except Exception as error:
+        return error
+    return None
 
 
 async def _serve(config: Config, ready: Callable[[int], None]) -> None:

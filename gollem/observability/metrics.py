@@ -125,11 +125,13 @@ WEBHOOKS = _counter("gollem_webhooks_total", "Webhooks that were knocked with, b
 EVENTS_WAITING = _gauge("gollem_payment_events_waiting", "Stored events, NEW or DEAD; at most 256 a state.", "state")
 WEBHOOK_LAG = _gauge("gollem_webhook_lag_seconds", "Age of the oldest event that is not handled; 0 without any.")
 RECONCILED = _gauge("gollem_reconciliation_ok", "1 if the check last found nothing, 0 if it found a break.", "check")
-RECONCILED_AGE = _gauge("gollem_reconciliation_age_seconds", "Since the check was last made.", "check")
+RECONCILED_AGE = _gauge(
+    "gollem_reconciliation_age_seconds", "Since the check was last made; if out of sight, since the start.", "check"
+)
 ALERTS_OPEN = _gauge("gollem_ledger_alerts_open", "Alerts that wait for a person; at most 256 are counted.")
 LOW_BALANCES = _gauge("gollem_low_balance_alerts", "Accounts below the threshold they set; at most 256 are counted.")
 DISPUTES_OPEN = _gauge("gollem_disputes_open", "Disputes whose money is withdrawn; at most 256 are counted.")
-BOOKS_READ_AGE = _gauge("gollem_books_read_age_seconds", "Since the figures above were read from the ledger.")
+BOOKS_READ_AGE = _gauge("gollem_books_read_age_seconds", "Since the figures above were read, or since the start.")
 
 # --- calls ----------------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ _PLATFORM = (
     accounts.GOODWILL, accounts.ADJUSTMENTS, accounts.UNMATCHED,
 )  # fmt: skip
 _PAYOUT_STATES = ("INITIATED", "TRANSFERRED", "FAILED")
+_ALWAYS_MADE = (Check.TRIAL_BALANCE, Check.HOLDS)  # every exchange makes these checks, every minute
 _COUNTED = (
     (metrics.ALERTS_OPEN, records.ALERT, "OPEN"),
     (metrics.LOW_BALANCES, records.ALERT_RULE, "FIRED"),
@@ -26,7 +27,8 @@ class Books:
     def __init__(self, ledger: Ledger, clock: Clock) -> None:
         self._ledger = ledger
         self._clock = clock
-        self._read_ms: int | None = None
+        self._began_ms = clock.now_ms()
+        self._read_ms = clock.monotonic_ms()  # what was never read is as old as this server
         self._samples: tuple[Sample, ...] = ()
 
     async def look(self) -> None:
@@ -36,9 +38,8 @@ class Books:
         self._read_ms = self._clock.monotonic_ms()
 
     def samples(self) -> Iterable[Sample]:
-        if self._read_ms is not None:
-            yield from self._samples
-            yield Sample(metrics.BOOKS_READ_AGE, (self._clock.monotonic_ms() - self._read_ms) / 1_000)
+        yield from self._samples
+        yield Sample(metrics.BOOKS_READ_AGE, (self._clock.monotonic_ms() - self._read_ms) / 1_000)
 
     async def ping(self) -> None:
         """Whether the ledger answers at all."""
@@ -88,14 +89,16 @@ class Books:
         ]
 
     async def _checks(self) -> list[Sample]:
-        """Of today, or of yesterday if today's has not come round."""
+        """Of today, or of yesterday if today's has not come round. One that every exchange makes and that is in neither
+        has not been made since this server began: its silence must not look as if all were well."""
         found, now_ms = list[Sample](), self._clock.now_ms()
         for check in Check:
             result = await self._result(check, now_ms) or await self._result(check, now_ms - DAY_MS)
             if result is not None:
                 found.append(Sample(metrics.RECONCILED, result.state == "OK", (check.value,)))
-                age_ms = max(now_ms - result.number("at_ms"), 0)
-                found.append(Sample(metrics.RECONCILED_AGE, age_ms / 1_000, (check.value,)))
+            if result is not None or check in _ALWAYS_MADE:
+                made_ms = result.number("at_ms") if result else self._began_ms
+                found.append(Sample(metrics.RECONCILED_AGE, max(now_ms - made_ms, 0) / 1_000, (check.value,)))
         return found
 
     async def _result(self, check: Check, at_ms: int) -> Record | None:

@@ -4,6 +4,7 @@ Missing Java or Maven fails loudly: a ledger that was not tried on DynamoDB must
 """
 
 import os
+import signal
 import socket
 import subprocess
 import tempfile
@@ -18,14 +19,35 @@ from pathlib import Path
 from gollem.cli.demo.dynamodb_local import CREDENTIALS, ENVIRONMENT, command
 from gollem.ledger.dynamodb.ledger import create_dynamodb
 
-__all__ = ["CREDENTIALS", "ENDPOINT", "dynamodb_local", "make_table"]
+__all__ = ["CREDENTIALS", "ENDPOINT", "DynamoDBLocal", "dynamodb_local", "dynamodb_server", "make_table"]
 ENDPOINT = "GOLLEM_TEST_DYNAMODB"
 _START_TIMEOUT_S = 60
+
+
+class DynamoDBLocal:
+    """One process. It may stand still: then it takes connections, and answers nothing."""
+
+    def __init__(self, endpoint: str, process: subprocess.Popen[bytes]) -> None:
+        self.endpoint = endpoint
+        self._process = process
+
+    def freeze(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
 
 
 @contextmanager
 def dynamodb_local() -> Iterator[str]:
     """The endpoint of a server of one's own, ended with the block."""
+    with dynamodb_server() as server:
+        yield server.endpoint
+
+
+@contextmanager
+def dynamodb_server() -> Iterator[DynamoDBLocal]:
+    """The same, for whoever wants more of it than its endpoint."""
     port = _free_port()
     arguments = command(port)
     with tempfile.TemporaryFile() as log:
@@ -35,17 +57,18 @@ def dynamodb_local() -> Iterator[str]:
             if not _answers(endpoint, process):
                 log.seek(0)
                 raise RuntimeError(f"DynamoDB Local did not start:\n{log.read().decode(errors='replace')[-4_000:]}")
-            yield endpoint
+            yield DynamoDBLocal(endpoint, process)
         finally:
             _end(process)
 
 
-async def make_table(folder: Path) -> str:
-    """The URL of a ledger of the folder's own on the session's server (fixture `dynamodb_endpoint`), made if new.
+async def make_table(folder: Path, endpoint: str = "") -> str:
+    """The URL of a ledger of the folder's own, made if new; without an endpoint on the session's server (fixture
+    `dynamodb_endpoint`).
 
     Without a stream, which costs DynamoDB Local two thirds of its speed."""
     table = "ledger-" + blake2b(str(folder).encode(), digest_size=8).hexdigest()
-    url = f"dynamodb://{table}?endpoint={os.environ[ENDPOINT]}&region=eu-west-1"
+    url = f"dynamodb://{table}?endpoint={endpoint or os.environ[ENDPOINT]}&region=eu-west-1"
     await create_dynamodb(url, stream=False)
     return url
 

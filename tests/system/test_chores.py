@@ -10,7 +10,7 @@ import pytest
 from gollem.app import _repeat
 from gollem.bridge import Bridge
 from gollem.config import BridgeConfig, PaymentsConfig
-from gollem.errors import GollemError, PaymentRefused
+from gollem.errors import GollemError, LedgerUnavailable, PaymentRefused
 from gollem.ledger import Desk, open_ledger
 from gollem.payments import open_payments
 from tests.fakes.clock import FakeClock
@@ -34,6 +34,23 @@ async def test_what_we_have_words_for_is_said_in_one_line(
     (line,) = caplog.records
     assert bool(line.exc_info) is is_traced
     assert not isinstance(error, GollemError) or "no such key" in line.getMessage()
+
+
+async def test_what_took_long_rests_long_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    clock, done = FakeClock(), []
+
+    async def gives_up() -> None:
+        done.append(1)
+        clock.advance_ms(15_000)
+        raise LedgerUnavailable("away")
+
+    caplog.set_level(logging.WARNING)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await _repeat(1, gives_up, clock, 20)
+    assert done == [1]
+    (line,) = caplog.records
+    assert "runs again in 300000 ms: LedgerUnavailable: away" in line.getMessage()
 
 
 @pytest.mark.parametrize(("first_ms", "at_least", "at_most"), [(None, 0, 0), (1, 1, 1), (7_200_000, 0, 0)])

@@ -1,8 +1,7 @@
 """A real Prometheus beside an exchange under traffic."""
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,6 @@ from tests.servers.prometheus import Prometheus, prometheus
 from tests.servers.redis_server import RedisServer, free_port, redis_server
 from tests.watch.traffic import Traffic
 
-RULES = Path(__file__).parents[2] / "deploy" / "prometheus"
 # Whatever takes minutes in production takes moments here.
 QUICK = {
     "observability.read_interval_ms": "200",
@@ -39,15 +37,6 @@ QUICK = {
     "exchange.sweep_interval_ms": "600000",
     "exchange.max_order_ms": "1000",
 }
-
-
-def quick_rules(change: Callable[[str], str] = lambda text: text) -> dict[str, str]:
-    """The rules as they are, but for their windows, which are seconds, and for their patience, which is none."""
-    texts = {name: (RULES / name).read_text() for name in ("recording.yml", "alerts.yml")}
-    return {
-        name: re.sub(r"for: \w+", "for: 0s", re.sub(r"\[(\d+)[mhd]\]", "[4s]", change(text)))
-        for name, text in texts.items()
-    }
 
 
 @asynccontextmanager

@@ -1,65 +1,21 @@
 """Alerts fire and clear, in a real Prometheus, because of what really goes wrong at an exchange under traffic.
 
-Windows and thresholds are those of moments. What cannot be provoked so quickly is tried in promtool's own time only, as
-all of them are: see `test_rules.py`.
+Windows and thresholds are those of moments. What goes wrong with money is in `test_money_alerts.py`; the rules as they
+are, in promtool's own time, in `test_rules.py`.
 """
 
 import asyncio
-import os
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 
 from gollem.app import App
 from gollem.config import load
 from gollem.rpc.pb import admin_pb2, provider_pb2
-from tests.servers.prometheus import Prometheus
 from tests.servers.redis_server import wait_for
-from tests.until import until_answer
-from tests.watch.conftest import Stage, quick_rules
-
-WITHIN_S = 60
-THRESHOLDS = {
-    "hold_overdue_seconds) > 120": "hold_overdue_seconds) > 1",
-    "webhook_lag_seconds) > 900": "webhook_lag_seconds) > 1",
-    "p99_5m > 0.25": "p99_5m > 0.000001",
-    'reconciliation_age_seconds{check=~"R2|R4"}) > 1800': 'reconciliation_age_seconds{check=~"R2|R4"}) > 600',
-}
-
-
-def moments(text: str) -> str:
-    for long, short in THRESHOLDS.items():
-        text = text.replace(long, short)
-    return text
-
-
-class Alarms:
-    def __init__(self, prometheus: Prometheus) -> None:
-        self._prometheus = prometheus
-
-    async def fires(self, *names: str) -> None:
-        await self._until(lambda firing: set(names) <= firing, f"{names} to fire")
-
-    async def clears(self, *names: str) -> None:
-        await self._until(lambda firing: not set(names) & firing, f"{names} to clear")
-
-    async def _until(self, holds: Callable[[set[str]], bool], what: str) -> None:
-        firing: set[str] = set()
-
-        async def look() -> bool:
-            nonlocal firing
-            firing = await asyncio.to_thread(self._prometheus.firing)
-            return holds(firing)
-
-        try:
-            await until_answer(look, WITHIN_S)
-        except AssertionError:
-            raise AssertionError(f"waited {WITHIN_S} s for {what}; there are {firing}") from None
-
-
-Trouble = Callable[[Stage, Alarms], Awaitable[None]]
+from tests.watch.alarms import Alarms, Troubles, moments, quick_rules, wanted
+from tests.watch.conftest import Stage
 
 
 async def an_ask_goes(stage: Stage, alarms: Alarms) -> None:
@@ -149,18 +105,18 @@ async def the_server_stops(stage: Stage, alarms: Alarms) -> None:
     await stage.traffic.start()
 
 
-TROUBLES: tuple[Trouble, ...] = (
-    an_ask_goes,
-    an_agent_falls_silent,
-    orders_fail,
-    matches_take_long,
-    a_hold_is_not_expired,
-    something_holds_up_the_loop,
-    redis_dies,
-    the_books_are_forged,
-    the_server_stops,
-)
-SHORT: tuple[Trouble, ...] = (an_ask_goes, the_server_stops)  # `make alerts` has all of them
+TROUBLES: Troubles[Stage] = {
+    an_ask_goes: ["BookShallow"],
+    an_agent_falls_silent: ["ProvidersStale"],
+    orders_fail: ["CircuitsOpen"],
+    matches_take_long: ["MatchLatencyHigh"],
+    a_hold_is_not_expired: ["HoldLeak"],
+    something_holds_up_the_loop: ["EventLoopLate"],
+    redis_dies: ["RedisLag", "ErrorBudgetBurnFast", "ErrorBudgetBurnSlow"],
+    the_books_are_forged: ["ReconciliationBreak", "PayoutsHalted"],
+    the_server_stops: ["MatcherDown"],
+}
+SHORT = (an_ask_goes, the_server_stops)
 
 
 async def test_each_trouble_is_told_and_told_to_be_over(stage: Stage) -> None:
@@ -168,5 +124,5 @@ async def test_each_trouble_is_told_and_told_to_be_over(stage: Stage) -> None:
         alarms = Alarms(prometheus)
         await alarms.fires("MatchLatencyHigh")  # so that all is scraped and reckoned
         await alarms.clears("BookShallow", "ProvidersStale", "CircuitsOpen", "MatcherDown", "ReconciliationBreak")
-        for trouble in TROUBLES if os.environ.get("TROUBLES") == "all" else SHORT:
-            await trouble(stage, alarms)
+        for trouble, names in wanted(TROUBLES, SHORT).items():
+            await alarms.provoke(stage, trouble, names)

@@ -10,7 +10,8 @@ from typing import Any
 
 from tests.servers.prometheus import Prometheus
 from tests.until import until_answer
-from tests.watch.conftest import Stage, quick_rules
+from tests.watch.alarms import quick_rules
+from tests.watch.conftest import Stage
 
 ROOT = Path(__file__).parents[2]
 BOARDS = sorted((ROOT / "deploy" / "grafana").glob("*.json"))

@@ -2,9 +2,10 @@
 
 from collections import Counter
 
+from gollem.clock import DAY_MS
 from gollem.config import ProvidersConfig
 from gollem.errors import LedgerUnavailable
-from gollem.ledger import Hold, Record, records, rules
+from gollem.ledger import Hold, Reconciler, Record, records, rules
 from gollem.ledger.memory import MemoryLedger
 from gollem.observability import Meters, Sample, metrics
 from gollem.providers import Promise, Reason, Registry
@@ -120,7 +121,8 @@ async def test_a_ledger_that_fails_is_counted_by_reason_and_its_figures_grow_old
     meters, clock, away = Meters(), FakeClock(), Away()
     ledger = LedgerOperations(meters).of(away)
     books = Books(ledger, clock)
-    assert list(books.samples()) == []
+    clock.advance_ms(400_000)  # a ledger that has never answered is no younger
+    assert by_metric(list(books.samples())) == {(metrics.BOOKS_READ_AGE.name, ()): 400}
     await books.look()
     away.is_away = True
     clock.advance_ms(5_000)
@@ -133,6 +135,29 @@ async def test_a_ledger_that_fails_is_counted_by_reason_and_its_figures_grow_old
     assert by_metric(list(books.samples()))[metrics.BOOKS_READ_AGE.name, ()] == 5
     failed = meters.totals().sum(metrics.LEDGER_CALLS.name, operation="account_atoms", outcome="LEDGER_UNAVAILABLE")
     assert failed == 1
+
+
+async def test_a_check_that_nobody_makes_grows_old_for_ever() -> None:
+    """It is silent neither on the first day, without any result, nor on the third, when the last is out of sight."""
+    clock, ledger = FakeClock(), MemoryLedger()
+
+    async def ages() -> dict[str, float]:
+        await books.look()
+        samples = [sample for sample in books.samples() if sample.metric is metrics.RECONCILED_AGE]
+        return {sample.labels[0]: sample.value for sample in samples}
+
+    books = Books(ledger, clock)
+    clock.advance_ms(60_000)
+    assert await ages() == {"R2": 60, "R4": 60}
+    await Reconciler(ledger, clock).run_quick()
+    clock.advance_ms(10_000)
+    assert await ages() == {"R2": 10, "R4": 10}
+    clock.advance_ms(3 * DAY_MS)
+    assert min((await ages()).values()) >= 3 * DAY_MS / 1_000
+    assert set(await ages()) == {"R2", "R4"}
+    books = Books(ledger, clock)  # a server that has just begun cannot say since when
+    clock.advance_ms(5_000)
+    assert await ages() == {"R2": 5, "R4": 5}
 
 
 async def test_payouts_events_alerts_and_overdue_holds() -> None:
