@@ -16,6 +16,8 @@ os.environ.setdefault("GOLLEM_SERVER_METRICS_PORT", "0")
 
 _MEMORY = Path("/dev/shm")
 _ROOM_BYTES = 1 << 30
+# Of single tests that take many seconds.
+_LONG = ("tests/system/", "tests/watch/", "tests/dashboard/", "tests/interop/", "tests/cli/test_demo.py")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -23,6 +25,11 @@ def pytest_configure(config: pytest.Config) -> None:
     and waiting for a real one proves nothing more."""
     if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM_BYTES:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests first: one that begins when the others are done keeps a core waiting."""
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONG))
 
 
 @pytest.fixture(autouse=True)
