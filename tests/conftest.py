@@ -51,6 +51,7 @@ def dynamodb_endpoint() -> Iterator[str]:
         patch.setattr(pace, "NOTICE_S", 0)  # a test moves its machines' clocks by itself
         patch.setattr(proof, "_FIRST_WAIT_S", 0.001)  # and what else moves, between one look and the next
         patch.setattr(table, "_WAIT_S", 0.1)  # an index is there sooner than at Amazon's
+        patch.setattr(table, "_MOST_TURNS", 1_200)
         yield endpoint
 
 
