@@ -10,6 +10,9 @@ INSTALL := $(PIP) --no-build-isolation
 LONG := $(BIN)/python -m pytest --timeout 3600
 CORE := setup.py $(wildcard gollem/_*.px* gollem/_*.h)
 
+# Where no bytecode is written, every process compiles all of it again, and the tests start hundreds.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test simulate simulate-long simulate-scale chaos kill-rounds micro-settles alerts mutants check dashboard \
   proto bench bench-ledger bench-nodes replay fuzz-http venv wheel wheel-check image-check terraform-check deploy-check drill \

@@ -23,7 +23,7 @@ from .symbols import Symbols
 _BACKLOG = 1_024
 # How long calls that are cut off may take to say so, and connections to close.
 _GRACE_S = 3.0
-_SETTLE_S = 0.1
+_SETTLE_MS = 100
 
 
 class Service(Protocol):
@@ -133,12 +133,15 @@ class GuardedServer:
             link.cut_off()
         await _within(_GRACE_S, self._quiet, lambda: not self._open_calls)
         # Some clients drop an answer that they have received and not read yet when GOAWAY follows it closely.
-        if self._links:
-            await asyncio.sleep(_SETTLE_S)
+        await self.left(_SETTLE_MS)
         for link in list(self._links):
             link.hang_up("drained")
         await _within(_GRACE_S, self._empty, lambda: not self._links)
         return cut_off
+
+    async def left(self, timeout_ms: int) -> None:
+        """Waits until every peer has hung up, but not longer."""
+        await _within(timeout_ms / 1_000, self._empty, lambda: not self._links)
 
     # --- for Link ---------------------------------------------------------------------------------------------------
 

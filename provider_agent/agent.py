@@ -27,7 +27,8 @@ from provider_agent.watch import Watch
 _log = logging.getLogger(__name__)
 
 _HOUSEKEEPING_S = 1.0
-_PARTING_S = 0.2
+# Consumers who have read their answers and hung up are not waited for.
+_PARTING_MS = 200
 _SETTLE_AT_EXIT_MS = 5_000
 _DEREGISTER_AT_EXIT_S = 5.0
 # Orders that the exchange is reminded of when it comes back.
@@ -177,7 +178,7 @@ class Agent:
         self._link.leave()
         await self._running.drain(self._options.drain_ms)
         # Some clients drop what they have not read yet when they are told that the connection closes.
-        await asyncio.sleep(_PARTING_S if self._server.connections else 0)
+        await self._server.left(_PARTING_MS)
         await self._server.drain(self._options.drain_ms)
         await self._service.ended()
         if not await self._settler.drained(_SETTLE_AT_EXIT_MS):

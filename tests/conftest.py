@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gollem.ledger.dynamodb import pace, proof
+from gollem.ledger.dynamodb import pace, proof, table
 from tests.servers.dynamodb_local import CREDENTIALS, ENDPOINT, dynamodb_local, make_table
 
 # Servers that tests start as processes of their own run side by side: each takes a free port for its metrics.
@@ -16,6 +16,8 @@ os.environ.setdefault("GOLLEM_SERVER_METRICS_PORT", "0")
 
 _MEMORY = Path("/dev/shm")
 _ROOM_BYTES = 1 << 30
+# Of single tests that take many seconds.
+_LONG = ("tests/system/", "tests/watch/", "tests/dashboard/", "tests/interop/", "tests/cli/test_demo.py")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -23,6 +25,11 @@ def pytest_configure(config: pytest.Config) -> None:
     and waiting for a real one proves nothing more."""
     if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM_BYTES:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests first: one that begins when the others are done keeps a core waiting."""
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONG))
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +50,8 @@ def dynamodb_endpoint() -> Iterator[str]:
             patch.setenv(name, value)
         patch.setattr(pace, "NOTICE_S", 0)  # a test moves its machines' clocks by itself
         patch.setattr(proof, "_FIRST_WAIT_S", 0.001)  # and what else moves, between one look and the next
+        patch.setattr(table, "_WAIT_S", 0.1)  # an index is there sooner than at Amazon's
+        patch.setattr(table, "_MOST_TURNS", 1_200)
         yield endpoint
 
 

@@ -1,11 +1,11 @@
 """An exchange without an edge: real book, real registry, the ledger in memory, a clock that the test moves."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
 
 import pytest
 
-from gollem.clock import Clock
+from gollem.clock import Clock, SystemClock
 from gollem.config import ExchangeConfig, MarketConfig, NodesConfig, ProvidersConfig
 from gollem.exchange import (
     Accounts,
@@ -31,6 +31,8 @@ from gollem.market import Ask, Bid, Catalogue, MemoryBook
 from gollem.nodes import SharedBook, open_shared_book
 from gollem.providers import Registry
 from tests.fakes.clock import FakeClock
+from tests.servers.redis_server import RedisServer, redis_server
+from tests.until import until
 
 PROVIDERS = ProvidersConfig(samples_needed=3)
 ALONE = NodesConfig()
@@ -162,3 +164,56 @@ def build(
 @pytest.fixture
 async def bench() -> Bench:
     return build(await open_ledger("memory:"), FakeClock())
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with redis_server() as running:
+        yield running
+
+
+class AheadClock(SystemClock):
+    """Goes on by itself, and may be put forward."""
+
+    ahead_ms = 0
+
+    def monotonic_ms(self) -> int:
+        return super().monotonic_ms() + self.ahead_ms
+
+
+@dataclass
+class Pair:
+    """Two nodes, and the Redis that they share."""
+
+    a: Bench
+    b: Bench
+    redis: RedisServer
+    b_clock: AheadClock
+
+    async def both_see(self, slots: int) -> None:
+        for bench in (self.a, self.b):
+            await until(lambda bench=bench: bench.floor.depth("gpt-4").free_slots == slots)
+
+    async def leased(self) -> int:
+        """Slots that orders hold in Redis, once all that was begun is done."""
+        await self.a.commits.finish()
+        await self.b.commits.finish()
+        return sum(int(self.redis.ask("zcard", key)) for key in self.redis.ask("keys", "*").split() if "due" in key)
+
+
+@pytest.fixture
+async def pair(server: RedisServer) -> AsyncIterator[Pair]:
+    server.ask("flushall")
+    ledger, clocks = await open_ledger("memory:"), (SystemClock(), AheadClock())
+    url = f"redis://127.0.0.1:{server.port}"
+    a, b = (
+        build(ledger, clock, NodesConfig(book=url, name=name, partitions=2, flush_ms=2, heartbeat_ms=50))
+        for name, clock in zip("ab", clocks, strict=True)
+    )
+    for bench in (a, b):
+        await bench.shared.start(bench.replica)
+    await a.fund(amount=10_000)
+    yield Pair(a, b, server, clocks[1])
+    for bench in (a, b):
+        await bench.commits.finish()
+        await bench.shared.close()

@@ -11,9 +11,9 @@ T = TypeVar("T")
 
 
 def stride(ledger: Ledger) -> int:
-    """Every await of a story is tried on the model and on SQLite; on DynamoDB Local, which is slow, every fifth, unless
-    EVERY_AWAIT is in the environment."""
-    return 5 if isinstance(ledger, DynamoDBLedger) and "EVERY_AWAIT" not in os.environ else 1
+    """Every await of a story is tried on the model and on SQLite; on DynamoDB Local, which is slow, every eleventh,
+    unless EVERY_AWAIT is in the environment."""
+    return 11 if isinstance(ledger, DynamoDBLedger) and "EVERY_AWAIT" not in os.environ else 1
 
 
 class CrashError(BaseException):

@@ -5,7 +5,8 @@ Every function gets a server and answers True where it does. test_hardening.py a
 
 import asyncio
 import gc
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Self
 
 from grpclib.const import Status
 from grpclib.protocol import Stream
@@ -19,10 +20,22 @@ ENHANCE_YOUR_CALM = 11
 
 @dataclass(frozen=True)
 class Target:
-    """A server, and how long an answer of it is waited for."""
+    """A server, and how long an answer of it is waited for; connections to it end with the block."""
 
     port: int
     patience_s: float
+    _clients: list[RawClient] = field(default_factory=list)
+
+    async def connect(self) -> RawClient:
+        self._clients.append(await RawClient.connect(self.port))
+        return self._clients[-1]
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        for client in self._clients:
+            await client.close()
 
 
 async def survives(client: RawClient, target: Target) -> bool:
@@ -36,14 +49,14 @@ async def survives(client: RawClient, target: Target) -> bool:
 
 async def odd_header(target: Target) -> bool:
     """1. A header value that is not ASCII costs one call, not the connection."""
-    client = await RawClient.connect(target.port)
+    client = await target.connect()
     client.send(client.opening(ECHO, (b"x-name", "Jos\u00e9".encode())))
     return await survives(client, target)
 
 
 async def undecodable_metadata(target: Target) -> bool:
     """2. `-bin` metadata that is not base64 is answered, and leaves no stream behind."""
-    client = await RawClient.connect(target.port)
+    client = await target.connect()
     for _ in range(100):
         opening = client.opening(ECHO, (b"x-foo-bin", b"A"), end=True)
         client.send(opening)
@@ -54,7 +67,7 @@ async def undecodable_metadata(target: Target) -> bool:
 
 async def reset_at_once(target: Target) -> bool:
     """3. HEADERS and RST_STREAM in one read leave no stream behind."""
-    client = await RawClient.connect(target.port)
+    client = await target.connect()
     before = _live_streams()
     for _ in range(50):
         opening = client.opening(ECHO)
@@ -95,7 +108,7 @@ async def huge_timeout(target: Target) -> bool:
 
 
 async def _answer(target: Target, payload: bytes, *extra: tuple[bytes, bytes], end: bool = True) -> Status | None:
-    client = await RawClient.connect(target.port)
+    client = await target.connect()
     stream_id = client.start(ECHO, *extra)
     client.send(*data(stream_id, payload, end=end))
     return await _status_of(client, target, stream_id)
@@ -111,7 +124,7 @@ async def _status_of(client: RawClient, target: Target, stream_id: int) -> Statu
 
 async def reset_flood(target: Target) -> bool:
     """5. More cancelled calls a second than any client makes."""
-    client = await RawClient.connect(target.port)
+    client = await target.connect()
     for _ in range(1_000):
         opening = client.opening(HELD)
         client.send(opening, reset(opening.stream_id))
@@ -119,19 +132,19 @@ async def reset_flood(target: Target) -> bool:
 
 
 async def ping_flood(target: Target) -> bool:
-    client = await RawClient.connect(target.port)
+    client = await target.connect()
     client.send(*[PingFrame(0, b"12345678")] * 1_000)
     return await _is_told_to_calm_down(client, target)
 
 
 async def settings_flood(target: Target) -> bool:
-    client = await RawClient.connect(target.port)
+    client = await target.connect()
     client.send(*[SettingsFrame(0, settings={4: 65_535})] * 1_000)
     return await _is_told_to_calm_down(client, target)
 
 
 async def empty_data_flood(target: Target) -> bool:
-    client = await RawClient.connect(target.port)
+    client = await target.connect()
     stream_id = client.start(HELD)
     client.send(*[DataFrame(stream_id)] * 1_000)
     return await _is_told_to_calm_down(client, target)
@@ -146,7 +159,7 @@ async def _is_told_to_calm_down(client: RawClient, target: Target) -> bool:
 
 async def deaf_handler(target: Target) -> bool:
     """7. A handler that reads nothing blocks its own call, not the others of its connection."""
-    client = await RawClient.connect(target.port)
+    client = await target.connect()
     stream_id = client.start(DEAF)
     await client.wait_for(lambda frame: isinstance(frame, SettingsFrame) and frame.settings.get(4))
     room = min(client.stream_window, client.connection_window)
@@ -156,21 +169,21 @@ async def deaf_handler(target: Target) -> bool:
 
 async def says_why_it_closes(target: Target) -> bool:
     """A broken peer gets GOAWAY with the reason, not silence."""
-    client = await RawClient.connect(target.port)
+    client = await target.connect()
     client.send(DataFrame(0x7FFF, data=b"never opened"))
     return await client.closed() is not None
 
 
 async def unknown_frame(target: Target) -> bool:
     """Frames of types that nobody knows are to be ignored: clients send them to keep servers honest."""
-    client = await RawClient.connect(target.port)
+    client = await target.connect()
     client.send_bytes(b"\0\0\4\x8b\0\0\0\0\0abcd")
     return await survives(client, target)
 
 
 async def empty_data(target: Target) -> bool:
     """An empty DATA frame within a message changes nothing."""
-    client = await RawClient.connect(target.port)
+    client = await target.connect()
     stream_id = client.start(ECHO)
     whole = message(b"in two parts")
     client.send(*data(stream_id, whole[:3]), DataFrame(stream_id), *data(stream_id, whole[3:], end=True))
@@ -179,7 +192,7 @@ async def empty_data(target: Target) -> bool:
 
 async def oversized_frame(target: Target) -> bool:
     """A frame above the agreed size is refused by its length, before its bytes come."""
-    client = await RawClient.connect(target.port)
+    client = await target.connect()
     client.send_bytes((15 << 20).to_bytes(3, "big") + b"\0\0\0\0\0\1" + bytes(64 << 10))
     try:
         return await client.closed(target.patience_s) is not None
@@ -189,7 +202,7 @@ async def oversized_frame(target: Target) -> bool:
 
 async def one_stream_too_many(target: Target) -> bool:
     """A call above the agreed number is refused alone; the others go on."""
-    client = await RawClient.connect(target.port)
+    client = await target.connect()
     for _ in range(100):
         client.start(CHAT)
     header = (b"x-new", b"that later headers refer to")
@@ -204,7 +217,7 @@ async def one_stream_too_many(target: Target) -> bool:
 
 async def client_goaway(target: Target) -> bool:
     """A client that says GOAWAY still wants the answers under way."""
-    client = await RawClient.connect(target.port)
+    client = await target.connect()
     stream_id = client.start(ECHO)
     client.send(GoAwayFrame(0), *data(stream_id, message(b"last words"), end=True))
     try:
@@ -215,7 +228,7 @@ async def client_goaway(target: Target) -> bool:
 
 async def missing_pseudo_headers(target: Target) -> bool:
     """A call without :method and :path is answered."""
-    client = await RawClient.connect(target.port)
+    client = await target.connect()
     frame = client.block([(b"te", b"trailers"), (b"content-type", b"application/grpc")], end=True)
     client.send(frame)
     try:

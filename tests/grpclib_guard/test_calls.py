@@ -7,6 +7,8 @@ import pytest
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
+from grpclib_guard import link
+
 from .raw import data, message
 from .service import BROKEN, CHAT, ECHO, HELD, Probe
 
@@ -163,8 +165,11 @@ async def test_message_at_the_limit_is_taken_and_one_byte_more_is_not(serve: Any
     assert await client.status(ECHO, b"x" * (exact + 1)) == Status.RESOURCE_EXHAUSTED.value
 
 
-async def test_call_that_its_peer_never_ends_is_reset_after_a_while(serve: Any, connect: Any) -> None:
+async def test_call_that_its_peer_never_ends_is_reset_after_a_while(
+    serve: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The answer is complete; the stream must not stay open because the client forgot its own end."""
+    monkeypatch.setattr(link, "_LINGER_S", 0.05)
     client = await connect((await serve()).port)
     stream_id = client.start(ECHO)
     client.send(*data(stream_id, message(b"x")))

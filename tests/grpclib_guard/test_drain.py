@@ -12,6 +12,7 @@ from grpclib.exceptions import GRPCError
 from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from hyperframe.frame import GoAwayFrame, RstStreamFrame
 
+from grpclib_guard import server as server_module
 from tests.until import WITHIN_S
 
 from .raw import RawClient, data, message
@@ -77,6 +78,18 @@ async def test_drain_is_not_held_up_by_a_peer_that_does_not_read(serve: Any, con
     async with asyncio.timeout(WITHIN_S):
         await server.drain(60_000)
     assert server.connections == 0
+
+
+async def test_peer_that_has_hung_up_is_not_waited_for(
+    serve: Any, connect: Any, eventually: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "_SETTLE_MS", 3_600_000)
+    server = await serve()
+    client = await connect(server.port)
+    stopping = asyncio.ensure_future(server.drain(60_000))
+    await client.wait_for(lambda frame: isinstance(frame, GoAwayFrame))
+    await client.close()
+    assert await asyncio.wait_for(stopping, WITHIN_S) == 0
 
 
 async def test_health_tells_of_the_drain_and_does_not_hold_it_up(serve: Any) -> None:

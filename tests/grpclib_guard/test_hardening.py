@@ -40,22 +40,26 @@ each_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenar
 @each_scenario
 async def test_guarded_server_withstands(scenario: Scenario, serve: Any) -> None:
     server = await serve(max_streams=100)
-    assert await scenario(scenarios.Target(server.port, 10))
+    async with scenarios.Target(server.port, 10) as target:
+        assert await scenario(target)
 
 
 @each_scenario
 async def test_grpclib_alone_does_not(scenario: Scenario, plain: int) -> None:
     # Its complaints about itself are not ours to judge.
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
-    assert not await scenario(scenarios.Target(plain, 0.4))
+    # Most of them wait in full for what never comes.
+    async with scenarios.Target(plain, 0.2) as target:
+        assert not await scenario(target)
 
 
 @each_scenario
 async def test_other_connections_are_not_disturbed(scenario: Scenario, serve: Any, connect: Any) -> None:
     server = await serve(max_streams=100)
     bystander = await connect(server.port)
-    attack = asyncio.ensure_future(scenario(scenarios.Target(server.port, 10)))
-    while not attack.done():
-        assert await bystander.status(scenarios.ECHO) == 0
-    assert attack.result()
+    async with scenarios.Target(server.port, 10) as target:
+        attack = asyncio.ensure_future(scenario(target))
+        while not attack.done():
+            assert await bystander.status(scenarios.ECHO) == 0
+        assert attack.result()
     assert await bystander.status(scenarios.ECHO) == 0

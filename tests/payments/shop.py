@@ -14,9 +14,13 @@ from gollem.payments.inbox import Inbox
 from gollem.payments.purchases import Created, Purchases, stored_id
 from gollem.payments.refunds import Refunds
 from gollem.payments.top_ups import TopUps
+from tests.contracts.backends import BACKENDS
 from tests.fakes.clock import FakeClock
 from tests.fakes.stripe import FakeStripe
 
+# For what depends on how a ledger behaves: crashes, many at once, order and pages, and a story of each kind. Others
+# are tried on DynamoDB only where EVERY_AWAIT is in the environment: what each of its transactions does, contracts say.
+ON_EVERY_LEDGER = pytest.mark.parametrize("ledger", list(BACKENDS), indirect=True)
 # For what is decided before any ledger is asked.
 ON_ONE_LEDGER = pytest.mark.parametrize("ledger", ["model"], indirect=True)
 

@@ -14,7 +14,7 @@ from gollem.payments.gateway import PaymentGateway
 from tests.fakes.clock import FakeClock
 from tests.fakes.crashes import CrashError, Fuse
 from tests.payments.office import DAY_MS, HOUR_MS, Office
-from tests.payments.shop import CENT, ON_ONE_LEDGER, USD, changed_gateway
+from tests.payments.shop import CENT, ON_EVERY_LEDGER, ON_ONE_LEDGER, USD, changed_gateway
 
 LOCAL = PaymentsConfig(gateway="local")
 
@@ -31,6 +31,7 @@ async def test_a_ledger_of_play_money_is_never_real(
         await open_payments(replace(config, gateway="stripe"), ledger, desk, clock, tmp_path)
 
 
+@ON_EVERY_LEDGER
 async def test_test_and_live_do_not_meet(ledger: Ledger, clock: FakeClock, gateway: PaymentGateway) -> None:
     await bind(ledger, clock, "stripe", gateway)
     with pytest.raises(ConfigError, match=r"stripe \(test mode\), not of stripe \(live mode\)"):
@@ -53,6 +54,7 @@ async def _proven(office: Office) -> list[str]:
     return list(result.findings)
 
 
+@ON_EVERY_LEDGER
 async def test_what_lay_there_is_booked_once(office: Office) -> None:
     await _began(office)
     await office.shop.buy(2_500)  # before the books were ever compared
@@ -89,6 +91,7 @@ async def test_a_ledger_that_was_compared_before_has_no_opening_balance(office: 
     assert len(await _proven(office)) == 1
 
 
+@ON_EVERY_LEDGER
 async def test_a_crash_at_every_await_of_the_opening(office: Office) -> None:
     await _began(office)
     for number in range(200):

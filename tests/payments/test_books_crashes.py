@@ -6,11 +6,12 @@ from gollem.ledger.memory import MemoryLedger
 from gollem.payments.watermark import OVERLAP_MS
 from tests.fakes.crashes import CrashError, Fuse
 from tests.payments.office import DAY_MS, MINUTE_MS, Office
-from tests.payments.shop import USD
+from tests.payments.shop import ON_EVERY_LEDGER, USD
 
 FEWEST_AWAITS = 30  # of the whole way; a guard against a test that crashes nowhere
 
 
+@ON_EVERY_LEDGER
 @pytest.mark.parametrize("after", [False, True], ids=["before it took effect", "after it took effect"])
 async def test_a_crash_at_every_await(office: Office, after: bool) -> None:
     """At each in memory; at some of them on the stores, which take their time."""

@@ -12,7 +12,7 @@ from gollem.ledger import Kind
 from gollem.payments.gateway import PaymentGateway
 from gollem.payments.types import Movement, Page, Payment
 from tests.payments.office import DAY_MS, MINUTE_MS, Office
-from tests.payments.shop import CENT, USD
+from tests.payments.shop import CENT, ON_EVERY_LEDGER, USD
 
 FEE = 103 * CENT  # of 25.00 USD
 
@@ -58,6 +58,7 @@ async def test_a_charge_that_nobody_told_of_is_credited(office: Office) -> None:
     assert await office.alerts() == []
 
 
+@ON_EVERY_LEDGER
 async def test_a_charge_of_a_stranger_waits_and_is_then_unmatched(office: Office, client: vendor.StripeClient) -> None:
     made = await client.v1.payment_intents.create_async({"amount": 2_500, "currency": "usd"})
     office.stripe.pay(made.id)
@@ -86,6 +87,7 @@ async def test_a_charge_of_a_stranger_waits_and_is_then_unmatched(office: Office
     await office.require_agreement()
 
 
+@ON_EVERY_LEDGER
 async def test_what_was_unmatched_and_is_explained_late_is_booked_once(office: Office) -> None:
     payment_id = await pay_unheard(office)
 
@@ -125,6 +127,7 @@ async def test_what_a_person_resolved_and_is_explained_late_is_a_break(office: O
     await office.plant("A:stripe", 25 * USD)
 
 
+@ON_EVERY_LEDGER
 async def test_refunds_are_healed_failures_too(office: Office) -> None:
     created = await office.shop.buy()
     await office.shop.refunds.create("rf-1", created.purchase.id, 500)
@@ -173,6 +176,7 @@ async def test_a_refund_by_hand_is_unmatched(office: Office) -> None:
     await office.require_agreement()
 
 
+@ON_EVERY_LEDGER
 async def test_disputes_are_healed(office: Office) -> None:
     created = await office.shop.buy()
     dispute_id = office.stripe.dispute(created.purchase.text("payment_id"), 2_000)
@@ -208,6 +212,7 @@ async def test_a_dispute_of_what_is_unmatched_is_too_for_ever(office: Office, cl
     await office.require_agreement()
 
 
+@ON_EVERY_LEDGER
 async def test_transfers_and_reversals_are_healed(office: Office) -> None:
     stage, stripe = office.stage, office.stripe
     connected_id = await stage.ready(150 * USD)
@@ -317,6 +322,7 @@ async def test_a_cent_between_the_books_is_a_break(office: Office) -> None:
     assert await office.breaker() == "HALTED"
 
 
+@ON_EVERY_LEDGER
 async def test_many_servers_book_each_movement_once(office: Office) -> None:
     for number in range(3):
         await pay_unheard(office, purchase_id=f"buy-{number}")

@@ -12,7 +12,7 @@ from gollem.payments.proofs import HELD
 from gollem.payments.types import BankPayout, BankPayoutStatus, Funds
 from tests.fakes.stripe import FakeStripe
 from tests.payments.office import DAY_MS, MINUTE_MS, Office
-from tests.payments.shop import CENT, USD
+from tests.payments.shop import CENT, ON_EVERY_LEDGER, USD
 
 HOUR_MS = 60 * MINUTE_MS
 
@@ -67,6 +67,7 @@ async def test_a_cent_too_many_in_our_books(office: Office, cents: int) -> None:
     await office.require_agreement()
 
 
+@ON_EVERY_LEDGER
 async def test_a_cent_that_stripe_lost(office: Office) -> None:
     await office.stage.onboard()
     await office.shop.buy()
@@ -122,6 +123,7 @@ async def connected_alerts(office: Office) -> list[str]:
     return [name for name in await office.alerts() if "connected:" in name or ":R8:" in name]
 
 
+@ON_EVERY_LEDGER
 async def test_a_difference_stops_one_provider_and_is_told_once(office: Office) -> None:
     connected_id = await two_providers(office)
     for _ in range(3):
@@ -164,6 +166,7 @@ async def test_a_provider_is_paid_again_once_its_account_agrees(office: Office) 
     assert len(office.stage.bank_payouts(connected_id)) == 1
 
 
+@ON_EVERY_LEDGER
 async def test_an_operator_may_accept_just_this_difference(office: Office) -> None:
     connected_id = await two_providers(office)
     await office.books.prove_connected()
@@ -251,6 +254,7 @@ async def test_a_balance_that_never_stands_still_is_left_for_the_next_time(offic
     await office.require_agreement()
 
 
+@ON_EVERY_LEDGER
 async def test_no_false_alarm_while_money_moves(office: Office, stripe: FakeStripe) -> None:
     """Purchases, refunds and payouts are under way while all checks come round."""
     providers = ["acme", "bolt"]

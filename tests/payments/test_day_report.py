@@ -10,10 +10,11 @@ from gollem.payments import day_report
 from gollem.payments.day_report import DayRow
 from gollem.payments.types import Movement, Page
 from tests.payments.office import DAY_MS, Office
-from tests.payments.shop import CENT, USD
+from tests.payments.shop import CENT, ON_EVERY_LEDGER, USD
 from tests.payments.test_books_movements import seeing
 
 
+@ON_EVERY_LEDGER
 async def test_a_day_beside_its_books(office: Office) -> None:
     office.clock.advance_ms(DAY_MS - office.clock.now_ms() % DAY_MS)
     office.stripe.top_up(10_000)

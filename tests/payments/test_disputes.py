@@ -10,7 +10,7 @@ from gollem.errors import InvalidField, WrongState
 from gollem.ledger import Hold, Kind, Posted, Transaction, records, rules
 from gollem.payments.types import Dispute, DisputeStatus, Movement, MovementKind
 from tests.fakes.crashes import CrashError, Fuse, stride
-from tests.payments.shop import MINUTE_MS, USD, Shop
+from tests.payments.shop import MINUTE_MS, ON_EVERY_LEDGER, USD, Shop
 
 FEE = 15 * USD
 PARTS = 3  # of the awaits, so that no test takes long
@@ -48,6 +48,7 @@ async def books_agree(shop: Shop, fees_of_payments_cents: int) -> None:
     assert ours == (funds.cents + fees_of_payments_cents) * USD // 100
 
 
+@ON_EVERY_LEDGER
 @pytest.mark.parametrize(("spent_usd", "left_usd", "owed_usd"), [(0, 0, 0), (10, 0, 10), (25, 0, 25)])
 async def test_fault_50_withdrawn_and_lost(shop: Shop, spent_usd: int, left_usd: int, owed_usd: int) -> None:
     created = await shop.buy(2_500)
@@ -83,6 +84,7 @@ async def test_fault_50_the_amount_is_that_of_the_movement(shop: Shop, cents: in
     await books_agree(shop, 103)
 
 
+@ON_EVERY_LEDGER
 async def test_fault_50_won_unfreezes_and_repays(shop: Shop) -> None:
     created = await shop.buy(2_500)
     await shop.spend(10 * USD)
@@ -116,6 +118,7 @@ async def test_fault_50_after_a_refund(shop: Shop) -> None:
     await books_agree(shop, 103)
 
 
+@ON_EVERY_LEDGER
 async def test_fault_50_inquiry_freezes_and_moves_nothing(shop: Shop) -> None:
     dispute_id = await disputed(shop, inquiry=True)
     assert (await shop.available(), await is_active(shop)) == (25 * USD, False)
@@ -150,6 +153,7 @@ async def test_one_that_ends_does_not_unfreeze_while_another_is_open(shop: Shop,
         assert await is_active(shop) is is_over
 
 
+@ON_EVERY_LEDGER
 async def test_nobody_is_unfrozen_for_a_moment(shop: Shop) -> None:
     first = await shop.buy(2_500, "buy-1")
     second = await shop.buy(2_500, "buy-2")
@@ -162,6 +166,7 @@ async def test_nobody_is_unfrozen_for_a_moment(shop: Shop) -> None:
     assert (freezes.text("reasons"), await is_active(shop)) == (f"dispute.{other}", False)
 
 
+@ON_EVERY_LEDGER
 async def test_a_dispute_that_comes_while_an_inquiry_closes_keeps_its_user_frozen(shop: Shop) -> None:
     """It comes after it was seen that nothing else is open, and before the user is unfrozen."""
     first = await shop.buy(2_500, "buy-1")
@@ -179,6 +184,7 @@ async def test_a_dispute_that_comes_while_an_inquiry_closes_keeps_its_user_froze
     assert not await is_active(shop)
 
 
+@ON_EVERY_LEDGER
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("after", [False, True], ids=["before it took effect", "after it took effect"])
 async def test_a_crash_at_every_await_of_a_dispute(shop: Shop, after: bool, part: int) -> None:
@@ -202,6 +208,7 @@ async def test_a_crash_at_every_await_of_a_dispute(shop: Shop, after: bool, part
     assert number >= 20
 
 
+@ON_EVERY_LEDGER
 async def test_who_is_in_debt_stays_frozen_when_an_inquiry_closes(shop: Shop) -> None:
     first = await shop.buy(500, "buy-1")
     second = await shop.buy(500, "buy-2")
@@ -215,6 +222,7 @@ async def test_who_is_in_debt_stays_frozen_when_an_inquiry_closes(shop: Shop) ->
     assert (await owed(shop), await is_active(shop)) == (5 * USD, False)
 
 
+@ON_EVERY_LEDGER
 async def test_fault_43_closed_before_it_was_created_before_it_was_paid(shop: Shop) -> None:
     """Everything is told in the wrong order, to somebody who does not know yet that the purchase was paid."""
     created = await shop.purchases.create("alice", "buy-1", 2_500)
@@ -231,6 +239,7 @@ async def test_fault_43_closed_before_it_was_created_before_it_was_paid(shop: Sh
     await books_agree(shop, 103)
 
 
+@ON_EVERY_LEDGER
 async def test_fault_52_while_20_holds_are_open(shop: Shop) -> None:
     created = await shop.buy(2_500)
     now_ms = shop.clock.now_ms()
@@ -246,6 +255,7 @@ async def test_fault_52_while_20_holds_are_open(shop: Shop) -> None:
     assert (await shop.available(), await owed(shop)) == (10 * USD, 20 * USD)
 
 
+@ON_EVERY_LEDGER
 async def test_fault_52_while_holds_are_being_opened(shop: Shop) -> None:
     created = await shop.buy(2_500)
     now_ms = shop.clock.now_ms()
@@ -262,6 +272,7 @@ async def test_fault_52_while_holds_are_being_opened(shop: Shop) -> None:
     assert balance.held_atoms == await owed(shop)  # 25 USD were there, and 25 were taken
 
 
+@ON_EVERY_LEDGER
 async def test_told_50_times_at_once_books_once(shop: Shop) -> None:
     created = await shop.buy(2_500)
     dispute_id = shop.stripe.dispute(created.purchase.text("payment_id"))
@@ -346,6 +357,7 @@ async def test_what_was_booked_as_unexplained_is_told(shop: Shop) -> None:
 # --- writing off ----------------------------------------------------------------------------------------------------
 
 
+@ON_EVERY_LEDGER
 async def test_only_what_is_lost_is_written_off(shop: Shop) -> None:
     created = await shop.buy(2_500)
     await shop.spend(25 * USD)
@@ -363,6 +375,7 @@ async def test_only_what_is_lost_is_written_off(shop: Shop) -> None:
     assert await shop.ledger.account_atoms("X:bad_debt") == -25 * USD
 
 
+@ON_EVERY_LEDGER
 async def test_a_lost_dispute_that_the_next_purchase_repaid_closes(shop: Shop) -> None:
     created = await shop.buy(500, "buy-1")
     await shop.spend(5 * USD)

@@ -12,7 +12,7 @@ from gollem.payments.inbox import MAX_TRIES, Inbox
 from gollem.payments.types import Event, Page
 from gollem.payments.watermark import MAX_PAGES, Watermark
 from tests.fakes.stripe import Fault
-from tests.payments.shop import DAY_MS, MINUTE_MS, ON_ONE_LEDGER, USD, Shop
+from tests.payments.shop import DAY_MS, MINUTE_MS, ON_EVERY_LEDGER, ON_ONE_LEDGER, USD, Shop
 
 LONGEST_MS = 7 * 3_600_000
 
@@ -45,6 +45,7 @@ async def waiting(shop: Shop, state: str = "NEW") -> list[Record]:
 # --- storing --------------------------------------------------------------------------------------------------------
 
 
+@ON_EVERY_LEDGER
 async def test_fault_42_fifty_copies_of_one_event_have_one_effect(shop: Shop) -> None:
     created = await shop.purchases.create("alice", "buy-1", 2_500)
     shop.stripe.webhooks.take()
@@ -59,6 +60,7 @@ async def test_fault_42_fifty_copies_of_one_event_have_one_effect(shop: Shop) ->
     assert await waiting(shop) == []
 
 
+@ON_EVERY_LEDGER
 async def test_fault_41_what_stripe_did_not_sign_is_not_stored(shop: Shop) -> None:
     webhooks = shop.stripe.webhooks
     secret = webhooks.platform_secrets[0]
@@ -122,6 +124,7 @@ async def test_the_longest_beginning_of_a_type_handles_it(shop: Shop) -> None:
 # --- handling -------------------------------------------------------------------------------------------------------
 
 
+@ON_EVERY_LEDGER
 async def test_fault_46_a_crash_between_the_steps_is_harmless(shop: Shop) -> None:
     """Stored, and nothing more; booked, and not marked as done: another server finishes."""
     created = await shop.purchases.create("alice", "buy-1", 2_500)
@@ -137,6 +140,7 @@ async def test_fault_46_a_crash_between_the_steps_is_harmless(shop: Shop) -> Non
     assert await waiting(shop) == []
 
 
+@ON_EVERY_LEDGER
 async def test_the_oldest_are_handled_first(shop: Shop) -> None:
     handler = Handler()
     box = Inbox(shop.ledger, shop.gateway, {"made.": handler}, shop.clock)
@@ -162,6 +166,7 @@ async def test_one_that_fails_is_tried_later_and_keeps_no_other_waiting(shop: Sh
     assert await waiting(shop) == []
 
 
+@ON_EVERY_LEDGER
 async def test_pauses_grow_and_a_hopeless_event_dies_with_one_alert(shop: Shop) -> None:
     handler = Handler(LedgerUnavailable("away"))
     box = Inbox(shop.ledger, shop.gateway, {"made.": handler}, shop.clock)
@@ -186,6 +191,7 @@ async def test_pauses_grow_and_a_hopeless_event_dies_with_one_alert(shop: Shop) 
         await box.revive(dead.id, "eve")
 
 
+@ON_EVERY_LEDGER
 async def test_an_event_that_kills_its_server_is_counted_too(shop: Shop) -> None:
     class DeadError(BaseException):
         pass
@@ -213,6 +219,7 @@ async def test_what_strangers_errors_say_is_not_logged(shop: Shop, caplog: pytes
     assert "secret" not in caplog.text
 
 
+@ON_EVERY_LEDGER
 async def test_many_that_rest_do_not_hide_those_behind(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inbox, "PAGE", 2)
     monkeypatch.setattr(inbox, "MAX_PAGES", 2)
@@ -233,6 +240,7 @@ async def test_many_that_rest_do_not_hide_those_behind(shop: Shop, monkeypatch: 
 # --- polling --------------------------------------------------------------------------------------------------------
 
 
+@ON_EVERY_LEDGER
 async def test_fault_45_an_endpoint_dead_for_days_loses_nothing(shop: Shop) -> None:
     """Longer than Stripe tells anything again: events it lists still, and payments."""
     await shop.inbox.poll()
@@ -368,6 +376,7 @@ async def test_a_long_list_is_read_in_bounded_steps(shop: Shop) -> None:
     assert known.number("at_ms") == began_ms
 
 
+@ON_EVERY_LEDGER
 async def test_the_mark_never_moves_back(shop: Shop) -> None:
     pages = Pages(shop, 1)
     mark = Watermark(shop.ledger, shop.clock, "things", pages.read, pages.take)

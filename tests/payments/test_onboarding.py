@@ -9,6 +9,7 @@ from gollem.payments.countries import agreement_of
 from gollem.payments.payees import GONE, note_gone
 from gollem.payments.types import Agreement
 from tests.fakes.stripe import Fault
+from tests.payments.shop import ON_EVERY_LEDGER
 from tests.payments.stage import HOUR_MS, USD, Stage
 
 BACK = "https://acme.example/back"
@@ -69,6 +70,7 @@ async def test_account_does_not_move_to_another_country(stage: Stage) -> None:
     assert len(accounts(stage)) == 1
 
 
+@ON_EVERY_LEDGER
 async def test_two_countries_at_once_make_one_account(stage: Stage) -> None:
     started = [stage.onboarding.start("acme", country, BACK) for country in ("US", "IN")]
     links = await asyncio.gather(*started, return_exceptions=True)
@@ -114,6 +116,7 @@ async def test_return_url_is_a_safe_address(stage: Stage, url: str) -> None:
     assert await stage.onboarding.start("acme", "US", "http://localhost:8080/back")
 
 
+@ON_EVERY_LEDGER
 async def test_sweep_finds_what_no_event_told(stage: Stage) -> None:
     for provider in ("acme", "zeta"):
         await stage.onboarding.start(provider, "US", BACK)
@@ -199,6 +202,7 @@ async def test_another_account_may_be_lost_as_well(stage: Stage) -> None:
     assert len(accounts(stage)) == 1
 
 
+@ON_EVERY_LEDGER
 async def test_no_other_account_while_money_lies_at_the_one_that_is_gone(stage: Stage) -> None:
     connected_id = await stage.ready(150 * USD)
     await stage.payouts.look()

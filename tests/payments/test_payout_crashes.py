@@ -50,7 +50,7 @@ def pending(stage: Stage, connected_id: str) -> list[str]:
 
 PAID = {"L:conn": PAYABLE, "A:paid": -PAYABLE}
 # Of every how many calls one is tried: all on the model, and on the others only if asked for, because it takes minutes.
-STEPS = dict.fromkeys(BACKENDS, 1) if "EVERY_AWAIT" in os.environ else {"model": 1, "sqlite": 5, "dynamodb": 23}
+STEPS = dict.fromkeys(BACKENDS, 1) if "EVERY_AWAIT" in os.environ else {"model": 1, "sqlite": 5, "dynamodb": 47}
 STORIES = {
     "paid": Story(bank_pays, PAID, 1, []),
     "sent back": Story(bank_sends_back_the_first, PAID, 2, ["payout:failed:0"]),

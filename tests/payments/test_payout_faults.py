@@ -13,6 +13,7 @@ from gollem.payments.gateway import PaymentGateway
 from gollem.payments.payouts import Payouts
 from gollem.payments.types import Agreement, Transfer
 from tests.fakes.stripe import Fault
+from tests.payments.shop import ON_EVERY_LEDGER
 from tests.payments.stage import CENT, DAY_MS, HOUR_MS, USD, Stage
 from tests.until import until
 
@@ -47,6 +48,7 @@ async def at_the_bank(stage: Stage) -> tuple[str, str]:
 # --- 53: whatever triggers coincide
 
 
+@ON_EVERY_LEDGER
 async def test_53_month_threshold_and_request_on_two_servers_at_once(stage: Stage) -> None:
     await stage.ready(PAYABLE)
     since_long = Record(records.PAYABLE, "acme", "WAITING", {"since_ms": 0, "payouts": 0})
@@ -64,6 +66,7 @@ async def test_53_month_threshold_and_request_on_two_servers_at_once(stage: Stag
     assert (await stage.balances()).get("P", 0) == 0
 
 
+@ON_EVERY_LEDGER
 async def test_53_sixty_four_triggers_at_once(stage: Stage) -> None:
     await stage.ready(PAYABLE)
     servers = [stage.new_payouts() for _ in range(16)]
@@ -91,6 +94,7 @@ async def test_54_call_is_lost_or_breaks_down(stage: Stage, route: str, fault: F
     assert (await stage.payout()).state == "TRANSFERRED"
 
 
+@ON_EVERY_LEDGER
 async def test_54_servers_at_once_make_one_transfer_and_one_bank_payout(stage: Stage) -> None:
     connected_id = await stage.ready(PAYABLE)
     for _ in range(4):
@@ -113,6 +117,7 @@ async def test_54_lists_that_are_behind_hide_what_was_done(stage: Stage, route: 
 # --- 55: keys are forgotten
 
 
+@ON_EVERY_LEDGER
 @pytest.mark.parametrize("route", [TRANSFER, BANK])
 @pytest.mark.parametrize("fault", [Fault.LOST_REPLY, Fault.ERROR_AFTER, Fault.LOST_REQUEST])
 async def test_55_retry_after_its_key_was_forgotten(stage: Stage, route: str, fault: Fault) -> None:
@@ -147,6 +152,7 @@ async def test_56_too_small_a_balance_waits(stage: Stage) -> None:
     assert stage.stripe.available_cents() == 0
 
 
+@ON_EVERY_LEDGER
 async def test_56_balance_that_two_payouts_want(stage: Stage) -> None:
     """Each sees enough; one is refused, and waits for the next money."""
     for provider in ("acme", "zeta"):
@@ -170,6 +176,7 @@ async def test_56_balance_that_two_payouts_want(stage: Stage) -> None:
 # --- 57: the account changes between intent and transfer
 
 
+@ON_EVERY_LEDGER
 async def test_57_account_is_blocked_before_the_transfer(stage: Stage) -> None:
     connected_id = await initiated_and_short(stage)
     stage.stripe.verify_account(connected_id, can_be_paid=False)
@@ -253,6 +260,7 @@ async def test_57_answer_was_lost_and_the_account_is_blocked(stage: Stage) -> No
     assert (await stage.payout()).state == "TRANSFERRED"
 
 
+@ON_EVERY_LEDGER
 async def test_57_who_was_about_to_begin_stops_once_it_is_called_off(stage: Stage) -> None:
     """A server has seen that the account may be paid, and sleeps; another cancels; the first wakes up."""
     await initiated_and_short(stage)
@@ -313,6 +321,7 @@ async def initiated_and_short(stage: Stage) -> str:
 # --- 58: banks
 
 
+@ON_EVERY_LEDGER
 async def test_58_bank_sends_it_back_and_it_is_tried_again_a_day_later(stage: Stage) -> None:
     connected_id, first = await at_the_bank(stage)
     stage.stripe.bank_fails(first)
@@ -394,6 +403,7 @@ async def test_58_events_in_any_order_and_twice(stage: Stage) -> None:
     assert await stage.alerts() == ["payout:failed:0"]
 
 
+@ON_EVERY_LEDGER
 async def test_58_event_before_our_own_call_returns(stage: Stage) -> None:
     connected_id = await transferred(stage)
     stage.stripe.faults.next(BANK, Fault.SILENT)
@@ -457,6 +467,7 @@ async def test_58_paid_although_its_transfer_was_reversed(stage: Stage) -> None:
     assert await stage.alerts() == ["payout:paid_after_all", "payout:reversed:15000"]
 
 
+@ON_EVERY_LEDGER
 async def test_58_transfer_reversed_although_it_was_paid(stage: Stage) -> None:
     connected_id, bank_payout_id = await at_the_bank(stage)
     stage.stripe.bank_pays(bank_payout_id)
@@ -510,6 +521,7 @@ async def test_transfer_that_nobody_asked_for(stage: Stage) -> None:
 # --- 59, 60: how much
 
 
+@ON_EVERY_LEDGER
 @pytest.mark.parametrize(
     ("earned_atoms", "paid_cents"),
     [(100 * USD - CENT, None), (100 * USD, 10_000), (100 * USD + 9 * CENT // 10, 10_000)],
@@ -523,6 +535,7 @@ async def test_59_threshold_cents_and_dust(stage: Stage, earned_atoms: int, paid
     assert (await stage.balances()).get("P", 0) == dust_atoms
 
 
+@ON_EVERY_LEDGER
 async def test_60_clawback_larger_than_payable_is_repaid_by_the_next_earnings(stage: Stage) -> None:
     await stage.ready(PAYABLE)
     await stage.desk.claw_back("case-1", "acme", 250 * USD)
@@ -539,6 +552,7 @@ async def test_60_clawback_larger_than_payable_is_repaid_by_the_next_earnings(st
 # --- 61: days
 
 
+@ON_EVERY_LEDGER
 @pytest.mark.parametrize(
     "day", ["2024-02-28", "2024-02-29", "2024-03-09", "2024-03-30", "2024-12-31"], ids=str
 )  # leap day, clocks going forward in the US and in Europe, the year's end

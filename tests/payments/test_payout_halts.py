@@ -8,6 +8,7 @@ from gollem.ledger import records
 from gollem.payments.gateway import PaymentGateway
 from gollem.payments.types import Transfer
 from tests.fakes.stripe import Fault
+from tests.payments.shop import ON_EVERY_LEDGER
 from tests.payments.stage import HOUR_MS, USD, Stage
 
 TRANSFER = "POST /v1/transfers"
@@ -55,6 +56,7 @@ async def test_what_is_transferred_goes_on_to_the_bank_while_payouts_are_halted(
     assert (await stage.payout()).state == "PAID"
 
 
+@ON_EVERY_LEDGER
 async def test_halting_and_resuming_again_and_again(stage: Stage) -> None:
     for number in range(3):
         assert await cases(stage).halt_payouts(f"reason {number}", "eve")
@@ -88,6 +90,7 @@ async def test_a_payout_that_is_refused_for_good_is_taken_back_at_once(stage: St
     assert await stage.balances() == {"P": PAYABLE}
 
 
+@ON_EVERY_LEDGER
 async def test_a_payout_is_not_taken_back_while_its_transfer_may_be_on_its_way(stage: Stage) -> None:
     await stage.ready(PAYABLE)
     stage.stripe.faults.next(TRANSFER, Fault.LOST_REQUEST)
@@ -107,6 +110,7 @@ async def test_a_payout_is_not_taken_back_while_its_transfer_may_be_on_its_way(s
     assert stage.transfers() == 0
 
 
+@ON_EVERY_LEDGER
 async def test_a_payout_that_waits_is_taken_back_at_once(stage: Stage) -> None:
     payout_id = await initiated(stage)
     assert await stage.payouts.take_back(payout_id, "eve")

@@ -6,6 +6,7 @@ from gollem.errors import InvalidField, UnknownPayout
 from gollem.ledger import Kind
 from gollem.payments import payout_trail
 from gollem.payments.payout_trail import EarnedDay
+from tests.payments.shop import ON_EVERY_LEDGER
 from tests.payments.stage import DAY_MS, USD, Stage
 
 DAYS = ["20231114", "20231115", "20231116"]  # the clock starts on the first
@@ -37,6 +38,7 @@ async def two_payouts(stage: Stage) -> tuple[str, str]:
     return first.payout_id, second.payout_id
 
 
+@ON_EVERY_LEDGER
 async def test_trail_from_match_to_bank(stage: Stage) -> None:
     first, second = await two_payouts(stage)
     trail = await stage.payouts.trail(first)
@@ -63,6 +65,7 @@ async def test_trail_from_match_to_bank(stage: Stage) -> None:
     assert after.other_atoms == -10 * USD
 
 
+@ON_EVERY_LEDGER
 async def test_orders_of_a_day_page_by_page(stage: Stage) -> None:
     first, _ = await two_payouts(stage)
     day = (await stage.payouts.trail(first)).days[-1].day
@@ -121,6 +124,7 @@ async def test_trail_of_a_cancelled_payout_and_the_one_after(stage: Stage) -> No
     assert [step.what for step in trails[0].steps] == [Kind.PAYOUT_INITIATED, Kind.PAYOUT_CANCELLED]
 
 
+@ON_EVERY_LEDGER
 async def test_debt_that_a_day_repaid(stage: Stage) -> None:
     await stage.onboard()
     await stage.desk.claw_back("case-1", "acme", 30 * USD)

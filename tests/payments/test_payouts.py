@@ -16,6 +16,7 @@ from gollem.payments.payouts import EarningsView
 from gollem.payments.types import PaymentOrder
 from tests.fakes.clock import FakeClock
 from tests.fakes.stripe import FakeStripe, Fault
+from tests.payments.shop import ON_EVERY_LEDGER
 from tests.payments.stage import CENT, DAY_MS, USD, Stage
 
 PROVIDERS = ("acme", "beta", "zeta")
@@ -39,6 +40,7 @@ def month_start_ms(year: int, month: int) -> int:
     return int(datetime(year, month, 1, tzinfo=UTC).timestamp()) * 1_000
 
 
+@ON_EVERY_LEDGER
 async def test_from_earnings_to_the_bank(stage: Stage) -> None:
     connected_id = await stage.onboard()
     await stage.earn(150 * USD + 7)
@@ -81,6 +83,7 @@ async def test_request_again_is_answered_by_the_first(stage: Stage) -> None:
     assert await stage.count() == 1
 
 
+@ON_EVERY_LEDGER
 async def test_request_while_another_is_under_way_names_it_and_keeps_its_id(stage: Stage) -> None:
     connected_id = await stage.ready(5 * USD)
     first = await stage.payouts.request("acme", "mine-1")
@@ -206,6 +209,7 @@ async def test_payout_that_stays_open_raises_an_alert(stage: Stage) -> None:
     assert stage.payouts.oldest_open_ms == 10 * DAY_MS + 1
 
 
+@ON_EVERY_LEDGER
 async def test_pages_are_newest_first_and_stable(stage: Stage) -> None:
     connected_id = await stage.ready(5 * USD)
     made = []
@@ -238,6 +242,7 @@ async def test_one_payout_that_fails_keeps_no_other_waiting(stage: Stage, monkey
     assert "INITIATED" not in await states(stage)
 
 
+@ON_EVERY_LEDGER
 async def test_looks_are_bounded_and_everybody_has_a_turn(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(payout_due, "PAGE", 1)
     monkeypatch.setattr(payout_drive, "PAGE", 1)
@@ -257,6 +262,7 @@ async def states(stage: Stage) -> list[str]:
     return [(await stage.payout(provider=provider)).state for provider in PROVIDERS]
 
 
+@ON_EVERY_LEDGER
 async def test_many_requests_at_once_make_one(stage: Stage) -> None:
     await stage.ready(5 * USD)
     views = await asyncio.gather(*(stage.new_payouts().request("acme", "mine") for _ in range(16)))

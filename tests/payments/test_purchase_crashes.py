@@ -4,12 +4,13 @@ import pytest
 
 from gollem.payments.watermark import OVERLAP_MS
 from tests.fakes.crashes import CrashError, Fuse, stride
-from tests.payments.shop import DAY_MS, USD, Shop
+from tests.payments.shop import DAY_MS, ON_EVERY_LEDGER, USD, Shop
 
 FEWEST_AWAITS = 30  # of the whole way; a guard against a test that crashes nowhere
 PARTS = 4  # so that no test takes long
 
 
+@ON_EVERY_LEDGER
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("after", [False, True], ids=["before it took effect", "after it took effect"])
 async def test_faults_16_46_47_a_crash_at_every_await_of_a_purchase(shop: Shop, after: bool, part: int) -> None:

@@ -9,7 +9,7 @@ from gollem.ledger import records
 from gollem.payments import stripe_gateway
 from gollem.payments.open_purchases import MOST_OPEN
 from gollem.payments.seen_payments import FRESH_MS, SeenPayments
-from tests.payments.shop import DAY_MS, ON_ONE_LEDGER, Shop
+from tests.payments.shop import DAY_MS, ON_EVERY_LEDGER, ON_ONE_LEDGER, Shop
 
 
 async def _fill(shop: Shop) -> None:
@@ -32,6 +32,7 @@ async def test_only_so_many_wait_to_be_paid(shop: Shop) -> None:
         await shop.purchases.create("alice", "and-another", 500)
 
 
+@ON_EVERY_LEDGER
 async def test_abandoned_ones_make_room(shop: Shop) -> None:
     await _fill(shop)
     shop.clock.advance_ms(DAY_MS)

@@ -16,11 +16,12 @@ from gollem.ledger import Entry, records, rules
 from gollem.payments.purchases import stored_id
 from gollem.payments.types import Payment, PaymentOrder
 from tests.fakes.stripe import Fault
-from tests.payments.shop import DAY_MS, MINUTE_MS, ON_ONE_LEDGER, USD, Shop
+from tests.payments.shop import DAY_MS, MINUTE_MS, ON_EVERY_LEDGER, ON_ONE_LEDGER, USD, Shop
 
 CREATE = "POST /v1/payment_intents"
 
 
+@ON_EVERY_LEDGER
 async def test_a_purchase_is_credited_once_it_is_paid(shop: Shop) -> None:
     created = await shop.purchases.create("alice", "buy-1", 2_500)
     assert created.purchase.state == "CREATED"
@@ -47,6 +48,7 @@ async def test_the_client_secret_is_told_once_and_shown_nowhere(shop: Shop) -> N
     assert secret not in repr(await _journal(shop))
 
 
+@ON_EVERY_LEDGER
 async def test_of_20_who_create_it_at_once_one_is_told_the_secret(shop: Shop) -> None:
     """Those who ask while the first is still asking are to ask again."""
     created = await asyncio.gather(
@@ -86,6 +88,7 @@ async def test_two_users_who_choose_one_id_do_not_meet(shop: Shop) -> None:
     assert (await shop.available("alice"), await shop.available("bob")) == (25 * USD, 9 * USD)
 
 
+@ON_EVERY_LEDGER
 async def test_one_id_is_one_purchase(shop: Shop) -> None:
     await shop.purchases.create("alice", "buy-1", 2_500)
     with pytest.raises(KeyReused):
@@ -98,6 +101,7 @@ async def test_one_id_is_one_purchase(shop: Shop) -> None:
 # --- faults 42 to 44 ------------------------------------------------------------------------------------------------
 
 
+@ON_EVERY_LEDGER
 async def test_fault_42_many_tell_of_one_payment_and_it_is_credited_once(shop: Shop) -> None:
     created = await shop.purchases.create("alice", "buy-1", 2_500)
     shop.stripe.pay(created.purchase.text("payment_id"))
@@ -148,6 +152,7 @@ async def test_fault_44_wrong_amount(shop: Shop, cents: int) -> None:
     assert await shop.available() == 25 * USD
 
 
+@ON_EVERY_LEDGER
 async def test_fault_44_second_payment_of_one_purchase(shop: Shop) -> None:
     created = await shop.buy()
     made = await shop.gateway.create_payment(PaymentOrder(created.purchase.id, 2_500), "k")
@@ -157,6 +162,7 @@ async def test_fault_44_second_payment_of_one_purchase(shop: Shop) -> None:
     assert await shop.alerts() == [f"payment:{made.payment.payment_id}"]
 
 
+@ON_EVERY_LEDGER
 async def test_fault_44_paid_after_it_was_cancelled(shop: Shop) -> None:
     await shop.purchases.create("alice", "buy-1", 2_500)
     await _cancelled_after_a_day(shop)
@@ -239,6 +245,7 @@ async def test_fault_48_owner_never_confirms(shop: Shop) -> None:
     assert shop.stripe.object("payment_intent", payment_id)["status"] == "canceled"
 
 
+@ON_EVERY_LEDGER
 async def test_fault_48_bank_debit_bounces(shop: Shop) -> None:
     created = await shop.purchases.create("alice", "buy-1", 2_500)
     payment_id = created.purchase.text("payment_id")
@@ -286,6 +293,7 @@ async def _cancelled_after_a_day(shop: Shop) -> None:
 # --- sweeping -------------------------------------------------------------------------------------------------------
 
 
+@ON_EVERY_LEDGER
 async def test_sweep_credits_what_nobody_told_of(shop: Shop) -> None:
     created = await shop.purchases.create("alice", "buy-1", 2_500)
     shop.stripe.pay(created.purchase.text("payment_id"))
@@ -349,6 +357,7 @@ async def test_one_purchase_that_cannot_be_looked_at_keeps_no_other_waiting(shop
 # --- fault 51, cards ------------------------------------------------------------------------------------------------
 
 
+@ON_EVERY_LEDGER
 async def test_fault_51_debt_is_repaid_first(shop: Shop) -> None:
     await shop.desk.withdraw_dispute("du_1", "txn_1", "alice", 8 * USD, 0)
     await shop.buy(500, "buy-1")

@@ -20,7 +20,7 @@ from gollem.ledger import records
 from gollem.payments.types import Refund
 from tests.fakes.crashes import CrashError, Fuse, stride
 from tests.fakes.stripe import Fault
-from tests.payments.shop import MINUTE_MS, ON_ONE_LEDGER, USD, Shop
+from tests.payments.shop import MINUTE_MS, ON_EVERY_LEDGER, ON_ONE_LEDGER, USD, Shop
 
 CREATE = "POST /v1/refunds"
 
@@ -39,6 +39,7 @@ async def stripe_atoms(shop: Shop) -> int:
     return -await shop.ledger.account_atoms("A:stripe")
 
 
+@ON_EVERY_LEDGER
 async def test_fault_49_partial_and_full(shop: Shop) -> None:
     await shop.buy(2_500)
     assert await shop.refunds.create("rf-1", await stored(shop), 700, "eve")
@@ -58,6 +59,7 @@ async def test_fault_49_partial_and_full(shop: Shop) -> None:
     assert await shop.alerts() == []
 
 
+@ON_EVERY_LEDGER
 async def test_fault_49_failed_after_it_succeeded(shop: Shop) -> None:
     await shop.buy(2_500)
     await shop.refunds.create("rf-1", await stored(shop), 700)
@@ -91,6 +93,7 @@ async def test_fault_49_more_than_is_unspent(shop: Shop) -> None:
     assert await shop.available() == 0
 
 
+@ON_EVERY_LEDGER
 async def test_who_is_frozen_gets_nothing_back(shop: Shop) -> None:
     created = await shop.buy(2_500)
     shop.stripe.dispute(created.purchase.text("payment_id"), 100)
@@ -128,6 +131,7 @@ async def test_one_id_is_one_refund(shop: Shop) -> None:
     assert await shop.available() == 18 * USD
 
 
+@ON_EVERY_LEDGER
 async def test_refused_by_stripe_gives_the_credits_back(shop: Shop) -> None:
     """Somebody has refunded by hand already."""
     created = await shop.buy(2_500)
@@ -140,6 +144,7 @@ async def test_refused_by_stripe_gives_the_credits_back(shop: Shop) -> None:
     assert await shop.refunds.sweep() == 0
 
 
+@ON_EVERY_LEDGER
 @pytest.mark.parametrize("after", [False, True], ids=["before it took effect", "after it took effect"])
 async def test_a_crash_at_every_await_of_a_refund_that_is_refused(shop: Shop, after: bool) -> None:
     """Whoever comes next gives the credits back, once."""
@@ -160,6 +165,7 @@ async def test_a_crash_at_every_await_of_a_refund_that_is_refused(shop: Shop, af
     assert number >= 10
 
 
+@ON_EVERY_LEDGER
 async def test_one_that_was_refused_to_one_server_and_made_by_another_is_booked(shop: Shop) -> None:
     """It is looked for once more before the credits go back."""
     created = await shop.buy(2_500)
@@ -247,6 +253,7 @@ async def test_one_refund_whatever_becomes_of_the_call(shop: Shop, fault: Fault,
     assert len(shop.stripe.all("refund")) == 1
 
 
+@ON_EVERY_LEDGER
 @pytest.mark.parametrize("after", [False, True], ids=["before it took effect", "after it took effect"])
 async def test_a_crash_at_every_await_of_a_refund(shop: Shop, after: bool) -> None:
     number, is_blown = 0, True

@@ -10,6 +10,7 @@ from gollem.ledger import Kind, Ledger, rules
 from gollem.payments import statement as statement_room
 from gollem.payments.statement import DayEarned, Moved, Statement, Statements
 from gollem.payments.statement_text import as_csv, as_html
+from tests.payments.shop import ON_EVERY_LEDGER
 from tests.payments.stage import DAY_MS, USD, Stage
 
 NOVEMBER, DECEMBER = "202311", "202312"
@@ -35,6 +36,7 @@ async def two_months(stage: Stage) -> str:
     return (await stage.payout()).id
 
 
+@ON_EVERY_LEDGER
 async def test_months_add_up_and_follow_each_other(stage: Stage) -> None:
     payout_id = await two_months(stage)
     november, december = [await statements(stage).read("acme", month) for month in (NOVEMBER, DECEMBER)]
@@ -77,6 +79,7 @@ async def test_fees_are_left_out_where_they_are_too_many(stage: Stage, monkeypat
     assert [day.gross_atoms for day in december.days] == [5 * USD + 7]
 
 
+@ON_EVERY_LEDGER
 async def test_pages_of_one_line_say_the_same(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     await two_months(stage)
     whole = await statements(stage).read("acme", DECEMBER)
@@ -115,6 +118,7 @@ class Busy:
             await self._stage.earn(USD, order_id=f"busy-{id(self)}-{self._settled}")
 
 
+@ON_EVERY_LEDGER
 async def test_orders_that_settle_meanwhile_change_no_balance(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(statement_room, "_LOOKS", 6)
     await two_months(stage)
@@ -192,6 +196,7 @@ async def test_adjustment_is_shown_by_its_ticket(stage: Stage) -> None:
     assert (moved.kind, moved.reference, moved.atoms) == (Kind.ADJUSTMENT, "t-1", 2 * USD)
 
 
+@ON_EVERY_LEDGER
 async def test_a_day_that_matured_in_parts_has_all_of_them(stage: Stage) -> None:
     """A server's clock ran back: more was booked on a day after it had become payable."""
     await stage.onboard()

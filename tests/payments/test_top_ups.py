@@ -11,7 +11,7 @@ from gollem.errors import InvalidField, PaymentsUnavailable, WrongState
 from gollem.ledger import Posted, Transaction, records, rules
 from tests.fakes.crashes import CrashError, Fuse, stride
 from tests.fakes.stripe import Fault
-from tests.payments.shop import DAY_MS, MINUTE_MS, ON_ONE_LEDGER, USD, Shop
+from tests.payments.shop import DAY_MS, MINUTE_MS, ON_EVERY_LEDGER, ON_ONE_LEDGER, USD, Shop
 
 CREATE = "POST /v1/payment_intents"
 PARTS = 2  # of the awaits, so that no test takes long
@@ -35,6 +35,7 @@ def charged(shop: Shop) -> list[int]:
     return [one["amount"] for one in paid if one["amount"] != 500]
 
 
+@ON_EVERY_LEDGER
 async def test_one_crossing_is_one_top_up(shop: Shop) -> None:
     await ready(shop)
     assert await shop.top_ups.look() == 1
@@ -73,6 +74,7 @@ async def test_several_in_a_row_while_one_is_not_enough(shop: Shop) -> None:
     assert await shop.available() == 65 * USD
 
 
+@ON_EVERY_LEDGER
 async def test_the_cap_of_a_month(shop: Shop) -> None:
     await ready(shop, cap_cents=4_500)
     for number in range(4):
@@ -88,6 +90,7 @@ async def test_the_cap_of_a_month(shop: Shop) -> None:
     assert (await shop.top_ups.find("alice")).month_cents == 2_000
 
 
+@ON_EVERY_LEDGER
 async def test_triggers_on_many_servers_make_one_top_up_and_keep_the_cap(shop: Shop) -> None:
     await ready(shop, cap_cents=4_500)
     servers = [Shop(shop.ledger, shop.gateway, shop.clock, shop.stripe) for _ in range(8)]
@@ -155,6 +158,7 @@ async def test_one_charge_whatever_becomes_of_the_call(shop: Shop, fault: Fault,
     assert (await shop.available(), charged(shop)) == (23 * USD, [2_000])
 
 
+@ON_EVERY_LEDGER
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("after", [False, True], ids=["before it took effect", "after it took effect"])
 async def test_a_crash_at_every_await_of_a_top_up(shop: Shop, after: bool, part: int) -> None:
@@ -171,6 +175,7 @@ async def test_a_crash_at_every_await_of_a_top_up(shop: Shop, after: bool, part:
     assert number >= 10
 
 
+@ON_EVERY_LEDGER
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("after", [False, True], ids=["before it took effect", "after it took effect"])
 @pytest.mark.parametrize("is_gone", [False, True], ids=["declined", "unknown card"])
@@ -296,6 +301,7 @@ async def test_a_reservation_of_another_wish_is_called_off(shop: Shop, threshold
     assert 2_000 not in charged(shop)
 
 
+@ON_EVERY_LEDGER
 async def test_a_reservation_above_a_lower_cap_is_called_off(shop: Shop) -> None:
     await ready(shop)
     assert await shop.top_ups.look() == 1
@@ -324,6 +330,7 @@ async def test_a_payment_that_was_made_and_lost_is_booked_though_it_is_not_wante
     assert (await shop.top_ups.find("alice")).month_cents == 2_000
 
 
+@ON_EVERY_LEDGER
 async def test_switched_off_while_somebody_else_changes_them(shop: Shop) -> None:
     """The other change comes first: it is read again, and they are off."""
     await ready(shop)

@@ -17,7 +17,7 @@ from gollem.errors import LedgerUnavailable
 from gollem.ledger import records
 from gollem.payments import webhooks
 from gollem.payments.webhooks import PATH, Webhooks
-from tests.payments.shop import ON_ONE_LEDGER, USD, Shop
+from tests.payments.shop import ON_EVERY_LEDGER, ON_ONE_LEDGER, USD, Shop
 from tests.until import WITHIN_S, until
 
 
@@ -61,6 +61,7 @@ async def get(http: aiohttp.ClientSession, bridge: Bridge, path: str) -> tuple[i
         return answer.status, await answer.text()
 
 
+@ON_EVERY_LEDGER
 async def test_a_purchase_from_its_creation_to_its_credits(shop: Shop, bridge: Bridge) -> None:
     """Told over HTTP, everything twice and in any order."""
     created = await shop.purchases.create("alice", "buy-1", 2_500)

@@ -9,6 +9,7 @@ from grpclib import Status
 from grpclib.client import Channel
 
 from gollem_client import ChannelPool, Exchange, Timeouts, errors, stubs
+from provider_agent import agent as agent_module
 from provider_agent.agent import Agent
 from provider_agent.clock import SystemClock
 from provider_agent.events import OrderEvents
@@ -222,6 +223,19 @@ async def test_what_runs_too_long_is_stopped_and_settled(
         assert await generating == "cancelled"
         await running
     assert exchange.settled["order-1"].usage.completion_tokens <= 1
+
+
+async def test_consumers_who_have_hung_up_are_not_waited_for(
+    exchange: FakeExchange, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent_module, "_PARTING_MS", 3_600_000)
+    agent = make_agent(options)
+    running = asyncio.ensure_future(agent.run())
+    await agent.ready.wait()
+    async with asyncio.timeout(WITHIN_S):
+        await _ask_at(agent, exchange.signer.grant())
+        agent.stop()
+        await running
 
 
 async def _ask_at(agent: Agent, grant: str) -> str:

@@ -17,7 +17,9 @@ from hashlib import blake2b
 from pathlib import Path
 
 from gollem.cli.demo.dynamodb_local import CREDENTIALS, ENVIRONMENT, command
-from gollem.ledger.dynamodb.ledger import create_dynamodb
+from gollem.ledger.dynamodb.client import Client
+from gollem.ledger.dynamodb.ledger import parse_url
+from gollem.ledger.dynamodb.table import make
 
 __all__ = ["CREDENTIALS", "ENDPOINT", "DynamoDBLocal", "dynamodb_local", "dynamodb_server", "make_table"]
 ENDPOINT = "GOLLEM_TEST_DYNAMODB"
@@ -66,10 +68,16 @@ async def make_table(folder: Path, endpoint: str = "") -> str:
     """The URL of a ledger of the folder's own, made if new; without an endpoint on the session's server (fixture
     `dynamodb_endpoint`).
 
-    Without a stream, which costs DynamoDB Local two thirds of its speed."""
+    Without a stream, which costs DynamoDB Local two thirds of its speed, and without what `create_dynamodb` looks at
+    and protects afterwards: a table is there at once, and DynamoDB Local protects none."""
     table = "ledger-" + blake2b(str(folder).encode(), digest_size=8).hexdigest()
     url = f"dynamodb://{table}?endpoint={endpoint or os.environ[ENDPOINT]}&region=eu-west-1"
-    await create_dynamodb(url, stream=False)
+    client = Client(parse_url(url))
+    await client.open()
+    try:
+        await make(client, stream=False)
+    finally:
+        await client.close()
     return url
 
 

@@ -16,7 +16,7 @@ async def create_table(client: Client, *, stream: bool) -> list[str]:
     a ledger's raises LedgerUnavailable.
 
     The stream is for exports and alerts; the ledger does not read it."""
-    told = [await _create(client, stream)]
+    told = [await make(client, stream=stream)]
     table = await _wait_until_active(client)
     _require_keys(client, table)
     told += [await _add_index(client, index) for index in _missing_indexes(client, table)]
@@ -26,7 +26,8 @@ async def create_table(client: Client, *, stream: bool) -> list[str]:
     return told
 
 
-async def _create(client: Client, stream: bool) -> str:
+async def make(client: Client, *, stream: bool) -> str:
+    """The table by itself: what was done. Raises LedgerUnavailable."""
     _, error = await client.try_once(
         "create_table",
         TableName=client.table,
