@@ -11,6 +11,7 @@ SCHEMA, AUDIT, CHECKS = f"{LEDGER}/schema.sql", f"{LEDGER}/audit.py", f"{LEDGER}
 MEMORY, REFUSALS, ORDERS = f"{LEDGER}/memory.py", f"{LEDGER}/refusals.py", f"{LEDGER}/rules/orders.py"
 SPENDING = f"{LEDGER}/rules/spending.py"
 READS, RECORDS = f"{LEDGER}/sqlite_reads.py", f"{LEDGER}/sqlite_records.py"
+STATEMENTS, SQLITE_AUDIT = f"{LEDGER}/sqlite_statements.py", f"{LEDGER}/sqlite_audit.py"
 PLAN, CHANGES = f"{LEDGER}/dynamodb/plan.py", f"{LEDGER}/dynamodb/changes.py"
 CLIENT, DYNAMODB_WRITER = f"{LEDGER}/dynamodb/client.py", f"{LEDGER}/dynamodb/writer.py"
 
@@ -373,10 +374,38 @@ MUTANTS = [
     ),
     Mutant(
         "INV-14: a statement is not in the journal's order",
-        READS,
-        "ORDER BY leg.number DESC",
+        STATEMENTS,
+        "ORDER BY {}.number DESC",
         "ORDER BY leg.amount_atoms DESC",
         conforming("14"),
+    ),
+    Mutant(
+        "a statement shows no leg before it has its line",
+        STATEMENTS,
+        "        yield _query(cursor, _NEW, only, (below, before, owner), limit)\n",
+        "",
+        ON_SQLITE,
+    ),
+    Mutant(
+        "a batch of lines forgets where it ended",
+        STATEMENTS,
+        '        cursor.execute("UPDATE lined SET below = ?", (until,))\n',
+        "",
+        ON_SQLITE,
+    ),
+    Mutant(
+        "the audit misses a line that is lost",
+        SQLITE_AUDIT,
+        'proof.find(Check.TRANSACTIONS, f"the statement of {owner} lacks leg {number}")',
+        "pass",
+        ON_AUDIT,
+    ),
+    Mutant(
+        "the audit believes whose a leg is",
+        SQLITE_AUDIT,
+        "owner != statement_of(account, entry.kind)",
+        "owner != owner",
+        ON_AUDIT,
     ),
     Mutant(
         "INV-15, INV-16: a refused one keeps its key",

@@ -1,7 +1,7 @@
 -- The SQLite ledger. Amounts are atoms. Journal: entry, leg (append only). Balances: account, hold (one row per escrow).
 -- record: what has a state. A file of an older version becomes this one by the migrate_*.sql beside it.
 PRAGMA application_id = 0x474c4d4c;
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
 
 CREATE TABLE entry (
     sequence    INTEGER PRIMARY KEY,
@@ -22,12 +22,27 @@ CREATE TABLE leg (
     amount_atoms INTEGER NOT NULL CHECK (amount_atoms <> 0 AND abs(amount_atoms) < 4611686018427387904),
     statement    TEXT
 ) STRICT;
-CREATE INDEX leg_by_statement ON leg (statement) WHERE statement IS NOT NULL;  -- the rowid orders it
+
+-- Legs by statement, for all legs below `lined.below`; those after it wait to be lined together (sqlite_statements.py).
+CREATE TABLE statement_line (
+    statement TEXT NOT NULL,
+    number    INTEGER NOT NULL,
+    PRIMARY KEY (statement, number)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE lined (below INTEGER NOT NULL) STRICT;
+INSERT INTO lined VALUES (0);
 
 CREATE TRIGGER entry_is_final BEFORE UPDATE ON entry BEGIN SELECT raise(ABORT, 'the journal is append only'); END;
 CREATE TRIGGER entry_stays BEFORE DELETE ON entry BEGIN SELECT raise(ABORT, 'the journal is append only'); END;
 CREATE TRIGGER leg_is_final BEFORE UPDATE ON leg BEGIN SELECT raise(ABORT, 'the journal is append only'); END;
 CREATE TRIGGER leg_stays BEFORE DELETE ON leg BEGIN SELECT raise(ABORT, 'the journal is append only'); END;
+CREATE TRIGGER line_is_final BEFORE UPDATE ON statement_line
+BEGIN SELECT raise(ABORT, 'the journal is append only'); END;
+CREATE TRIGGER line_stays BEFORE DELETE ON statement_line
+BEGIN SELECT raise(ABORT, 'the journal is append only'); END;
+CREATE TRIGGER lined_grows BEFORE UPDATE ON lined WHEN new.below < old.below
+BEGIN SELECT raise(ABORT, 'what has its lines keeps them'); END;
+CREATE TRIGGER lined_stays BEFORE DELETE ON lined BEGIN SELECT raise(ABORT, 'what has its lines keeps them'); END;
 
 -- Every account but the escrows, which are the holds themselves. Bounds: accounts.py.
 CREATE TABLE account (

@@ -37,6 +37,7 @@ from gollem.ledger.types import (
 
 MAX_WAITING = 8_192
 MAX_GROUP = 128
+LINE_BATCH = 1_024  # entries: their lines of statements take some milliseconds, and reading so many legs less than one
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -155,7 +156,12 @@ class SqliteLedger:
 
 
 def open_sqlite(
-    path: Path, *, read_only: bool = False, max_waiting: int = MAX_WAITING, max_group: int = MAX_GROUP
+    path: Path,
+    *,
+    read_only: bool = False,
+    max_waiting: int = MAX_WAITING,
+    max_group: int = MAX_GROUP,
+    line_batch: int = LINE_BATCH,
 ) -> SqliteLedger:
     """Open the file, made if it is not there, and check it; blocks while it does. Call it on the running event loop.
 
@@ -169,7 +175,7 @@ def open_sqlite(
         try:
             connection = sqlite_file.open_writer(path)
             sqlite_file.check_integrity(connection, path)
-            return SqliteLedger(path, GroupWriter(connection, max_waiting, max_group), lock)
+            return SqliteLedger(path, GroupWriter(connection, max_waiting, max_group, line_batch), lock)
         except BaseException:
             os.close(lock)
             raise

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import groupby
 
+from gollem.ledger.accounts import statement_of
 from gollem.ledger.audit import OF_THE_JOURNAL, AccountState, HoldBalance, Proof
 from gollem.ledger.sqlite_rows import Row, account_of, entry_of, hold_balance_of, leg_of, readable, record_of
 from gollem.ledger.types import ALL_CHECKS, AuditReport, Check, Entry, Finding, Kind, Leg, Record
@@ -14,6 +15,15 @@ _NEWEST = 1_000
 _MOST_PROBLEMS = 100
 # Without the index, which may be what is damaged.
 _REPEATED_KEYS = "SELECT key, count(*) FROM entry NOT INDEXED GROUP BY key HAVING count(*) > 1 LIMIT ?"
+_LOST_LINES = """
+SELECT leg.statement, leg.number FROM leg, lined WHERE leg.statement IS NOT NULL AND leg.number < lined.below
+AND NOT EXISTS (SELECT 1 FROM statement_line AS line WHERE line.statement = leg.statement AND line.number = leg.number)
+LIMIT ?
+"""
+_STRAY_LINES = """
+SELECT statement, number FROM statement_line AS line
+WHERE NOT EXISTS (SELECT 1 FROM leg WHERE leg.number = line.number AND leg.statement = line.statement) LIMIT ?
+"""
 _HOLDS = (
     "SELECT order_id, user, state, remaining_atoms, provider, amount_atoms, opened_at_ms, expires_at_ms, terms, fence "
     "FROM hold"
@@ -64,6 +74,10 @@ def _damaged(problem: str) -> str:
 def _read(connection: sqlite3.Connection, proof: Proof) -> None:
     for key, count in connection.execute(_REPEATED_KEYS, (_MOST_PROBLEMS,)):
         proof.find(Check.TRANSACTIONS, f"{key}: {count} entries have this key")
+    for owner, number in connection.execute(_LOST_LINES, (_MOST_PROBLEMS,)):
+        proof.find(Check.TRANSACTIONS, f"the statement of {owner} lacks leg {number}")
+    for owner, number in connection.execute(_STRAY_LINES, (_MOST_PROBLEMS,)):
+        proof.find(Check.TRANSACTIONS, f"the statement of {owner} shows leg {number}, which is not its own")
     proof.read(
         _journal(connection, proof),
         _accounts(connection, proof),
@@ -110,7 +124,8 @@ def _journal(connection: sqlite3.Connection, proof: Proof, after: int = 0) -> It
     """Every entry with its legs and its seal; legs without an entry as one whose key says so."""
     tell = partial(proof.find, Check.TRANSACTIONS)
     legs = connection.execute(
-        "SELECT number / 64, account, amount_atoms FROM leg WHERE number >= ? ORDER BY number", ((after + 1) * 64,)
+        "SELECT number / 64, account, amount_atoms, statement FROM leg WHERE number >= ? ORDER BY number",
+        ((after + 1) * 64,),
     )
     groups = groupby(legs, key=lambda row: int(row[0]))
     number, group = next(groups, (None, iter(())))
@@ -124,10 +139,12 @@ def _journal(connection: sqlite3.Connection, proof: Proof, after: int = 0) -> It
         while number is not None and number < sequence:
             yield _orphan(number, group, tell)
             number, group = next(groups, (None, iter(())))
-        found = _legs(group, tell) if number == sequence else ()
+        rows = list(group) if number == sequence else []
         if number == sequence:
             number, group = next(groups, (None, iter(())))
-        yield from ((entry, seal) for entry in readable([tuple(row)], partial(entry_of, legs=found), tell))
+        for entry in readable([tuple(row)], partial(entry_of, legs=_legs(rows, tell)), tell):
+            _compare_owners(entry, rows, tell)
+            yield entry, seal
     while number is not None:
         yield _orphan(number, group, tell)
         number, group = next(groups, (None, iter(())))
@@ -138,4 +155,11 @@ def _orphan(sequence: int, group: Iterable[Row], tell: Callable[[str], None]) ->
 
 
 def _legs(group: Iterable[Row], tell: Callable[[str], None]) -> tuple[Leg, ...]:
-    return tuple(readable((row[1:] for row in group), leg_of, tell))
+    return tuple(readable((row[1:3] for row in group), leg_of, tell))
+
+
+def _compare_owners(entry: Entry, rows: list[Row], tell: Callable[[str], None]) -> None:
+    """Whether each leg is in the statement that it belongs to."""
+    for _, account, _, owner in rows:
+        if isinstance(account, str) and owner != statement_of(account, entry.kind):
+            tell(f"{entry.key}: its leg of {account} is in the statement of {owner or 'nobody'}")

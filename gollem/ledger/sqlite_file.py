@@ -13,7 +13,7 @@ from gollem.ledger.sqlite_rows import text_of
 
 _log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _MOST_NAMED = 3  # findings in an error
 _APPLICATION_ID = 0x474C4D4C
 _LEAST_VERSION = (3, 37, 0)  # STRICT tables

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from itertools import groupby, islice
 from typing import TypeVar
 
+from gollem.ledger import sqlite_statements
 from gollem.ledger.accounts import (
     EARNINGS_SHARDS,
     earnings_of,
@@ -19,7 +20,6 @@ from gollem.ledger.accounts import (
     user_account,
 )
 from gollem.ledger.checks import MAX_LEGS
-from gollem.ledger.cursors import parse_cursor
 from gollem.ledger.records import require_listed
 from gollem.ledger.sqlite_rows import Row, entry_of, hold_of, leg_of, line_of, readable, record_of
 from gollem.ledger.types import (
@@ -46,11 +46,6 @@ SELECT sequence, key, kind, fingerprint, at_ms, order_id, detail FROM entry
 WHERE sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?
 """
 _LEGS_BETWEEN = "SELECT number, account, amount_atoms FROM leg WHERE number >= ? AND number < ? ORDER BY number"
-_STATEMENT = """
-SELECT leg.number, entry.key, entry.kind, leg.amount_atoms, entry.order_id, entry.at_ms
-FROM leg JOIN entry ON entry.sequence = leg.number / 64
-WHERE leg.statement = ? AND leg.number < ? {} ORDER BY leg.number DESC LIMIT ?
-"""
 # Left alone, the planner would walk all earnings, or all records of a kind, by their primary key.
 _DUE = """
 SELECT account, balance_atoms FROM account INDEXED BY earnings_by_day
@@ -154,24 +149,7 @@ def records(cursor: sqlite3.Cursor, kind: str, state: str, after: str, limit: in
 
 
 def statement(cursor: sqlite3.Cursor, owner: str, page: str, limit: int, only: StatementFilter) -> list[StatementLine]:
-    condition, values = _conditions(only)
-    rows = cursor.execute(_STATEMENT.format(condition), (owner, parse_cursor(page), *values, limit))
-    return _sound(rows, line_of)
-
-
-def _conditions(only: StatementFilter) -> tuple[str, list[str | int]]:
-    """The filter as SQL, and its values."""
-    condition, values = "", list[str | int]()
-    if only.kinds:
-        condition += f" AND entry.kind IN ({', '.join('?' * len(only.kinds))})"
-        values += [kind.value for kind in only.kinds]
-    if only.from_ms:
-        condition += " AND entry.at_ms >= ?"
-        values.append(only.from_ms)
-    if only.to_ms is not None:
-        condition += " AND entry.at_ms < ?"
-        values.append(only.to_ms)
-    return condition, values
+    return _sound(sqlite_statements.read(cursor, owner, page, limit, only), line_of)
 
 
 def _sound(rows: Iterable[Row], read: Callable[[Row], _T]) -> list[_T]:

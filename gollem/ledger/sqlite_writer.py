@@ -18,6 +18,7 @@ from gollem.errors import GollemError, InvariantBroken, LedgerUnavailable, Outco
 from gollem.ledger.refusals import Refused
 from gollem.ledger.sqlite_post import write
 from gollem.ledger.sqlite_records import refusal
+from gollem.ledger.sqlite_statements import write_lines
 from gollem.ledger.types import Posted, Transaction
 
 _log = logging.getLogger(__name__)
@@ -36,11 +37,12 @@ class _Waiting:
 class GroupWriter:
     """Owns the connection. To be used on one event loop; at most `max_waiting` posts wait at once."""
 
-    def __init__(self, connection: sqlite3.Connection, max_waiting: int, max_group: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, max_waiting: int, max_group: int, line_batch: int) -> None:
         self._connection = connection
         self._cursor = connection.cursor()
         self._max_waiting = max_waiting
         self._max_group = max_group
+        self._line_batch = line_batch
         self._loop = asyncio.get_running_loop()
         self._last_sequence = 0
         self._careful_groups = 0  # so many more are written with savepoints
@@ -87,6 +89,7 @@ class GroupWriter:
         try:
             self._begin()
             self._write_all(group)
+            write_lines(self._cursor, self._last_sequence, self._line_batch)
         except Exception as error:
             # Of whatever kind: a group that stays open, and unanswered, would stop every later one. No COMMIT was
             # tried, so it is certain that nothing was written.

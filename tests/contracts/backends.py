@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from gollem.ledger import Ledger, open_ledger
+from gollem.ledger import Ledger, open_ledger, sqlite
 from tests.servers.dynamodb_local import make_table
 
 Open = Callable[[Path], Awaitable[Ledger]]
@@ -14,7 +14,8 @@ async def open_model(folder: Path) -> Ledger:
 
 
 async def open_sqlite(folder: Path) -> Ledger:
-    return await open_ledger(f"sqlite://{folder}/ledger.db")
+    """With batches of lines so small that statements are read from lines and from legs that have none."""
+    return sqlite.open_sqlite(folder / "ledger.db", line_batch=5)
 
 
 async def open_dynamodb(folder: Path) -> Ledger:

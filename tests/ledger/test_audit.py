@@ -10,13 +10,17 @@ import pytest
 from gollem.ledger import Entry, Kind, open_ledger, rules
 from gollem.ledger.audit import AccountState, prove, seal
 from gollem.ledger.desk import Desk
+from gollem.ledger.sqlite import open_sqlite
 from gollem.ledger.types import Leg
 from tests.contracts.samples import DAY_MS, NOW_MS, USD, buy, earn, hold_of, opening
 from tests.fakes.clock import FakeClock
 from tests.until import WITHIN_S
 
 CREDIT = 10**8
-DROP_TRIGGERS = ("entry_is_final", "entry_stays", "leg_is_final", "leg_stays", "hold_stays", "hold_closes_once")
+DROP_TRIGGERS = (
+    "entry_is_final", "entry_stays", "leg_is_final", "leg_stays", "line_is_final", "line_stays", "hold_stays",
+    "hold_closes_once",
+)  # fmt: skip
 SEAL = "is not what was written: its seal does not match"
 
 # name -> (statement, every finding)
@@ -49,6 +53,7 @@ DEFECTS = {
         "DELETE FROM leg WHERE number / 64 = 1",
         [
             f"grant:g: {SEAL}",
+            "the statement of U:alice shows leg 65, which is not its own",
             "U:alice: balance 8.50000000, legs sum to -1.50000000, difference 10.00000000",
             "X:promo: balance -10.00000000, legs sum to 0.00000000, difference -10.00000000",
         ],
@@ -104,6 +109,28 @@ DEFECTS = {
         "UPDATE entry SET detail = 'Sold' WHERE key = 'settle:order-1'",
         [f"settle:order-1: {SEAL}"],
     ),
+    "leg in nobody's statement": (
+        "UPDATE leg SET statement = NULL WHERE number = 128",
+        [
+            "hold:order-1: its leg of U:alice is in the statement of nobody",
+            "the statement of U:alice shows leg 128, which is not its own",
+        ],
+    ),
+    "leg in another's statement": (
+        "UPDATE leg SET statement = 'U:bob' WHERE number = 256",
+        ["hold:order-2: its leg of U:alice is in the statement of U:bob"],
+    ),
+    "line that is lost": (
+        "DELETE FROM statement_line WHERE number = 128",
+        ["the statement of U:alice lacks leg 128"],
+    ),
+    "line that is another's": (
+        "UPDATE statement_line SET statement = 'U:bob' WHERE number = 128",
+        [
+            "the statement of U:alice lacks leg 128",
+            "the statement of U:bob shows leg 128, which is not its own",
+        ],
+    ),
     "changed kind": (
         "UPDATE entry SET kind = 'grunt' WHERE key = 'grant:g'",
         [f"grant:g: {SEAL}"],
@@ -112,7 +139,8 @@ DEFECTS = {
 
 
 async def books(path: Path) -> None:
-    ledger = await open_ledger(f"sqlite://{path}")
+    """The first two entries have their lines of statements, the others have none yet."""
+    ledger = open_sqlite(path, line_batch=3)
     hold = hold_of("order-1", 2 * CREDIT)
     await ledger.post(rules.grant("g", "alice", 10 * CREDIT, NOW_MS))
     await ledger.post(opening(hold))

@@ -17,7 +17,6 @@ from tests.ledger.test_audit import CREDIT, DROP_TRIGGERS, books
 # Each index, and a text that one of its rows has.
 INDEXES = {
     "sqlite_autoindex_entry_1": b"grant:g",
-    "leg_by_statement": b"U:alice",
     "earnings_by_day": b"PM:acme",
     "sqlite_autoindex_hold_1": b"order-1",
     "open_hold_by_order": b"order-2",

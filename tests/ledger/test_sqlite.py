@@ -9,12 +9,14 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gollem.errors import GollemError, InsufficientCredits, InvariantBroken, LedgerUnavailable
-from gollem.ledger import Balance, Ledger, open_ledger, rules, sqlite_reads, sqlite_writer
+from gollem.ledger import Balance, Ledger, open_ledger, rules, sqlite_reads, sqlite_statements, sqlite_writer
 from gollem.ledger.sqlite import open_sqlite
+from gollem.ledger.types import EVERYTHING
 from tests.contracts.samples import NOW_MS, granting, hold_of, opening, outcomes
 from tests.until import WITHIN_S
 
@@ -26,7 +28,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def ledger(path: Path) -> AsyncIterator[Ledger]:
-    opened = await open_ledger(f"sqlite://{path}")
+    opened = open_sqlite(path, line_batch=2)
     yield opened
     await opened.close()
 
@@ -144,6 +146,10 @@ async def test_damaged_file_is_not_opened(path: Path, ledger: Ledger) -> None:
 
 
 JOURNAL = [
+    "UPDATE statement_line SET number = 1",
+    "DELETE FROM statement_line",
+    "DELETE FROM lined",
+    "UPDATE lined SET below = 64",
     "DELETE FROM record",
     "UPDATE entry SET detail = 'x'",
     "DELETE FROM entry",
@@ -185,7 +191,12 @@ async def test_file_itself_refuses_what_may_never_be(path: Path, ledger: Ledger,
 
 async def test_lists_are_served_by_indexes(path: Path, ledger: Ledger) -> None:
     queries = {
-        "SELECT 1 FROM leg WHERE statement = 'U:a' AND number < 9 ORDER BY number DESC LIMIT 1": "leg_by_statement",
+        sqlite_statements._sql(sqlite_statements._NEW).replace(
+            "?", "9"
+        ): "SEARCH leg USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+        sqlite_statements._sql(sqlite_statements._LINED).replace(
+            "?", "9"
+        ): "SEARCH line USING PRIMARY KEY (statement=? AND number<?)",
         "SELECT 1 FROM hold WHERE state = 'OPEN' AND order_id > 'a' ORDER BY order_id LIMIT 1": "open_hold_by_order",
         "SELECT 1 FROM hold WHERE state = 'OPEN' AND expires_at_ms <= 9 ORDER BY expires_at_ms, order_id LIMIT 1": (
             "open_hold_by_deadline"
@@ -198,6 +209,33 @@ async def test_lists_are_served_by_indexes(path: Path, ledger: Ledger) -> None:
             plan = " ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}"))
             assert index in plan
             assert "TEMP B-TREE" not in plan
+
+
+@pytest.mark.parametrize("when", [1, 2, 3])
+async def test_lines_written_meanwhile_are_neither_missed_nor_shown_twice(path: Path, when: int) -> None:
+    """The lines come between any two queries of one reading."""
+    ledger = open_sqlite(path)
+    for number in range(6):
+        await ledger.post(granting(number + 1, grant_id=f"grant-{number}"))
+    before = await ledger.user_statement("alice")
+    await ledger.close()
+
+    class Meanwhile:
+        def __init__(self, cursor: sqlite3.Cursor) -> None:
+            self._cursor, self._queries = cursor, 0
+
+        def execute(self, query: str, values: tuple[object, ...] = ()) -> sqlite3.Cursor:
+            self._queries += 1
+            if self._queries == when:
+                with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+                    sqlite_statements.write_lines(writer.cursor(), 6, batch=1)
+                    assert writer.execute("SELECT count(*) FROM statement_line").fetchone() == (6,)
+            return self._cursor.execute(query, values)
+
+    with closing(sqlite3.connect(path)) as reader:
+        cursor: Any = Meanwhile(reader.cursor())
+        assert sqlite_reads.statement(cursor, "U:alice", "", 50, EVERYTHING) == before
+    assert [line.amount_atoms for line in before] == [6, 5, 4, 3, 2, 1]
 
 
 # --- the writer -------------------------------------------------------------------------------------------------------
