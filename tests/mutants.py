@@ -401,6 +401,20 @@ MUTANTS = [
         ON_AUDIT,
     ),
     Mutant(
+        "the audit believes which entry opened a hold",
+        SQLITE_AUDIT,
+        'proof.find(Check.HOLDS, f"H:{order_id}: entry {sequence} did not open this hold")',
+        "pass",
+        ON_AUDIT,
+    ),
+    Mutant(
+        "a hold is opened under any key",
+        CHECKS,
+        "if key != hold_key(hold.order_id):",
+        "if False:",
+        ON_MODEL,
+    ),
+    Mutant(
         "the audit believes whose a leg is",
         SQLITE_AUDIT,
         "owner != statement_of(account, entry.kind)",

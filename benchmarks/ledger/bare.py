@@ -16,8 +16,13 @@ from benchmarks.ledger.workload import (
     USERS,
     order_of,
 )
+from gollem.ledger.sqlite import LINE_BATCH
 
 SCHEMA = Path(__file__).parents[2] / "gollem" / "ledger" / "schema.sql"
+_LINES = """
+INSERT INTO statement_line SELECT statement, number FROM leg WHERE number >= ? AND number < ? AND statement IS NOT NULL
+ORDER BY statement, number
+"""
 
 
 def run_bare(folder: Path, group: int, seconds: float) -> float:
@@ -30,7 +35,7 @@ def run_bare(folder: Path, group: int, seconds: float) -> float:
     connection.executemany(
         "INSERT INTO account (account, balance_atoms) VALUES (?, ?)", [(a, FUNDS_ATOMS) for a in accounts]
     )
-    pairs, sequence = 0, 0
+    pairs, sequence, lined = 0, 0, 0
     start = time.perf_counter()
     while (taken := time.perf_counter() - start) < seconds:
         numbers = range(pairs, pairs + group)
@@ -39,6 +44,9 @@ def run_bare(folder: Path, group: int, seconds: float) -> float:
             for number in numbers:
                 sequence += 1
                 write(connection.execute, sequence, number)
+            if sequence - lined >= LINE_BATCH:
+                connection.execute(_LINES, (lined * 64 + 64, sequence * 64 + 64))
+                lined = sequence
             connection.execute("COMMIT")
         pairs += group
     connection.close()
@@ -52,8 +60,8 @@ def _bare_hold(execute: Callable[..., object], sequence: int, number: int) -> No
         "INSERT INTO entry VALUES (?,?,?,?,?,?,?,?)", (sequence, f"hold:{order}", "hold", seal, NOW_MS, order, "", seal)
     )
     execute(
-        "INSERT INTO hold VALUES (?,?,?,?,?,?,?,?,?,?,0,0)",
-        (order, user, "provider-1", HOLD_ATOMS, HOLD_ATOMS, NOW_MS, NOW_MS + 60_000, 0, "OPEN", TERMS),
+        "INSERT INTO hold VALUES (?,?,?,?,?,?,?,?,?,?,?,0,0)",
+        (sequence, order, user, "provider-1", HOLD_ATOMS, HOLD_ATOMS, NOW_MS, NOW_MS + 60_000, 0, "OPEN", TERMS),
     )
     execute(
         "UPDATE account SET balance_atoms = balance_atoms - ?, held_atoms = held_atoms + ? WHERE account = ?",
@@ -75,7 +83,7 @@ def _bare_settle(execute: Callable[..., object], sequence: int, number: int) -> 
         "INSERT INTO entry VALUES (?,?,?,?,?,?,?,?)",
         (sequence, f"settle:{order}", "settle", seal, NOW_MS, order, "", seal),
     )
-    execute("UPDATE hold SET state = 'SETTLED', remaining_atoms = 0 WHERE order_id = ?", (order,))
+    execute("UPDATE hold SET state = 'SETTLED', remaining_atoms = 0 WHERE order_id = ? AND state = 'OPEN'", (order,))
     execute(
         "UPDATE account SET balance_atoms = balance_atoms + ?, held_atoms = held_atoms - ? WHERE account = ?",
         (refund, HOLD_ATOMS, f"U:{user}"),

@@ -73,6 +73,11 @@ def hold_account(order_id: str) -> str:
     return f"H:{order_id}"
 
 
+def hold_key(order_id: str) -> str:
+    """Of the entry that opens the order's hold. Keys are unique, so an order has one hold at most."""
+    return f"hold:{order_id}"
+
+
 def refund_account(refund_id: str) -> str:
     return f"RF:{refund_id}"
 

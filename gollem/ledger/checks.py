@@ -4,7 +4,16 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from gollem.errors import InvariantBroken
-from gollem.ledger.accounts import Bounds, bounds, hold_account, is_debt, is_hold, is_well_formed, user_account
+from gollem.ledger.accounts import (
+    Bounds,
+    bounds,
+    hold_account,
+    hold_key,
+    is_debt,
+    is_hold,
+    is_well_formed,
+    user_account,
+)
 from gollem.ledger.types import (
     ABSENT,
     AvailableAtLeast,
@@ -142,7 +151,7 @@ def _broken_holds(transaction: Transaction) -> str | None:
     guards = {guard.order_id: guard for guard in transaction.guards if isinstance(guard, HoldOpen)}
     for effect in transaction.effects:
         if isinstance(effect, OpenHold):
-            broken = _broken_new_hold(effect.hold)
+            broken = _broken_new_hold(effect.hold, transaction.key)
             account, expected = hold_account(effect.hold.order_id), effect.hold.amount_atoms
         elif isinstance(effect, _SHRINKING):
             broken = _broken_change(effect, guards.pop(effect.order_id, None))
@@ -158,7 +167,9 @@ def _broken_holds(transaction: Transaction) -> str | None:
     return "escrow moves without its hold" if escrow else None
 
 
-def _broken_new_hold(hold: Hold) -> str | None:
+def _broken_new_hold(hold: Hold, key: str) -> str | None:
+    if key != hold_key(hold.order_id):
+        return "a hold is opened under the key of its order"
     if hold.state is not HoldState.OPEN or hold.amount_atoms <= 0 or hold.settled_atoms or hold.sequence:
         return "a new hold is open and whole, and not empty"
     if not is_well_formed(user_account(hold.provider)):

@@ -1,4 +1,4 @@
--- From version 2 to 3: lines of statements apart from the legs.
+-- From version 2 to 3: lines of statements apart from the legs, holds by the entry that opened them.
 PRAGMA user_version = 3;
 
 CREATE TABLE statement_line (
@@ -17,3 +17,33 @@ BEGIN SELECT raise(ABORT, 'the journal is append only'); END;
 CREATE TRIGGER lined_grows BEFORE UPDATE ON lined WHEN new.below < old.below
 BEGIN SELECT raise(ABORT, 'what has its lines keeps them'); END;
 CREATE TRIGGER lined_stays BEFORE DELETE ON lined BEGIN SELECT raise(ABORT, 'what has its lines keeps them'); END;
+
+CREATE TABLE hold_3 (
+    entry           INTEGER PRIMARY KEY,
+    order_id        TEXT NOT NULL,
+    user            TEXT NOT NULL,
+    provider        TEXT NOT NULL,
+    amount_atoms    INTEGER NOT NULL CHECK (amount_atoms > 0),
+    remaining_atoms INTEGER NOT NULL CHECK (remaining_atoms BETWEEN 0 AND amount_atoms),
+    opened_at_ms    INTEGER NOT NULL,
+    expires_at_ms   INTEGER NOT NULL,
+    fence           INTEGER NOT NULL,
+    state           TEXT NOT NULL CHECK (state IN ('OPEN', 'SETTLED', 'VOIDED', 'EXPIRED')),
+    terms           TEXT NOT NULL,
+    settled_atoms   INTEGER NOT NULL DEFAULT 0 CHECK (remaining_atoms IN (0, amount_atoms - settled_atoms)),
+    sequence        INTEGER NOT NULL DEFAULT 0,
+    CHECK ((state = 'OPEN') = (remaining_atoms > 0))
+) STRICT;
+-- One without its entry is damage, which no migration may carry on: a text is no INTEGER PRIMARY KEY.
+INSERT INTO hold_3
+SELECT coalesce((SELECT entry.sequence FROM entry WHERE entry.key = 'hold:' || hold.order_id), 'no entry'),
+       order_id, user, provider, amount_atoms, remaining_atoms, opened_at_ms, expires_at_ms, fence, state, terms,
+       settled_atoms, sequence
+FROM hold;
+DROP TABLE hold;
+ALTER TABLE hold_3 RENAME TO hold;
+CREATE UNIQUE INDEX open_hold_by_order ON hold (order_id) WHERE state = 'OPEN';
+CREATE INDEX open_hold_by_deadline ON hold (expires_at_ms, order_id) WHERE state = 'OPEN';
+CREATE TRIGGER hold_stays BEFORE DELETE ON hold BEGIN SELECT raise(ABORT, 'a hold is closed, never deleted'); END;
+CREATE TRIGGER hold_closes_once BEFORE UPDATE ON hold WHEN old.state <> 'OPEN'
+BEGIN SELECT raise(ABORT, 'a closed hold is final'); END;

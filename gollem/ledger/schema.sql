@@ -57,8 +57,10 @@ CREATE TABLE account (
 CREATE INDEX earnings_by_day ON account (substr(account, -10, 8), account)
 WHERE account GLOB 'PM:*' AND balance_atoms <> 0;
 
+-- entry: the sequence of the one that opened it, whose key names the order and is unique: no index here says it again.
 CREATE TABLE hold (
-    order_id        TEXT NOT NULL UNIQUE,
+    entry           INTEGER PRIMARY KEY,
+    order_id        TEXT NOT NULL,
     user            TEXT NOT NULL,
     provider        TEXT NOT NULL,
     amount_atoms    INTEGER NOT NULL CHECK (amount_atoms > 0),
@@ -72,7 +74,7 @@ CREATE TABLE hold (
     sequence        INTEGER NOT NULL DEFAULT 0,
     CHECK ((state = 'OPEN') = (remaining_atoms > 0))
 ) STRICT;
-CREATE INDEX open_hold_by_order ON hold (order_id) WHERE state = 'OPEN';
+CREATE UNIQUE INDEX open_hold_by_order ON hold (order_id) WHERE state = 'OPEN';
 CREATE INDEX open_hold_by_deadline ON hold (expires_at_ms, order_id) WHERE state = 'OPEN';
 CREATE TRIGGER hold_stays BEFORE DELETE ON hold BEGIN SELECT raise(ABORT, 'a hold is closed, never deleted'); END;
 CREATE TRIGGER hold_closes_once BEFORE UPDATE ON hold WHEN old.state <> 'OPEN'

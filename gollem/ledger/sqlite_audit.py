@@ -24,6 +24,10 @@ _STRAY_LINES = """
 SELECT statement, number FROM statement_line AS line
 WHERE NOT EXISTS (SELECT 1 FROM leg WHERE leg.number = line.number AND leg.statement = line.statement) LIMIT ?
 """
+_LOST_HOLDS = """
+SELECT hold.order_id, hold.entry FROM hold LEFT JOIN entry ON entry.sequence = hold.entry
+WHERE entry.key IS NOT 'hold:' || hold.order_id LIMIT ?
+"""
 _HOLDS = (
     "SELECT order_id, user, state, remaining_atoms, provider, amount_atoms, opened_at_ms, expires_at_ms, terms, fence "
     "FROM hold"
@@ -78,6 +82,8 @@ def _read(connection: sqlite3.Connection, proof: Proof) -> None:
         proof.find(Check.TRANSACTIONS, f"the statement of {owner} lacks leg {number}")
     for owner, number in connection.execute(_STRAY_LINES, (_MOST_PROBLEMS,)):
         proof.find(Check.TRANSACTIONS, f"the statement of {owner} shows leg {number}, which is not its own")
+    for order_id, sequence in connection.execute(_LOST_HOLDS, (_MOST_PROBLEMS,)):
+        proof.find(Check.HOLDS, f"H:{order_id}: entry {sequence} did not open this hold")
     proof.read(
         _journal(connection, proof),
         _accounts(connection, proof),

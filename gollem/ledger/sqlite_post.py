@@ -38,9 +38,9 @@ _ADD_IF_THERE = " ON CONFLICT (account) DO UPDATE SET balance_atoms = balance_at
 _INSERT_LEGS = [_INSERT_LEG + ", (?, ?, ?, ?)" * more for more in range(checks.MAX_LEGS)]
 _ADD_TO_ACCOUNTS = [_ADD_TO_ACCOUNT + ", (?, ?)" * more + _ADD_IF_THERE for more in range(checks.MAX_LEGS)]
 _INSERT_HOLD = """
-INSERT INTO hold (order_id, user, provider, amount_atoms, remaining_atoms, opened_at_ms, expires_at_ms, fence, state,
-                  terms)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (order_id) DO NOTHING
+INSERT INTO hold (entry, order_id, user, provider, amount_atoms, remaining_atoms, opened_at_ms, expires_at_ms, fence,
+                  state, terms)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _CHANGE_HOLD = """
 UPDATE hold SET state = ?, remaining_atoms = remaining_atoms - ?, settled_atoms = settled_atoms + ?,
@@ -82,7 +82,7 @@ def write(cursor: sqlite3.Cursor, transaction: Transaction, sequence: int) -> Po
     # What can be refused first: a refusal is told before a balance that would leave its range.
     require_what_was_read(cursor, transaction)
     change_records(cursor, transaction)
-    _change_holds(cursor, transaction)
+    _change_holds(cursor, transaction, sequence)
     _change_users(cursor, transaction)
     _add_to_others(cursor, transaction)
     set_active(cursor, transaction)
@@ -127,19 +127,21 @@ def _add_towards_bound(cursor: sqlite3.Cursor, leg: Leg) -> None:
         raise Refused
 
 
-def _change_holds(cursor: sqlite3.Cursor, transaction: Transaction) -> None:
+def _change_holds(cursor: sqlite3.Cursor, transaction: Transaction, sequence: int) -> None:
     guards = {guard.order_id: guard for guard in transaction.guards if isinstance(guard, HoldOpen)}
     for effect in transaction.effects:
         if isinstance(effect, OpenHold):
-            _open(cursor, effect.hold)
+            _open(cursor, effect.hold, sequence)
         elif isinstance(effect, CloseHold):
             _change(cursor, guards[effect.order_id], effect.user, (effect.state, effect.amount_atoms, 0, 0))
         elif isinstance(effect, ReduceHold):
             _change(cursor, guards[effect.order_id], effect.user, (HoldState.OPEN, effect.atoms, effect.atoms, 1))
 
 
-def _open(cursor: sqlite3.Cursor, hold: Hold) -> None:
+def _open(cursor: sqlite3.Cursor, hold: Hold, sequence: int) -> None:
+    """There is none of the order yet: its entry's key is new."""
     row = (
+        sequence,
         hold.order_id,
         hold.user,
         hold.provider,
@@ -151,8 +153,7 @@ def _open(cursor: sqlite3.Cursor, hold: Hold) -> None:
         hold.state,
         hold.terms,
     )
-    if cursor.execute(_INSERT_HOLD, row).rowcount != 1:
-        raise Refused
+    cursor.execute(_INSERT_HOLD, row)
 
 
 def _change(cursor: sqlite3.Cursor, guard: HoldOpen, user: str, change: tuple[HoldState, int, int, int]) -> None:

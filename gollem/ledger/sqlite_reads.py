@@ -15,6 +15,7 @@ from gollem.ledger.accounts import (
     EARNINGS_SHARDS,
     earnings_of,
     earnings_range,
+    hold_key,
     payable_account,
     provider_debt,
     user_account,
@@ -40,6 +41,7 @@ _HOLD = """
 SELECT order_id, user, provider, amount_atoms, opened_at_ms, expires_at_ms, terms, fence, state, settled_atoms, sequence
 FROM hold
 """
+_OF_ORDER = "WHERE entry = (SELECT sequence FROM entry WHERE key = ?)"
 _ENTRY = "SELECT sequence, key, kind, fingerprint, at_ms, order_id, detail FROM entry WHERE key = ?"
 _JOURNAL = """
 SELECT sequence, key, kind, fingerprint, at_ms, order_id, detail FROM entry
@@ -92,7 +94,7 @@ def due_earnings(cursor: sqlite3.Cursor, until_day: str, limit: int) -> list[Ear
 
 
 def find_hold(cursor: sqlite3.Cursor, order_id: str) -> Hold | None:
-    rows = cursor.execute(f"{_HOLD} WHERE order_id = ?", (order_id,)).fetchall()
+    rows = cursor.execute(f"{_HOLD} {_OF_ORDER}", (hold_key(order_id),)).fetchall()
     return hold_of(rows[0]) if rows else None
 
 

@@ -267,6 +267,7 @@ async def test_impossible_legs_are_refused(ledger: Ledger, legs: tuple[Leg, ...]
         {"at_ms": -1},
         {"detail": "\ud800"},
         {"detail": "x" * 65_537},
+        {"key": "hold:order-2"},
         {"guards": ()},
         {"guards": (AvailableAtLeast("U:alice", 99),)},
         {"guards": (AvailableAtLeast("U:bob", 100),)},

@@ -109,6 +109,10 @@ DEFECTS = {
         "UPDATE entry SET detail = 'Sold' WHERE key = 'settle:order-1'",
         [f"settle:order-1: {SEAL}"],
     ),
+    "hold of another entry": (
+        "UPDATE hold SET entry = 9 WHERE order_id = 'order-2'",
+        ["H:order-2: entry 9 did not open this hold"],
+    ),
     "leg in nobody's statement": (
         "UPDATE leg SET statement = NULL WHERE number = 128",
         [

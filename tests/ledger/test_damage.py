@@ -18,7 +18,6 @@ from tests.ledger.test_audit import CREDIT, DROP_TRIGGERS, books
 INDEXES = {
     "sqlite_autoindex_entry_1": b"grant:g",
     "earnings_by_day": b"PM:acme",
-    "sqlite_autoindex_hold_1": b"order-1",
     "open_hold_by_order": b"order-2",
     "open_hold_by_deadline": b"order-2",
     "record_by_state": b"buy-1",

@@ -77,6 +77,18 @@ async def test_migration_that_fails_changes_nothing(old: Path) -> None:
     assert schema_of(old) == before
 
 
+async def test_hold_without_its_entry_is_not_migrated(old: Path) -> None:
+    with closing(sqlite3.connect(old, isolation_level=None)) as connection:
+        connection.execute(
+            "INSERT INTO hold SELECT 'order-3', user, provider, amount_atoms, remaining_atoms, "
+            "opened_at_ms, expires_at_ms, fence, state, terms FROM hold WHERE order_id = 'order-1'"
+        )
+    with pytest.raises(LedgerUnavailable, match="datatype mismatch"):
+        await open_ledger(f"sqlite://{old}")
+    with closing(sqlite3.connect(old)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+
+
 async def test_file_of_a_later_release_is_refused(old: Path) -> None:
     with closing(sqlite3.connect(old)) as connection:
         connection.execute("PRAGMA user_version = 99")

@@ -165,16 +165,16 @@ CHECKED = [
     "INSERT INTO account (account, balance_atoms) VALUES ('D:alice', 1)",
     "INSERT INTO account (account, balance_atoms) VALUES ('DP:acme', 1)",
     "INSERT INTO record SELECT * FROM record",
-    "INSERT INTO hold VALUES ('x', 'u', 'p', 5, 4, 0, 0, 0, 'OPEN', '', 0, 0)",
+    "INSERT INTO hold VALUES (99, 'x', 'u', 'p', 5, 4, 0, 0, 0, 'OPEN', '', 0, 0)",
     "UPDATE account SET balance_atoms = -1 WHERE account = 'U:alice'",
     "UPDATE account SET held_atoms = -1 WHERE account = 'U:alice'",
     "UPDATE account SET balance_atoms = 4611686018427387904 WHERE account = 'U:alice'",
     "UPDATE account SET balance_atoms = 'x' WHERE account = 'U:alice'",
     "INSERT INTO leg VALUES (999999, 'U:alice', 0, NULL)",
     "INSERT INTO entry SELECT sequence + 99, key, kind, fingerprint, at_ms, order_id, detail, seal FROM entry",
-    "INSERT INTO hold VALUES ('x', 'u', 'p', 5, 0, 0, 0, 0, 'OPEN', '', 0, 0)",
-    "INSERT INTO hold VALUES ('x', 'u', 'p', 5, 5, 0, 0, 0, 'VOIDED', '', 0, 0)",
-    "INSERT INTO hold VALUES ('x', 'u', 'p', 0, 0, 0, 0, 0, 'VOIDED', '', 0, 0)",
+    "INSERT INTO hold VALUES (99, 'x', 'u', 'p', 5, 0, 0, 0, 0, 'OPEN', '', 0, 0)",
+    "INSERT INTO hold VALUES (99, 'x', 'u', 'p', 5, 5, 0, 0, 0, 'VOIDED', '', 0, 0)",
+    "INSERT INTO hold VALUES (99, 'x', 'u', 'p', 0, 0, 0, 0, 0, 'VOIDED', '', 0, 0)",
 ]
 
 

@@ -1,7 +1,7 @@
 """An order's escrow: opened by its match, closed by exactly one of settlement, void and expiry."""
 
 from gollem.errors import InvariantBroken
-from gollem.ledger.accounts import earnings_account, fee_account, hold_account, user_account
+from gollem.ledger.accounts import earnings_account, fee_account, hold_account, hold_key, user_account
 from gollem.ledger.audit import hold_digest
 from gollem.ledger.rules.parts import digest
 from gollem.ledger.types import (
@@ -28,7 +28,7 @@ def hold(hold: Hold, fingerprint: str, now_ms: int) -> Transaction:
     if amount <= 0 or hold.state is not HoldState.OPEN:
         raise InvariantBroken(f"hold {hold.order_id}: {amount} atoms, {hold.state}; must be positive and open")
     return Transaction(
-        key=f"hold:{hold.order_id}",
+        key=hold_key(hold.order_id),
         kind=Kind.HOLD,
         legs=(Leg(user_account(hold.user), -amount), Leg(hold_account(hold.order_id), amount)),
         fingerprint=fingerprint,
