@@ -17,6 +17,7 @@ from gollem.rpc.pb import credit_pb2
 from gollem.rpc.pb.credit_grpc import CreditServiceStub
 from tests.dashboard.conftest import PHONE, WIDE, WITHIN_MS, Desk, go, sign_in
 from tests.rpc.conftest import refused
+from tests.until import until_answer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 expect.set_options(timeout=WITHIN_MS)
@@ -31,6 +32,13 @@ BROKEN_WORDS = """[...document.querySelectorAll(".unit")].filter((one) => one.ge
   .map((one) => one.textContent)"""
 SCROLLS = """[...document.querySelectorAll(".scroll")].filter((one) => one.scrollWidth > one.clientWidth)
   .map((one) => one.ariaLabel)"""
+# Cards that begin together and do not end together, which leaves a hole; one may stand beside two.
+HOLES = """[...document.querySelectorAll(".grid > .card")].filter((one, _, all) => all.some((other) =>
+  Math.abs(one.getBoundingClientRect().top - other.getBoundingClientRect().top) < 1
+  && Math.abs(one.getBoundingClientRect().bottom - other.getBoundingClientRect().bottom) > 1))
+  .map((one) => one.querySelector("h2").textContent)"""
+IS_COVERED = """document.querySelector("h1").getBoundingClientRect().top
+  < document.getElementById("top").getBoundingClientRect().bottom"""
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"], "resultTypes": ["violations"]}
 MAX_IMAGE_BYTES = 200 * 1024
 
@@ -259,6 +267,8 @@ async def test_every_view_can_be_seen_and_reached(desk: Desk, images: Path, sche
             for view in views:
                 await go(page, view)
                 await page.locator("table:visible, .empty:visible").first.wait_for()
+                assert not await page.evaluate(IS_COVERED), f"the bar stands before the heading of {view}"
+                assert await page.evaluate(HOLES) == [], view
                 await _picture(page, images, f"{view.lower()}{'-phone' if size == PHONE else ''}-{scheme}")
                 await page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
                 found = (await Axe().run(page, options=RULES)).response["violations"]
@@ -266,7 +276,7 @@ async def test_every_view_can_be_seen_and_reached(desk: Desk, images: Path, sche
                 assert await page.evaluate(WIDER) == [], view
                 assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, view
                 assert await page.evaluate(BROKEN_WORDS) == [], view
-                assert view != "Keys" or await page.evaluate(SCROLLS) == [], "what revokes a key is out of sight"
+                assert (size, view) == (WIDE, "Market") or await page.evaluate(SCROLLS) == [], view
     assert faults == []
     assert desk.complaints == []
 
@@ -323,6 +333,26 @@ async def test_whoever_reloads_while_the_exchange_is_away_stays_signed_in(desk: 
         assert await page.evaluate("Object.keys(sessionStorage)") == []
     desk.forgive("503")
     desk.complaints[:] = [one for one in desk.complaints if "net::ERR_FAILED" not in one]
+    assert desk.complaints == []
+
+
+# How far the card's own end is below what it holds, and the drawing's from that of its place.
+ROOM_BELOW_THE_FRONT = """(() => {
+  const bottom = (one) => document.querySelector(one)?.getBoundingClientRect().bottom;
+  const room = [bottom(".fills") - bottom(".fills details"), bottom(".fills .chart") - bottom(".fills .uplot")];
+  return room.map(Math.round);
+})()"""
+
+
+async def test_the_front_is_drawn_as_high_as_the_trades_beside_it(desk: Desk) -> None:
+    async with desk.signed_in("alice") as page:
+        await page.get_by_role("table", name="Trades").get_by_role("row").nth(12).wait_for()
+
+        async def is_full() -> bool:
+            card, chart = await page.evaluate(ROOM_BELOW_THE_FRONT)
+            return bool(card < 25 and chart in (0, 1))
+
+        await until_answer(is_full)
     assert desk.complaints == []
 
 

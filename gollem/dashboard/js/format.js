@@ -32,7 +32,7 @@ export function credits(text) {
 }
 
 /** Credits for a headline. */
-export const bigCredits = (text) => h("span", {}, short(text), h("span", { class: "unit" }, "credits"));
+export const bigCredits = (text) => h("span", {}, short(text), " ", h("span", { class: "unit" }, "credits"));
 
 /** What so many credits are in USD: a thousandth. */
 export function usdOf(text) {

@@ -9,15 +9,16 @@ import { badge, table } from "../parts/table.js";
 import { poll, whenChanged } from "../poll.js";
 
 const EVERY_MS = 2000;
+const CLASSES = { depth: "stacks", front: "stacks long", trades: "stacks few" }; // on a phone
 const SELL = h("code", {}, "python -m provider_agent --help");
 
 export function market(page, failed) {
-  const places = Object.fromEntries(["figures", "depth", "front", "trades", "refusals"].map((name) => [name, h("div")]));
+  const places = Object.fromEntries(["figures", "depth", "front", "trades", "refusals"].map((name) => [name, h("div", { class: CLASSES[name] })]));
   const title = h("span", {}, "The front");
   fill(page, h("div", { class: "grid" }, places.figures,
     card("Depth by model", { size: "two-thirds", about: "Asks that can be matched now. Choose a model to see its front." }, places.depth),
     card("Refused within the hour", { size: "third", about: "Of the refused bids, how many each limit kept asks from." }, places.refusals),
-    card("Price against latency", { size: "half", about: h("span", {}, title, ": asks that no other beats in price, latency and speed at once. The larger, the faster.") }, places.front),
+    card("Price against latency", { size: "half fills", about: h("span", {}, title, ": asks that no other beats in price, latency and speed at once. The larger, the faster.") }, places.front),
     card("Trades", { size: "half", about: "Matched on this server since its start, newest first." }, places.trades)));
   let chosen = "";
   let book = [];
