@@ -1,7 +1,7 @@
 // The market: what is for sale, the front of one model, what was matched, and what bids were refused for.
 import { get } from "../api.js";
 import { card, empty, fill, h } from "../dom.js";
-import { count, counted, credits, milliseconds, moment, price, speed, tokens, words } from "../format.js";
+import { count, counted, credits, milliseconds, moment, plural, price, speed, tokens, words } from "../format.js";
 import { bars } from "../parts/bars.js";
 import { scatter } from "../parts/charts.js";
 import { figures } from "../parts/figures.js";
@@ -56,7 +56,7 @@ function headline(book, refused) {
   const tried = matched + sum(refused, "refused");
   return [
     ["Asks live", count(sum(book, "liveAsks")), `${count(sum(book, "blockedAsks"))} blocked, ${counted(book.length, "model")}`],
-    ["Free at once", count(sum(book, "freeSlots")), `orders, ${tokens(sum(book, "freeTokens"))} tokens`],
+    ["Free at once", count(sum(book, "freeSlots")), `${plural(sum(book, "freeSlots"), "order")}, ${tokens(sum(book, "freeTokens"))} ${plural(sum(book, "freeTokens"), "token")}`],
     ["Matched within the hour", count(matched), tried ? `${Math.round((100 * matched) / tried)} % of ${counted(tried, "bid")}` : "no bid yet"],
     ["Bids resting", count(sum(book, "restingBids")), "until an ask allows them"],
   ];
@@ -81,7 +81,7 @@ function front(model) {
     x: offer.latencyMs, y: Number(offer.promptUsdPerMtok), size: offer.throughputTps, name: offer.providerId,
   }));
   return [
-    scatter(`The front of ${model.model}: ${points.length} asks by price and latency`, {
+    scatter(`The front of ${model.model}: ${counted(points.length, "ask")} by price and latency`, {
       xLabel: "ms to the first token", yLabel: "USD per million prompt tokens",
       xText: (ms) => Math.round(ms).toLocaleString("en-US"), yText: (usd) => `$${Number(usd.toPrecision(3))}`,
     }, points),
