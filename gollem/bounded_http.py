@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.typedefs import Handler
 
 log = logging.getLogger("gollem.http")
@@ -37,9 +37,7 @@ class BoundedHttp:
         self._limits = limits
         app = web.Application(client_max_size=limits.body_bytes, middlewares=[_one_request])
         app.add_routes(routes)
-        self._runner = web.AppRunner(
-            app, access_log=None, logger=log, auto_decompress=False, shutdown_timeout=limits.drain_s
-        )
+        self._runner = web.AppRunner(app, shutdown_timeout=limits.drain_s)
         self._listener: asyncio.Server | None = None
 
     @property
@@ -73,9 +71,47 @@ class BoundedHttp:
         server = self._runner.server
         if server is None or self.connections >= self._limits.connections:
             return _TurnedAway()
-        connection = server()
-        asyncio.get_running_loop().call_later(self._limits.connection_s, connection.force_close)
+        loop = asyncio.get_running_loop()
+        # Without a log of who asked what.
+        connection = _Connection(server, loop=loop, logger=log, access_log=None, auto_decompress=False)  # type: ignore[arg-type]
+        loop.call_later(self._limits.connection_s, connection.force_close)
         return connection
+
+
+class _Connection(web.RequestHandler):
+    """aiohttp itself repeats what it refuses, which may be a secret: here it only says what is wrong, as the gateway
+    does."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        answer = super().handle_error(request, status, exc, message)
+        if isinstance(exc, LineTooLong):
+            return _refusal(431, 8, "TOO_LARGE", "the address or a header is too large")
+        if isinstance(exc, HttpProcessingError):
+            return _refusal(400, 3, "INVALID_MESSAGE", "the request cannot be read as HTTP")
+        return answer
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        if resp.status == 417:
+            resp = _refusal(417, 3, "INVALID_MESSAGE", "nothing may be expected but 100-continue")
+        return await super().finish_response(request, resp, start_time)
+
+
+def _refusal(status: int, code: int, reason: str, message: str) -> web.Response:
+    """As google.rpc.Status with an ErrorInfo. Ends the connection."""
+    info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": "gollem"}
+    answer = web.json_response({"code": code, "message": message, "details": [info]}, status=status)
+    answer.force_close()
+    return answer
 
 
 class _TurnedAway(asyncio.Protocol):

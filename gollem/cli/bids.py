@@ -78,7 +78,9 @@ def quote(server: Server, limits: dict[str, Any], prompt_tokens: int, max_tokens
         return
     screen = output.stdout()
     screen.print(offer_table(answer.front, (answer.winner_provider_id, answer.winner_ask_id)))
-    screen.print(f"{answer.feasible} asks within every limit, {answer.front_size} of them on the front")
+    screen.print(
+        f"{output.counted(answer.feasible, 'ask')} within every limit, {answer.front_size} of them on the front"
+    )
     if answer.excluded_by:
         screen.print(f"excluded by {excluded(answer.excluded_by)}")
 

@@ -74,6 +74,11 @@ def usd_per_mtok(charged_atoms: int, tokens: int) -> str:
     return units.format_usd(round(charged_atoms * 1_000_000 // tokens, -5)) if tokens else "-"
 
 
+def counted(value: int, one: str) -> str:
+    """One bid is "1 bid", two are "2 bids"."""
+    return f"{value:,} {one}{'' if value == 1 else 's'}"
+
+
 def when(at_ms: int) -> str:
     """A moment as its UTC date and time, to the second."""
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -103,7 +103,8 @@ def _show(results: list[Result], as_json: bool) -> None:
         return
     table = output.table("check", "what must hold", "result")
     for result in results:
-        verdict = f"[red]{len(result.findings)} findings[/red]" if result.findings else "[green]holds[/green]"
+        found = output.counted(len(result.findings), "finding")
+        verdict = f"[red]{found}[/red]" if result.findings else "[green]holds[/green]"
         table.add_row(result.check, _ABOUT[result.check], verdict)
     console = output.stdout()
     console.print(table)

@@ -30,4 +30,5 @@ def trades(server: Server, model: str, limit: int, as_json: bool) -> None:
     output.stdout().print(shown)
     for one in refused.models:
         limits = ", ".join(f"{name} {bids}" for name, bids in sorted(one.limited_by.items()))
-        click.echo(f"{one.model}: {one.matched} bids matched, {one.refused} refused{f' ({limits})' if limits else ''}")
+        matched = output.counted(one.matched, "bid")
+        click.echo(f"{one.model}: {matched} matched, {one.refused} refused{f' ({limits})' if limits else ''}")

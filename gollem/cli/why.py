@@ -23,18 +23,20 @@ def why(server: Server, ask_id: str, provider_id: str, as_json: bool) -> None:
     if not answer.asks:
         click.echo("there is no such ask in the book")
     for chances in answer.asks:
-        _show(output.stdout(), chances)
+        show(output.stdout(), chances)
 
 
-def _show(screen: Console, chances: stubs.AskChances) -> None:
+def show(screen: Console, chances: stubs.AskChances) -> None:
     screen.print(f"{chances.ask_id} ({chances.model})", style="bold")
     if chances.blocked_by:
         screen.print(f"  not matched at all now: {', '.join(chances.blocked_by)}")
-    screen.print(f"  of the last {chances.bids} bids it would win {chances.won}; {chances.outbid} go to a better ask")
+    lately, go = output.counted(chances.bids, "bid"), "goes" if chances.outbid == 1 else "go"
+    screen.print(f"  it would win {chances.won} of {lately} lately; {chances.outbid} {go} to a better ask")
     for limit, bids in sorted(chances.excluded_by.items()):
-        screen.print(f"  {bids} have a {limit} limit that it does not meet")
+        screen.print(f"  {bids} {'has' if bids == 1 else 'have'} a {limit} limit that it does not meet")
     for what, bids in _ways(chances):
-        screen.print(f"  {what} it would win at least half of the {bids} bids that this alone can win")
+        won = "the one bid" if bids == 1 else f"at least half of the {bids} bids"
+        screen.print(f"  {what} it would win {won} that this alone can win")
 
 
 def _ways(chances: stubs.AskChances) -> list[tuple[str, int]]:

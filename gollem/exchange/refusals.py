@@ -17,19 +17,29 @@ def refusal(rejection: Rejection) -> NoFeasibleAsk | CapacityExhausted:
     }
     if rejection.full:
         return CapacityExhausted(
-            f"{rejection.full} asks meet every limit, but none is free at this moment: try again soon",
+            f"{_who_meets(rejection.full)} free at this moment: try again soon",
             retryable="true",
             retry_after_ms=1_000,
             **figures,
         )
     if not rejection.considered:
         return NoFeasibleAsk("no provider offers this model now", retryable="true", **figures)
-    worst = max(rejection.excluded_by.items(), key=lambda item: item[1], default=("nothing", 0))
     return NoFeasibleAsk(
-        f"none of {rejection.considered} asks meets every limit; {worst[0]} excludes {worst[1]} of them",
+        _why_none(rejection),
         retryable="false" if not _PASSING & set(rejection.excluded_by) else "true",
         **figures,
     )
+
+
+def _who_meets(full: int) -> str:
+    return "one ask meets every limit, but is not" if full == 1 else f"{full} asks meet every limit, but none is"
+
+
+def _why_none(rejection: Rejection) -> str:
+    worst = max(rejection.excluded_by.items(), key=lambda item: item[1], default=("nothing", 0))
+    if rejection.considered == 1:
+        return f"the only ask does not meet every limit; {worst[0]} excludes it"
+    return f"none of {rejection.considered} asks meets every limit; {worst[0]} excludes {worst[1]} of them"
 
 
 def taken() -> CapacityExhausted:

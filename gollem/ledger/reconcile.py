@@ -221,5 +221,5 @@ def _is_for_all(result: Result) -> bool:
 
 
 def _alert(result: Result, record: Record, now_ms: int) -> Record:
-    message = f"{len(result.findings)} findings: {result.findings[0]}"
+    message = f"{len(result.findings)} finding{'s' * (len(result.findings) > 1)}: {result.findings[0]}"
     return rules.alert(f"{record.id}:{record.number('version')}", f"reconciliation {result.check}", message, now_ms)

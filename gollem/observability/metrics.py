@@ -114,9 +114,11 @@ CREDITS = _counter("gollem_credits_total", "Credits that moved by a posting of t
 TRANSACTIONS = _counter("gollem_ledger_transactions_total", "Transactions that this server posted.", "kind")
 PLATFORM_BALANCE = _gauge("gollem_platform_balance_credits", "Balance of an account of the platform's own.", "account")
 FLOAT = _gauge("gollem_float_credits", "What lies at the payment provider, by the books.")
-PAYOUTS = _gauge("gollem_payouts", "Payouts under way, by state; at most 256 a state are counted.", "state")
-PAYOUTS_CREDITS = _gauge("gollem_payouts_credits", "Credits of payouts under way, by state.", "state")
-PAYOUT_AGE = _gauge("gollem_payout_oldest_age_seconds", "Age of the oldest payout under way; 0 without any.")
+PAYOUTS = _gauge("gollem_payouts", "Payouts under way, by state; at most 4,096 a state are counted.", "state")
+PAYOUTS_CREDITS = _gauge("gollem_payouts_credits", "Credits of those that are counted, by state.", "state")
+PAYOUT_AGE = _gauge(
+    "gollem_payout_oldest_age_seconds", "Age of the oldest of them, of at most 4,096 a state; 0 without any."
+)
 PAYOUTS_HALTED = _gauge("gollem_payouts_halted", "1 while payouts are halted.")
 PAYMENT_EVENTS = _counter(
     "gollem_payment_events_total", "Events of the payment provider, by what became of them.", "state"

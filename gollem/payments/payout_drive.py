@@ -37,8 +37,6 @@ _OPEN = ("INITIATED", "TRANSFERRED", "FAILED")
 
 
 class PayoutDrive:
-    """`oldest_open_ms`: the age of the oldest payout under way, at the last look; 0 if there was none."""
-
     def __init__(
         self,
         ledger: Ledger,
@@ -48,7 +46,6 @@ class PayoutDrive:
         attempts: Attempts,
         clock: Clock,
     ) -> None:
-        self.oldest_open_ms = 0
         self._ledger = ledger
         self._booking = booking
         self._gateway = gateway
@@ -61,7 +58,6 @@ class PayoutDrive:
         """Take every open payout a step further, and look again at those that a bank may still send back; a bounded
         number. One that fails keeps no other waiting. Returns how many changed."""
         under_way = [payout for one in self._open for payout in await one.page()]
-        self.oldest_open_ms = max((self._age_ms(payout) for payout in under_way), default=0)
         moved = await self._each(under_way, self._move)
         return moved + await self._each(await self._recheck.due(), self._recheck.look_at)
 

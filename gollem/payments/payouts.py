@@ -95,11 +95,6 @@ class Payouts:
         self._drive = PayoutDrive(ledger, self._booking, self._recheck, gateway, attempts, clock)
         self._trail = PayoutTrail(ledger, config.delay_days)
 
-    @property
-    def oldest_open_ms(self) -> int:
-        """The age of the oldest payout under way, at the last look; 0 if there was none."""
-        return self._drive.oldest_open_ms
-
     async def request(self, provider: str, payout_id: str) -> PayoutView:
         """Pay out all whole cents that are payable, now. The same `payout_id` again answers with the same payout.
 

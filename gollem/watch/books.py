@@ -8,6 +8,7 @@ from gollem.observability import Sample, metrics
 from gollem.units import ATOMS_PER_CREDIT
 
 _LISTED = 256  # records of a state that are looked at
+_PAYOUTS = 16 * _LISTED  # of a state: they sort by id, so that the oldest may be any
 _PLATFORM = (
     accounts.STRIPE, accounts.BANK, accounts.PROMO, accounts.STRIPE_FEES, accounts.DISPUTE_FEES, accounts.BAD_DEBT,
     accounts.GOODWILL, accounts.ADJUSTMENTS, accounts.UNMATCHED,
@@ -64,7 +65,7 @@ class Books:
     async def _payouts(self) -> list[Sample]:
         found, now_ms, oldest_ms = list[Sample](), self._clock.now_ms(), self._clock.now_ms()
         for state in _PAYOUT_STATES:
-            payouts = await self._ledger.records(records.PAYOUT, state, limit=_LISTED)
+            payouts = await self._payouts_in(state)
             amount_atoms = sum(payout.number("amount_atoms") for payout in payouts)
             found.append(Sample(metrics.PAYOUTS, len(payouts), (state.lower(),)))
             found.append(Sample(metrics.PAYOUTS_CREDITS, amount_atoms / ATOMS_PER_CREDIT, (state.lower(),)))
@@ -76,6 +77,14 @@ class Books:
             Sample(metrics.PAYOUT_AGE, (now_ms - oldest_ms) / 1_000),
             Sample(metrics.PAYOUTS_HALTED, halted),
         ]
+
+    async def _payouts_in(self, state: str) -> list[Record]:
+        """A page at a time; those beyond _PAYOUTS are not looked at."""
+        found = page = await self._ledger.records(records.PAYOUT, state, limit=_LISTED)
+        while len(page) == _LISTED and len(found) < _PAYOUTS:
+            page = await self._ledger.records(records.PAYOUT, state, page[-1].id, _LISTED)
+            found = found + page
+        return found
 
     async def _events(self) -> list[Sample]:
         """Events sort by age: the first is the oldest."""

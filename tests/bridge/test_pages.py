@@ -1,6 +1,7 @@
 """The dashboard's pages over the wire: what a browser may do with them, and what it need not load again."""
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator
 
@@ -83,17 +84,29 @@ def test_a_setting_that_moved_is_still_understood() -> None:
 
 
 @pytest.mark.parametrize(
-    "sent", ["GET / HTTP/1.1\r\nx-token: " + "s3cret" * 2_000, "GET / HTTP/9.9\r\ns3cret: 1", "s3cret"]
+    ("sent", "status", "reason"),
+    [
+        ("GET / HTTP/1.1\r\nx-token: " + "s3cret" * 2_000, 431, "TOO_LARGE"),
+        ("GET /" + "s3cret" * 2_000 + " HTTP/1.1", 431, "TOO_LARGE"),
+        ("GET / HTTP/9.9\r\ns3cret: 1", 400, "INVALID_MESSAGE"),
+        ("GET / HTTP/1.1\r\ns3cret token: 1", 400, "INVALID_MESSAGE"),
+        ("POST / HTTP/1.1\r\ncontent-length: s3cret", 400, "INVALID_MESSAGE"),
+        ("GET / HTTP/1.1\r\nexpect: s3cret", 417, "INVALID_MESSAGE"),
+        ("s3cret", 400, "INVALID_MESSAGE"),
+    ],
 )
-async def test_what_cannot_be_read_is_refused_and_not_logged(
-    url: str, sent: str, caplog: pytest.LogCaptureFixture
+async def test_what_cannot_be_read_is_refused_and_neither_told_back_nor_logged(
+    url: str, sent: str, status: int, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Otherwise anybody could fill the log, and what he sent would be in it."""
+    """Otherwise anybody could fill the log, with what he sent in it, or have a browser shown what he made it send."""
     host, _, port = url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(f"{sent}\r\nhost: x\r\n\r\n".encode())
-    assert b" 400 Bad Request\r\n" in await asyncio.wait_for(reader.read(), 20)
+    head, _, body = (await asyncio.wait_for(reader.read(), 20)).partition(b"\r\n\r\n")
     writer.close()
+    assert int(head.split()[1]) == status
+    assert json.loads(body)["details"][0]["reason"] == reason
+    assert b"s3cret" not in head + body
     assert caplog.records == []
 
 

@@ -3,6 +3,8 @@
 import pytest
 
 from gollem.cli import output
+from gollem.cli.why import show
+from gollem_client import stubs
 
 
 @pytest.mark.parametrize(
@@ -24,3 +26,19 @@ def test_money(amount: str, shown: str) -> None:
 )
 def test_usd_per_million_tokens(charged_atoms: int, tokens: int, shown: str) -> None:
     assert output.usd_per_mtok(charged_atoms, tokens) == shown
+
+
+@pytest.mark.parametrize(
+    ("bids", "said"),
+    [
+        (1, ["0 of 1 bid lately; 1 goes to", "1 has a price limit", "win the one bid that"]),
+        (2, ["0 of 2 bids lately; 2 go to", "2 have a price limit", "win at least half of the 2 bids that"]),
+    ],
+)
+def test_numbers_and_their_nouns_agree(bids: int, said: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    chances = stubs.AskChances(
+        bids=bids, outbid=bids, excluded_by={"price": bids}, winning_price="1", won_by_price=bids
+    )
+    show(output.stdout(), chances)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert [words for words in said if words not in shown] == []

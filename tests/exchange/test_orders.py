@@ -105,6 +105,7 @@ async def test_a_refusal_says_which_limit_excluded_how_many(bench: Bench) -> Non
     with pytest.raises(NoFeasibleAsk) as refused:
         await bench.orders.match("alice", "o1", replace(BID, max_price_ticks=99_999))
     assert refused.value.figures == {"considered": "2", "excluded_by.price": "2", "retryable": "false"}
+    assert refused.value.message == "none of 2 asks meets every limit; price excludes 2 of them"
 
 
 async def test_full_asks_are_told_from_unfit_ones(bench: Bench) -> None:
@@ -114,7 +115,8 @@ async def test_full_asks_are_told_from_unfit_ones(bench: Bench) -> None:
     with pytest.raises(CapacityExhausted) as refused:
         await bench.orders.match("alice", "o2", BID)
     assert refused.value.figures["retryable"] == "true"
-    with pytest.raises(NoFeasibleAsk):
+    assert refused.value.message == "one ask meets every limit, but is not free at this moment: try again soon"
+    with pytest.raises(NoFeasibleAsk, match="the only ask does not meet every limit; price excludes it"):
         await bench.orders.match("alice", "o2", replace(BID, max_price_ticks=1))
 
 

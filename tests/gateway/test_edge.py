@@ -1,6 +1,7 @@
 """What does not get through, and what gets through unharmed: limits, headers, operators' calls, gRPC and gRPC-Web."""
 
 import asyncio
+import json
 import re
 import socket
 import struct
@@ -289,6 +290,40 @@ async def whole_answer(reader: asyncio.StreamReader) -> bytes:
     if length := re.search(rb"content-length: (\d+)", head, re.I):
         return head + await reader.readexactly(int(length[1]))
     return head + await reader.readuntil(b"0\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("lines", "status", "reason", "word"),
+    [
+        ("GET /#x HTTP/1.1|host: x", 400, "INVALID_PATH", "#"),
+        ("GET /a%00b HTTP/1.1|host: x", 400, "INVALID_PATH", "%00"),
+        ("GET /healthz HTTP/1.1", 400, "INVALID_MESSAGE", "Host"),
+        (
+            "GET /api/generate HTTP/1.1|host: x|connection: upgrade|upgrade: websocket",
+            403,
+            "UPGRADE_REFUSED",
+            "WebSocket",
+        ),
+        ("POST /api/quote HTTP/1.1|host: x|transfer-encoding: xchunked", 501, "UNSUPPORTED_ENCODING", "chunked"),
+        (f"GET / HTTP/1.1|host: x|x-token: {'s3cret' * 1_500}", 431, "TOO_LARGE", "header"),
+        (f"GET /{'s3cret' * 1_500} HTTP/1.1|host: x", 431, "TOO_LARGE", "address"),
+        ("GET / HTTP/1.1|host: x|expect: s3cret", 417, "INVALID_MESSAGE", "100-continue"),
+    ],
+)
+async def test_what_cannot_be_served_is_told_why(
+    client: Client, lines: str, status: int, reason: str, word: str
+) -> None:
+    """Also by what lies behind the gateway; and none tells back what was sent."""
+    closing = "" if "connection:" in lines else "connection: close\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.place.port)
+    writer.write((lines.replace("|", "\r\n") + f"\r\n{closing}\r\n").encode())
+    head, _, body = (await asyncio.wait_for(whole_answer(reader), WITHIN_S)).partition(b"\r\n\r\n")
+    writer.close()
+    told = json.loads(body)
+    assert (int(head.split()[1]), told["details"][0]["reason"]) == (status, reason)
+    assert word in told["message"]
+    assert b"content-type: application/json" in head
+    assert b"s3cret" not in body
 
 
 async def test_operators_call_the_exchange_itself(client: Client) -> None:

@@ -178,3 +178,33 @@ async def test_payouts_events_alerts_and_overdue_holds() -> None:
     assert found[metrics.WEBHOOK_LAG.name, ()] == 91
     assert found[metrics.PAYOUTS.name, ("initiated",)] == 0
     assert found[metrics.PLATFORM_BALANCE.name, ("X:promo",)] == -100
+
+
+async def test_the_oldest_payout_counts_wherever_its_id_stands() -> None:
+    """Payouts sort by id, which says nothing of their age."""
+    clock, ledger = FakeClock(), MemoryLedger()
+    await _payouts(ledger, 0, 256, clock.now_ms())
+    await _payouts(ledger, 256, 300, clock.now_ms() - 11 * DAY_MS)
+    books = Books(ledger, clock)
+    await books.look()
+    found = by_metric(list(books.samples()))
+    assert found[metrics.PAYOUT_AGE.name, ()] == 11 * DAY_MS / 1_000
+    assert (found[metrics.PAYOUTS.name, ("initiated",)], found[metrics.PAYOUTS_CREDITS.name, ("initiated",)]) == (
+        300,
+        600,
+    )
+
+
+async def test_as_many_payouts_are_looked_at_as_their_figure_says() -> None:
+    clock, ledger = FakeClock(), MemoryLedger()
+    await _payouts(ledger, 0, 4_100, clock.now_ms())
+    books = Books(ledger, clock)
+    await books.look()
+    assert by_metric(list(books.samples()))[metrics.PAYOUTS.name, ("initiated",)] == 4_096
+    assert all("4,096 a state" in metric.about for metric in (metrics.PAYOUTS, metrics.PAYOUT_AGE))
+
+
+async def _payouts(ledger: MemoryLedger, first: int, end: int, at_ms: int) -> None:
+    for number in range(first, end):
+        fields: dict[str, str | int] = {"amount_atoms": 2 * CREDIT, "at_ms": at_ms}
+        await ledger.post(rules.noted(None, Record(records.PAYOUT, f"po-{number:05}", "INITIATED", fields), at_ms))

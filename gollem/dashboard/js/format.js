@@ -32,7 +32,7 @@ export function credits(text) {
 }
 
 /** Credits for a headline. */
-export const bigCredits = (text) => h("span", {}, short(text), h("span", { class: "unit" }, "credits"));
+export const bigCredits = (text) => h("span", {}, short(text), " ", h("span", { class: "unit" }, "credits"));
 
 /** What so many credits are in USD: a thousandth. */
 export function usdOf(text) {
@@ -58,8 +58,11 @@ export function price(text) {
 
 export const count = (value) => Number(value || 0).toLocaleString("en-US");
 
+/** "model" of one, "models" of none or more. */
+export const plural = (value, one) => `${one}${Number(value) === 1 ? "" : "s"}`;
+
 /** "1 model", "2 models". */
-export const counted = (value, one) => `${count(value)} ${one}${Number(value) === 1 ? "" : "s"}`;
+export const counted = (value, one) => `${count(value)} ${plural(value, one)}`;
 
 export function milliseconds(value) {
   if (value === undefined || value === null) return "–";

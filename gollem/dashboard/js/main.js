@@ -37,7 +37,9 @@ function show({ focus = false } = {}) {
   fill(main, h("div", { class: "headline" }, h("h1", {}, view.title), h("p", {}, view.about)), trouble, body);
   const stop = view.show(body, (error) => failed(trouble, error));
   end = typeof stop === "function" ? stop : () => {};
-  if (focus) main.focus();
+  if (!focus) return;
+  main.focus({ preventScroll: true });
+  scrollTo(0, 0);
 }
 
 /** A view could not ask: said above it, until it can again. */

@@ -1,6 +1,6 @@
 // A provider's asks, its circuit and its GPUs.
 import { empty, h } from "../dom.js";
-import { bytes, count, duration, milliseconds, price, speed, words } from "../format.js";
+import { bytes, count, counted, duration, milliseconds, price, speed, words } from "../format.js";
 import { bars } from "./bars.js";
 import { badge, table } from "./table.js";
 
@@ -24,7 +24,7 @@ function measured(figures) {
   if (figures.latencyP95Ms === undefined) return h("span", { class: "soft" }, "no samples");
   const late = figures.latencyP95Ms > figures.promisedLatencyMs;
   const text = [figures.latencyP50Ms, figures.latencyP95Ms, figures.latencyP99Ms].map(milliseconds).join(" · ");
-  return h("span", { class: late ? "fault" : "", title: `${figures.samples} samples, ${figures.samplesNeeded} needed` }, text);
+  return h("span", { class: late ? "fault" : "", title: `${counted(figures.samples, "sample")}, ${count(figures.samplesNeeded)} needed` }, text);
 }
 
 const rate = (limit) => (limit.limitPerMinute === undefined ? "none" : `${count(limit.remaining)} of ${count(limit.limitPerMinute)}/min`);
@@ -33,7 +33,7 @@ export function circuitOf(circuit) {
   if (!circuit || circuit.state === "CLOSED") return [];
   const open = circuit.state === "OPEN";
   return h("p", { class: `alert ${open ? "bad" : ""}` }, h("strong", {}, open ? "Your circuit is open: nothing is matched to you" : "Your circuit is half open: one order decides"),
-    `${circuit.failures} orders failed within ${duration(circuit.windowMs)}, of ${circuit.threshold} that open it.`);
+    `${counted(circuit.failures, "order")} failed within ${duration(circuit.windowMs)}; it opens at ${count(circuit.threshold)}.`);
 }
 
 export function gpus(reports) {

@@ -12,33 +12,35 @@ export function chances(asks) {
 function one(ask) {
   const title = h("h3", {}, ask.askId, h("span", { class: "soft" }, ` · ${ask.model}`));
   if (!ask.bids) return [title, empty("No bid for this model yet", "On this server, since its start.")];
-  const lost = ask.bids - ask.won;
-  if (!lost) return [title, h("p", {}, `It would win all of the last ${count(ask.bids)} bids.`)];
+  if (ask.won === ask.bids) return [title, h("p", {}, ask.bids === 1 ? "It would win the last bid." : `It would win all of the last ${count(ask.bids)} bids.`)];
   return [title,
-    h("p", {}, `Of the last ${count(ask.bids)} bids it would win ${count(ask.won)}. ${lostWords(ask.outbid, lost - ask.outbid)}`),
+    h("p", {}, lostWords(ask)),
     ask.blockedBy.length > 0 && h("p", { class: "alert bad" }, h("strong", {}, "It is not matched at all now"), ask.blockedBy.map(words).join(", ")),
     advice(ask),
     Object.keys(ask.excludedBy).length > 0 && bars("Lost bids by limit", reasons(ask), { most: ask.bids, kind: "warn" }),
-    h("details", {}, h("summary", {}, `The last ${ask.lost.length} that it would lose`), losses(ask.lost))];
+    h("details", {}, h("summary", {}, ask.lost.length === 1 ? "The last one that it would lose" : `The last ${ask.lost.length} that it would lose`), losses(ask.lost))];
 }
 
-function lostWords(outbid, outside) {
+/** What became of the bids, some of which it would lose. */
+function lostWords({ bids, won, outbid }) {
+  if (bids === 1) return outbid ? "The last bid would go to a better ask." : "The last bid has a limit that it does not meet.";
+  const outside = bids - won - outbid;
   const better = outbid && `${count(outbid)} would go to a better ask`;
   const limited = outside && `${count(outside)} ${outside === 1 ? "has a limit" : "have limits"} that it does not meet`;
-  return `${[better, limited].filter(Boolean).join(", and ")}.`;
+  return `Of the last ${count(bids)} bids it would win ${won ? count(won) : "none"}. ${[better, limited].filter(Boolean).join(", and ")}.`;
 }
 
 const reasons = (ask) => Object.entries(ask.excludedBy).sort((a, b) => b[1] - a[1]).map(([limit, bids]) => [`outside the ${words(limit)} limit`, bids]);
 
 /** What would win half of what it can win; the exchange reckons it. */
 function advice(ask) {
-  const half = (bids) => `at least half of the ${count(bids)} bids that this alone can win`;
+  const half = (bids) => (bids === 1 ? "the one bid that this alone can win" : `at least half of the ${count(bids)} bids that this alone can win`);
   const ways = [
     ask.winningPrice && [`at ${price(ask.winningUsdPerMtok)} per million prompt tokens or less (an ask of ${price(ask.winningPrice)})`, half(ask.wonByPrice)],
     ask.winningLatencyMs !== undefined && [`with a first token within ${milliseconds(ask.winningLatencyMs)}`, half(ask.wonByLatency)],
     ask.winningThroughputTps !== undefined && [`at ${speed(ask.winningThroughputTps)} or more`, half(ask.wonByThroughput)],
   ].filter(Boolean);
-  if (!ways.length) return h("p", { class: "hint" }, "Neither its price nor its speed alone would win any of them.");
+  if (!ways.length) return h("p", { class: "hint" }, `Neither its price nor its speed alone would win ${ask.bids - ask.won === 1 ? "it" : "any of them"}.`);
   return h("div", { class: "advice" }, h("strong", {}, "It would win more"), h("ul", {}, ways.map(([how, what]) => h("li", {}, h("b", {}, how), `: ${what}.`))));
 }
 

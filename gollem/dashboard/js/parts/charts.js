@@ -2,7 +2,6 @@
 import { h } from "../dom.js";
 
 const FONT = "12px Inter, system-ui, sans-serif";
-const HEIGHT = 260;
 const SERIES = 6;
 
 /** The colour of a custom property as the canvas takes it. */
@@ -24,19 +23,22 @@ function axes(xLabel, yLabel, xValues, yValues) {
   ];
 }
 
-/** A place for a chart: `draw(width)` gives its uPlot options and data; drawn anew in another width or theme. */
+/** A place for a chart: `draw()` gives its uPlot options and data; drawn anew in another size or theme. */
 function place(label, draw) {
   const element = h("div", { class: "chart", role: "img", "aria-label": label });
   let chart = null;
   let width = 0;
+  let height = 0;
   const redraw = () => {
     chart?.destroy();
-    const { options, data } = draw(width);
-    chart = new window.uPlot({ width, height: HEIGHT, cursor: { show: false }, legend: { show: false }, ...options }, data, element);
+    const { options, data } = draw();
+    chart = new window.uPlot({ width, height, cursor: { show: false }, legend: { show: false }, ...options }, data, element);
   };
   new ResizeObserver(([entry]) => {
-    const now = Math.floor(entry.contentRect.width);
-    if (now && now !== width) { width = now; redraw(); }
+    const [wide, high] = [entry.contentRect.width, entry.contentRect.height].map(Math.floor);
+    if (!wide || (wide === width && high === height)) return;
+    [width, height] = [wide, high];
+    redraw();
   }).observe(element);
   const themed = () => (element.isConnected ? width && redraw() : document.removeEventListener("themechange", themed));
   document.addEventListener("themechange", themed);

@@ -27,7 +27,7 @@ export function requestPayout(requested) {
     payoutId ||= `web-${crypto.randomUUID()}`;
     const payout = await post("/api/payouts/request", { payoutId });
     payoutId = "";
-    notify(`${usd(payout.amountUsd)} are on their way.`);
+    notify(`${usd(payout.amountUsd)} is on its way.`);
     requested();
   }).then(update) }, "Request payout");
   const update = () => { element.disabled = !(ready && some); };

@@ -39,8 +39,9 @@ function byModel(rows, names) {
   }
   const total = ([, of]) => of.reduce((sum, value) => sum + value, 0);
   const sorted = [...values].sort((a, b) => total(b) - total(a));
-  const stacks = sorted.slice(0, MAX_MODELS - 1).map(([name, of]) => ({ name, values: of }));
-  const rest = sorted.slice(MAX_MODELS - 1);
+  const shown = sorted.length > MAX_MODELS ? MAX_MODELS - 1 : MAX_MODELS;
+  const stacks = sorted.slice(0, shown).map(([name, of]) => ({ name, values: of }));
+  const rest = sorted.slice(shown);
   if (rest.length) stacks.push({ name: `${rest.length} others`, values: names.map((_, at) => rest.reduce((sum, [, of]) => sum + of[at], 0)) });
   return stacks;
 }

@@ -7,14 +7,14 @@ import { field, select } from "./form.js";
 import { attempt } from "./notice.js";
 import { badge, table } from "./table.js";
 
-const PAGE = 15;
+const PAGE = matchMedia("(max-width: 700px)").matches ? 6 : 15; // on a phone a line is a block
 const FILE_PAGE = 500;
 const MAX_LINES = 50_000; // of a file
 const SPENDING = ["purchase", "grant", "hold", "settle", "void", "expire", "refund_initiated", "adjustment"];
 const EARNINGS = ["settle", "payout_initiated", "payout_cancelled", "payout_failed", "clawback", "adjustment"];
 
 export function statement({ earnings }) {
-  const list = h("div");
+  const list = h("div", { class: "stacks" });
   const kinds = [["", "Everything"], ...(earnings ? EARNINGS : SPENDING).map((kind) => [kind, words(kind)])];
   const kind = field("Kind", "kind", { control: select(kinds) });
   const since = field("From (UTC)", "since", { type: "date" });

@@ -14,14 +14,15 @@ const DAYS = 14;
 
 export function consumer(page, failed) {
   const top = h("div", { class: "stack" });
-  const chart = h("div");
+  const chart = h("div", { class: "stacks" }); // its table, on a phone
   const lines = statement({ earnings: false });
   const limits = spendLimits();
   fill(page, h("div", { class: "grid" }, top,
     card("Spending", { size: "two-thirds", about: `What settled orders cost, in credits, of the last ${DAYS} days (UTC).` }, chart),
-    card("Buy credits", { size: "third", about: "A credit is a thousandth of a US dollar." }, buyCredits(() => refresh.now())),
-    card("Statement", { size: "two-thirds", actions: lines.actions }, lines.element),
-    card("Spend limits", { size: "third", about: "Hard: an order that could cost more is refused." }, limits.element)));
+    h("div", { class: "third beside-two" }, h("div", { class: "stack cards" },
+      card("Buy credits", { about: "A credit is a thousandth of a US dollar." }, buyCredits(() => refresh.now())),
+      card("Spend limits", { about: "Hard: an order that could cost more is refused." }, limits.element))),
+    card("Statement", { size: "two-thirds", actions: lines.actions }, lines.element)));
   const showTop = whenChanged((data) => fill(top, warnings(data.balance), figures("Your credits", headline(data))));
   const showChart = whenChanged((spending) => fill(chart, spendChart(spending, DAYS)));
   const refresh = poll(EVERY_MS, async (signal) => {

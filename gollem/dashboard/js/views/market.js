@@ -1,7 +1,7 @@
 // The market: what is for sale, the front of one model, what was matched, and what bids were refused for.
 import { get } from "../api.js";
 import { card, empty, fill, h } from "../dom.js";
-import { count, counted, credits, milliseconds, moment, price, speed, tokens, words } from "../format.js";
+import { count, counted, credits, milliseconds, moment, plural, price, speed, tokens, words } from "../format.js";
 import { bars } from "../parts/bars.js";
 import { scatter } from "../parts/charts.js";
 import { figures } from "../parts/figures.js";
@@ -9,15 +9,16 @@ import { badge, table } from "../parts/table.js";
 import { poll, whenChanged } from "../poll.js";
 
 const EVERY_MS = 2000;
+const CLASSES = { depth: "stacks", front: "stacks long", trades: "stacks few" }; // on a phone
 const SELL = h("code", {}, "python -m provider_agent --help");
 
 export function market(page, failed) {
-  const places = Object.fromEntries(["figures", "depth", "front", "trades", "refusals"].map((name) => [name, h("div")]));
+  const places = Object.fromEntries(["figures", "depth", "front", "trades", "refusals"].map((name) => [name, h("div", { class: CLASSES[name] })]));
   const title = h("span", {}, "The front");
   fill(page, h("div", { class: "grid" }, places.figures,
     card("Depth by model", { size: "two-thirds", about: "Asks that can be matched now. Choose a model to see its front." }, places.depth),
     card("Refused within the hour", { size: "third", about: "Of the refused bids, how many each limit kept asks from." }, places.refusals),
-    card("Price against latency", { size: "half", about: h("span", {}, title, ": asks that no other beats in price, latency and speed at once. The larger, the faster.") }, places.front),
+    card("Price against latency", { size: "half fills", about: h("span", {}, title, ": asks that no other beats in price, latency and speed at once. The larger, the faster.") }, places.front),
     card("Trades", { size: "half", about: "Matched on this server since its start, newest first." }, places.trades)));
   let chosen = "";
   let book = [];
@@ -55,7 +56,7 @@ function headline(book, refused) {
   const tried = matched + sum(refused, "refused");
   return [
     ["Asks live", count(sum(book, "liveAsks")), `${count(sum(book, "blockedAsks"))} blocked, ${counted(book.length, "model")}`],
-    ["Free at once", count(sum(book, "freeSlots")), `orders, ${tokens(sum(book, "freeTokens"))} tokens`],
+    ["Free at once", count(sum(book, "freeSlots")), `${plural(sum(book, "freeSlots"), "order")}, ${tokens(sum(book, "freeTokens"))} ${plural(sum(book, "freeTokens"), "token")}`],
     ["Matched within the hour", count(matched), tried ? `${Math.round((100 * matched) / tried)} % of ${counted(tried, "bid")}` : "no bid yet"],
     ["Bids resting", count(sum(book, "restingBids")), "until an ask allows them"],
   ];
@@ -80,7 +81,7 @@ function front(model) {
     x: offer.latencyMs, y: Number(offer.promptUsdPerMtok), size: offer.throughputTps, name: offer.providerId,
   }));
   return [
-    scatter(`The front of ${model.model}: ${points.length} asks by price and latency`, {
+    scatter(`The front of ${model.model}: ${counted(points.length, "ask")} by price and latency`, {
       xLabel: "ms to the first token", yLabel: "USD per million prompt tokens",
       xText: (ms) => Math.round(ms).toLocaleString("en-US"), yText: (usd) => `$${Number(usd.toPrecision(3))}`,
     }, points),

@@ -12,9 +12,10 @@ import { poll, whenChanged } from "../poll.js";
 import { session } from "../session.js";
 
 const EVERY_MS = 3000;
+const CLASSES = { asks: "stacks long", chances: "stacks", payouts: "stacks", gpus: "above" }; // on a phone
 
 export function provider(page, failed) {
-  const places = Object.fromEntries(["money", "onboarding", "asks", "circuit", "gpus", "chances", "payouts"].map((name) => [name, h("div")]));
+  const places = Object.fromEntries(["money", "onboarding", "asks", "circuit", "gpus", "chances", "payouts"].map((name) => [name, h("div", { class: CLASSES[name] })]));
   const lines = statement({ earnings: true });
   const join = onboarding(() => refresh.now());
   fill(page, h("div", { class: "grid" }, places.money,
