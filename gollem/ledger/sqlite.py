@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from gollem.errors import LedgerUnavailable
+from gollem.errors import InvariantBroken, LedgerUnavailable
 from gollem.ledger import sqlite_audit, sqlite_file, sqlite_reads
 from gollem.ledger.accounts import provider_statement, user_account
 from gollem.ledger.checks import check
@@ -194,4 +194,6 @@ def _opening(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT:
+            raise InvariantBroken(f"{path} is damaged, restore a backup: {error}") from error
         raise LedgerUnavailable(f"{path} cannot be opened: {error}") from error
