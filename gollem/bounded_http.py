@@ -130,5 +130,9 @@ async def _one_request(request: web.Request, handler: Handler) -> web.StreamResp
     except web.HTTPException as refusal:  # an answer too
         refusal.force_close()
         raise
+    except ConnectionResetError:
+        if request.transport is not None:
+            raise
+        return web.Response(status=499)  # the caller hung up while it was read: no error of ours, and nobody hears it
     response.force_close()
     return response

@@ -248,6 +248,17 @@ async def test_who_never_finishes_is_cut_off(shop: Shop, monkeypatch: pytest.Mon
 
 
 @ON_ONE_LEDGER
+async def test_who_hangs_up_halfway_is_no_error(bridge: Bridge, caplog: pytest.LogCaptureFixture) -> None:
+    """Anybody can, as often as he likes: it must not fill the log."""
+    _, writer = await asyncio.open_connection("127.0.0.1", bridge.port)
+    writer.write(b"POST /webhooks/stripe HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
+    await until(lambda: bridge._http.connections == 1)
+    writer.transport.abort()
+    await until(lambda: bridge._http.connections == 0)
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+@ON_ONE_LEDGER
 async def test_a_connection_too_many_is_turned_away(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 1)
     async with serving(shop) as bridge:
