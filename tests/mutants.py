@@ -401,6 +401,20 @@ MUTANTS = [
         ON_AUDIT,
     ),
     Mutant(
+        "the audit misses a line before its time",
+        SQLITE_AUDIT,
+        "leg.statement = line.statement AND leg.number < lined.below",
+        "leg.statement = line.statement",
+        ON_AUDIT,
+    ),
+    Mutant(
+        "damage is migrated",
+        FILE,
+        "        _require_sound(damage(connection), path)\n",
+        "",
+        Tests(("tests/ledger/test_migration.py",)),
+    ),
+    Mutant(
         "the audit believes which entry opened a hold",
         SQLITE_AUDIT,
         'proof.find(Check.HOLDS, f"H:{order_id}: entry {sequence} did not open this hold")',

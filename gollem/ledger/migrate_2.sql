@@ -6,7 +6,8 @@ CREATE TABLE statement_line (
     number    INTEGER NOT NULL,
     PRIMARY KEY (statement, number)
 ) STRICT, WITHOUT ROWID;
-INSERT INTO statement_line SELECT statement, number FROM leg WHERE statement IS NOT NULL ORDER BY statement, number;
+INSERT INTO statement_line
+SELECT statement, number FROM leg NOT INDEXED WHERE statement IS NOT NULL ORDER BY statement, number;
 DROP INDEX leg_by_statement;
 CREATE TABLE lined (below INTEGER NOT NULL) STRICT;
 INSERT INTO lined SELECT (coalesce(max(sequence), 0) + 1) * 64 FROM entry;
@@ -34,11 +35,13 @@ CREATE TABLE hold_3 (
     sequence        INTEGER NOT NULL DEFAULT 0,
     CHECK ((state = 'OPEN') = (remaining_atoms > 0))
 ) STRICT;
--- One without its entry is damage, which no migration may carry on: a text is no INTEGER PRIMARY KEY.
+-- One without its entry is damage, which no migration may carry on.
+CREATE TABLE lost (order_id TEXT, CONSTRAINT "a hold has its entry" CHECK (order_id IS NULL)) STRICT;
+INSERT INTO lost SELECT order_id FROM hold WHERE 'hold:' || order_id NOT IN (SELECT key FROM entry);
+DROP TABLE lost;
 INSERT INTO hold_3
-SELECT coalesce((SELECT entry.sequence FROM entry WHERE entry.key = 'hold:' || hold.order_id), 'no entry'),
-       order_id, user, provider, amount_atoms, remaining_atoms, opened_at_ms, expires_at_ms, fence, state, terms,
-       settled_atoms, sequence
+SELECT (SELECT entry.sequence FROM entry WHERE entry.key = 'hold:' || hold.order_id), order_id, user,
+       provider, amount_atoms, remaining_atoms, opened_at_ms, expires_at_ms, fence, state, terms, settled_atoms, sequence
 FROM hold;
 DROP TABLE hold;
 ALTER TABLE hold_3 RENAME TO hold;

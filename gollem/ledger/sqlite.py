@@ -185,7 +185,7 @@ def open_sqlite(
 def _reading() -> Iterator[None]:
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise LedgerUnavailable(f"the ledger cannot be read: {error}") from error
 
 
@@ -193,7 +193,11 @@ def _reading() -> Iterator[None]:
 def _opening(path: Path) -> Iterator[None]:
     try:
         yield
-    except (sqlite3.Error, OSError) as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT:
+    except (sqlite3.Error, OSError, UnicodeDecodeError) as error:  # the last: a schema whose text is damaged
+        if isinstance(error, UnicodeDecodeError) or _error_code(error) == sqlite3.SQLITE_CORRUPT:
             raise InvariantBroken(f"{path} is damaged, restore a backup: {error}") from error
         raise LedgerUnavailable(f"{path} cannot be opened: {error}") from error
+
+
+def _error_code(error: Exception) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

@@ -22,7 +22,10 @@ LIMIT ?
 """
 _STRAY_LINES = """
 SELECT statement, number FROM statement_line AS line
-WHERE NOT EXISTS (SELECT 1 FROM leg WHERE leg.number = line.number AND leg.statement = line.statement) LIMIT ?
+WHERE NOT EXISTS (
+    SELECT 1 FROM leg, lined
+    WHERE leg.number = line.number AND leg.statement = line.statement AND leg.number < lined.below
+) LIMIT ?
 """
 _LOST_HOLDS = """
 SELECT hold.order_id, hold.entry FROM hold LEFT JOIN entry ON entry.sequence = hold.entry
@@ -42,7 +45,7 @@ def audit(connection: sqlite3.Connection, checks: frozenset[Check] = ALL_CHECKS)
     connection.execute("BEGIN")
     try:
         if checks & OF_THE_JOURNAL:
-            problems = damage(connection)
+            problems = damage(connection) + line_damage(connection)
             proof.find(Check.TRANSACTIONS, *map(_damaged, problems))
             _read(connection, proof)
         else:
@@ -69,6 +72,15 @@ def damage(connection: sqlite3.Connection) -> list[str]:
     except sqlite3.DatabaseError as error:
         lines.append(str(error))
     return [line for line in lines if line != "ok" and not line.startswith("***")]
+
+
+def line_damage(connection: sqlite3.Connection) -> list[str]:
+    """What is wrong with the mark between legs that have their lines of statements and those that have none yet."""
+    marks = connection.execute("SELECT below FROM lined LIMIT 2").fetchall()
+    (last,) = connection.execute("SELECT coalesce(max(sequence), 0) FROM entry").fetchone()
+    if len(marks) != 1 or not isinstance(marks[0][0], int) or not 0 <= marks[0][0] <= (last + 1) * 64:
+        return [f"the mark of statement lines is {[mark for (mark,) in marks]}, the journal ends at {(last + 1) * 64}"]
+    return []
 
 
 def _damaged(problem: str) -> str:

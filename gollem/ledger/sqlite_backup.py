@@ -26,7 +26,7 @@ def back_up(path: Path, to: Path) -> AuditReport:
 
 
 def restore(source: Path, path: Path) -> AuditReport:
-    """Put a copy where an exchange looks for its ledger. Blocks.
+    """Put a copy where an exchange looks for its ledger, migrated if an older release made it. Blocks.
 
     Raises LedgerUnavailable if there is a ledger already, InvariantBroken if the copy is damaged, or has a part of a
     transaction only."""
@@ -42,6 +42,7 @@ def restore(source: Path, path: Path) -> AuditReport:
                 closing(sqlite3.connect(unfinished, isolation_level=None)) as copy,
             ):
                 given.backup(copy)
+                sqlite_file.migrate(copy, source)
                 copy.execute(_ONE_FILE)
             return _proven(unfinished, path)
     finally:

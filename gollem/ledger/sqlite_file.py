@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from gollem.errors import InvariantBroken, LedgerUnavailable
-from gollem.ledger.sqlite_audit import damage, start_findings
+from gollem.ledger.sqlite_audit import damage, line_damage, start_findings
 from gollem.ledger.sqlite_rows import text_of
 
 _log = logging.getLogger(__name__)
@@ -86,14 +86,17 @@ def open_reader(path: Path) -> sqlite3.Connection:
 
 def check_integrity(connection: sqlite3.Connection, path: Path) -> None:
     """Raises InvariantBroken if the file is damaged or the books do not balance."""
-    problems = damage(connection)
-    if problems:
-        raise InvariantBroken(f"{path} is damaged, restore a backup: {'; '.join(problems[:_MOST_NAMED])}")
+    _require_sound(damage(connection) + line_damage(connection), path)
     findings = start_findings(connection)
     if findings:
         raise InvariantBroken(
             f"{path}: {'; '.join(findings[:_MOST_NAMED])}: `gollem ledger audit` says all that does not hold"
         )
+
+
+def _require_sound(problems: list[str], path: Path) -> None:
+    if problems:
+        raise InvariantBroken(f"{path} is damaged, restore a backup: {'; '.join(problems[:_MOST_NAMED])}")
 
 
 def _check_version() -> None:
@@ -108,15 +111,22 @@ def _note_wal_reset(path: Path) -> None:
 
 
 def _bring_schema(connection: sqlite3.Connection, path: Path) -> None:
-    """Create it in an empty file, or migrate that of an older release; each version is one transaction."""
+    """Create it in an empty file, or migrate that of an older release."""
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if not tables:
         _run_script(connection, "schema.sql")
+    migrate(connection, path)
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """To the version of this release, each version one transaction. Raises InvariantBroken for a damaged file, whose
+    damage would be carried on, LedgerUnavailable for one of a later release or of no ledger."""
     application_id, version = _version(connection)
-    while application_id == _APPLICATION_ID and 1 <= version < SCHEMA_VERSION:
-        _log.warning("%s: migrating the ledger from version %d", path, version)
-        _run_script(connection, f"migrate_{version}.sql")
-        version += 1
+    if application_id == _APPLICATION_ID and 1 <= version < SCHEMA_VERSION:
+        _require_sound(damage(connection), path)
+        for older in range(version, SCHEMA_VERSION):
+            _log.warning("%s: migrating the ledger from version %d", path, older)
+            _run_script(connection, f"migrate_{older}.sql")
     _require_schema(connection, path)
 
 
@@ -138,8 +148,14 @@ def _version(connection: sqlite3.Connection) -> tuple[int, int]:
 
 def _require_schema(connection: sqlite3.Connection, path: Path) -> None:
     application_id, version = _version(connection)
-    if (application_id, version) != (_APPLICATION_ID, SCHEMA_VERSION):
+    if application_id != _APPLICATION_ID:
+        raise LedgerUnavailable(f"{path} is no ledger: it belongs to application {application_id:#x}")
+    if version < SCHEMA_VERSION:
         raise LedgerUnavailable(
-            f"{path} is not a ledger of this release: application {application_id:#x}, version {version}; "
-            f"wanted {_APPLICATION_ID:#x}, version {SCHEMA_VERSION}"
+            f"{path} is of an older release, version {version}: `gollem serve` makes it version {SCHEMA_VERSION}, "
+            "which that release cannot open any more"
+        )
+    if version > SCHEMA_VERSION:
+        raise LedgerUnavailable(
+            f"{path} is of a later release, version {version}: this one knows versions to {SCHEMA_VERSION}"
         )

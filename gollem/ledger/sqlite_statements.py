@@ -15,8 +15,9 @@ from gollem.ledger.sqlite_rows import Row
 from gollem.ledger.types import StatementFilter
 
 _BELOW = "SELECT below FROM lined"
+# What is there already is damage: the audit tells of it, and nobody's money waits for it.
 _WRITE_LINES = """
-INSERT INTO statement_line (statement, number)
+INSERT OR IGNORE INTO statement_line (statement, number)
 SELECT statement, number FROM leg WHERE number >= ? AND number < ? AND statement IS NOT NULL ORDER BY statement, number
 """
 _LINE = """

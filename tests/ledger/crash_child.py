@@ -81,7 +81,7 @@ async def live(ledger: Ledger, life: Life, name: str) -> None:
 
 
 async def main(path: Path, round_number: int, callers: int, limit_bytes: int = 0) -> None:
-    ledger = open_sqlite(path)
+    ledger = open_sqlite(path, line_batch=5)
     for caller in range(callers):
         await ledger.post(rules.grant(f"grant-{round_number}-{caller}", f"user-{caller}", 10**9, NOW_MS))
     if limit_bytes:

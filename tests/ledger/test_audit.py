@@ -18,7 +18,8 @@ from tests.until import WITHIN_S
 
 CREDIT = 10**8
 DROP_TRIGGERS = (
-    "entry_is_final", "entry_stays", "leg_is_final", "leg_stays", "line_is_final", "line_stays", "hold_stays",
+    "entry_is_final", "entry_stays", "leg_is_final", "leg_stays", "line_is_final", "line_stays", "lined_grows",
+    "lined_stays", "hold_stays",
     "hold_closes_once",
 )  # fmt: skip
 SEAL = "is not what was written: its seal does not match"
@@ -133,6 +134,25 @@ DEFECTS = {
         [
             "the statement of U:alice lacks leg 128",
             "the statement of U:bob shows leg 128, which is not its own",
+        ],
+    ),
+    "mark of lines set back": (
+        "UPDATE lined SET below = 64",
+        [f"the statement of U:alice shows leg {number}, which is not its own" for number in (65, 128)],
+    ),
+    "mark of lines beyond the journal": (
+        "UPDATE lined SET below = 9999",
+        [
+            "the file is damaged: the mark of statement lines is [9999], the journal ends at 320",
+            "the statement of P:acme lacks leg 193",
+            *(f"the statement of U:alice lacks leg {number}" for number in (195, 256)),
+        ],
+    ),
+    "mark of lines lost": (
+        "DELETE FROM lined",
+        [
+            "the file is damaged: the mark of statement lines is [], the journal ends at 320",
+            *(f"the statement of U:alice shows leg {number}, which is not its own" for number in (65, 128)),
         ],
     ),
     "changed kind": (

@@ -2,15 +2,18 @@
 
 import sqlite3
 from contextlib import closing
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
-from gollem.errors import LedgerUnavailable
+from gollem.errors import InvariantBroken, LedgerUnavailable
 from gollem.ledger import Balance, HoldState, open_ledger, rules
+from gollem.ledger.sqlite_backup import restore
 from tests.contracts.samples import NOW_MS, hold_of, opening
 
 VERSION_1 = Path(__file__).parent / "version_1.sql"
+TO_2 = files("gollem.ledger") / "migrate_1.sql"
 
 
 @pytest.fixture
@@ -62,7 +65,7 @@ async def test_migrated_file_is_as_a_new_one(old: Path, tmp_path: Path) -> None:
 
 async def test_reader_does_not_migrate(old: Path) -> None:
     before = schema_of(old)
-    with pytest.raises(LedgerUnavailable, match="version 1; wanted"):
+    with pytest.raises(LedgerUnavailable, match="older release, version 1: `gollem serve` makes it version 3"):
         await open_ledger(f"sqlite://{old}", read_only=True)
     assert schema_of(old) == before
 
@@ -83,14 +86,44 @@ async def test_hold_without_its_entry_is_not_migrated(old: Path) -> None:
             "INSERT INTO hold SELECT 'order-3', user, provider, amount_atoms, remaining_atoms, "
             "opened_at_ms, expires_at_ms, fence, state, terms FROM hold WHERE order_id = 'order-1'"
         )
-    with pytest.raises(LedgerUnavailable, match="datatype mismatch"):
+    with pytest.raises(LedgerUnavailable, match="a hold has its entry"):
         await open_ledger(f"sqlite://{old}")
     with closing(sqlite3.connect(old)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (2,)
 
 
+@pytest.mark.parametrize("version", [1, 2])
+async def test_copy_of_an_older_release_is_restored(old: Path, tmp_path: Path, version: int) -> None:
+    """Otherwise an upgrade would make all backups worthless. The copy itself stays as it is."""
+    if version == 2:
+        with closing(sqlite3.connect(old)) as connection:
+            connection.executescript(TO_2.read_text())
+    report = restore(old, tmp_path / "new.db")
+    assert report.findings == []
+    ledger = await open_ledger(f"sqlite://{tmp_path}/new.db")
+    assert await ledger.open_holds() == [hold_of("order-1")]
+    assert [line.amount_atoms for line in await ledger.user_statement("alice")] == [40, -100, -100, 1_000]
+    await ledger.close()
+    with closing(sqlite3.connect(old)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (version,)
+
+
+async def test_damage_is_not_migrated(old: Path) -> None:
+    """It would be carried on into what is made anew. Here an index lacks what its table has."""
+    with closing(sqlite3.connect(old)) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'leg_by_statement'").fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    content = bytearray(old.read_bytes())
+    content[content.index(b"U:alice", (page - 1) * size, page * size)] ^= 1
+    old.write_bytes(content)
+    with pytest.raises(InvariantBroken, match="is damaged, restore a backup"):
+        await open_ledger(f"sqlite://{old}")
+    with closing(sqlite3.connect(old)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+
+
 async def test_file_of_a_later_release_is_refused(old: Path) -> None:
     with closing(sqlite3.connect(old)) as connection:
         connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(LedgerUnavailable, match="version 99; wanted"):
+    with pytest.raises(LedgerUnavailable, match="later release, version 99: this one knows versions to 3"):
         await open_ledger(f"sqlite://{old}")

@@ -47,7 +47,7 @@ async def trade(ledger: SqliteLedger, recorder: Recorder) -> None:
 
 
 async def recorded(folder: Path, recorder: Recorder) -> Sequence[Event]:
-    ledger = open_sqlite(folder / "live" / "ledger.db")
+    ledger = open_sqlite(folder / "live" / "ledger.db", line_batch=3)
     await trade(ledger, recorder)
     await ledger.close()
     return recorder.events
@@ -62,7 +62,7 @@ def put(folder: Path, files: dict[str, bytes]) -> None:
 async def require_sound(folder: Path, files: dict[str, bytes], answered: set[str]) -> None:
     """Opened as the server opens it, checked as the operator checks it."""
     put(folder, files)
-    ledger = open_sqlite(folder / "ledger.db")
+    ledger = open_sqlite(folder / "ledger.db", line_batch=3)
     try:
         assert [key for key in sorted(answered) if await ledger.find_entry(key) is None] == []
         assert (await ledger.audit()).findings == []
@@ -72,7 +72,7 @@ async def require_sound(folder: Path, files: dict[str, bytes], answered: set[str
 
 async def test_each_answer_waits_for_a_sync_of_the_log(tmp_path: Path, recorder: Recorder) -> None:
     """What `synchronous = FULL` is for, as the file layer sees it: NORMAL would sync at checkpoints only."""
-    ledger = open_sqlite(tmp_path / "live" / "ledger.db")
+    ledger = open_sqlite(tmp_path / "live" / "ledger.db", line_batch=3)
     recorder.events.clear()
     for number in range(20):
         await answer(ledger, recorder, granting(1, grant_id=f"grant-{number}"))
@@ -87,7 +87,7 @@ async def test_each_answer_waits_for_a_sync_of_the_log(tmp_path: Path, recorder:
 
 async def test_recording_is_of_the_real_files(tmp_path: Path, recorder: Recorder) -> None:
     """Else the tests below would prove nothing: all that was written, applied, is what the files hold."""
-    ledger = open_sqlite(tmp_path / "live" / "ledger.db")
+    ledger = open_sqlite(tmp_path / "live" / "ledger.db", line_batch=3)
     await trade(ledger, recorder)
     disk = Disk()
     for event in recorder.events:
