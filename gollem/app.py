@@ -219,6 +219,7 @@ class App:
         settings = self.config.observability
         watch = Watch(watched, self._meters, self._readiness, self._clock, settings)
         self._chore(settings.read_interval_ms, watch.look, rest=1, first_ms=_TICK_MS)
+        self._chore(settings.read_interval_ms, self._readiness.look, first_ms=_TICK_MS)
         self._chores.append(asyncio.create_task(watch_loop(self._meters)))
         if settings.emf:
             emf = Emf(self._meters, self._clock, self.config.nodes.own_name())
@@ -238,8 +239,7 @@ class App:
         self._meters.read_from("server", self._told_of_itself)
 
     def _told_of_itself(self) -> list[Sample]:
-        ready = self._readiness.phase is Phase.SERVING
-        return [Sample(metrics.BUILD, 1, (__version__,)), Sample(metrics.READY, ready)]
+        return [Sample(metrics.BUILD, 1, (__version__,)), Sample(metrics.READY, self._readiness.was_ready)]
 
     def _keep_up(
         self,
@@ -327,14 +327,16 @@ async def _repeat(
     every_ms: int, work: Callable[[], Awaitable[object]], clock: Clock, rest: int, first_ms: int | None = None
 ) -> None:
     """For ever; a failure is logged and tried again at the next turn. The pauses are uneven, so that servers do not all
-    come at once, and with `rest` at least so many times as long as the work took, failed or not."""
+    come at once, and with `rest` at least so many times as long as the work took; as long as it took after a failure,
+    which may have been nothing but waiting for somebody who is back by then."""
     pause_ms = every_ms if first_ms is None else min(first_ms, every_ms)
     while True:
         jitter = uniform(0.9, 1.1)  # noqa: S311 - no secret
         await asyncio.sleep(pause_ms * jitter / 1_000)
         started_ms = clock.monotonic_ms()
         failure = await _failure(work)
-        pause_ms = max(every_ms, rest * (clock.monotonic_ms() - started_ms))
+        took_ms = clock.monotonic_ms() - started_ms
+        pause_ms = max(every_ms, (1 if failure else rest) * took_ms)
         if isinstance(failure, GollemError):  # it says what is wrong: where that came up tells nothing more
             _log.warning("a chore failed; it runs again in %d ms: %s: %s", pause_ms, type(failure).__name__, failure)
         elif failure:

@@ -209,8 +209,9 @@ async def _made(checks: frozenset[Check], look: _Look) -> AuditReport:
         except WorldError:
             return await look()
     except Exception as error:
-        _log.exception("reconciliation %s could not be made", ", ".join(sorted(checks)))
-        text = f"could not be made: {error if isinstance(error, GollemError) else repr(error)}"
+        is_known = isinstance(error, GollemError)  # then it says what is wrong, and where it came up tells nothing more
+        text = f"could not be made: {error if is_known else repr(error)}"
+        _log.error("reconciliation %s %s", ", ".join(sorted(checks)), text, exc_info=None if is_known else error)
         return AuditReport(0, 0, [Finding(check, text) for check in sorted(checks)])
 
 

@@ -150,7 +150,7 @@ REDIS_CALLS = _counter("gollem_redis_operations_total", "What was asked of Redis
 # --- nodes and the process ------------------------------------------------------------------------------------------
 
 BUILD = _gauge("gollem_build_info", "1, with the version.", "version")
-READY = _gauge("gollem_ready", "1 while this server takes calls.")
+READY = _gauge("gollem_ready", "1 while this server takes calls, and its ledger answers.")
 SHARED_DEGRADED = _gauge("gollem_shared_book_degraded", "1 while this node is cut off from a part of the shared book.")
 SHARED_LAG = _gauge("gollem_shared_book_lag_seconds", "How late the last changes of other nodes came.")
 SHARED_OWN = _gauge("gollem_shared_book_own_asks", "Asks whose agents report here.")

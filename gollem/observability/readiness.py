@@ -57,8 +57,12 @@ class Readiness:
                 answers = await asyncio.gather(*(_answer(self._questions[name]) for name in names))
                 self._checks = dict(zip(names, answers, strict=True))
                 self._asked_ms = self._clock.monotonic_ms()
-        well = all(answer == "ok" for answer in self._checks.values())
-        return Answer(self.phase, self.phase is Phase.SERVING and well, self._is_degraded(), self._checks)
+        return Answer(self.phase, self.was_ready, self._is_degraded(), self._checks)
+
+    @property
+    def was_ready(self) -> bool:
+        """By what was answered last."""
+        return self.phase is Phase.SERVING and all(answer == "ok" for answer in self._checks.values())
 
 
 async def _answer(question: Question) -> str:

@@ -36,21 +36,30 @@ async def test_what_we_have_words_for_is_said_in_one_line(
     assert not isinstance(error, GollemError) or "no such key" in line.getMessage()
 
 
-async def test_what_took_long_rests_long_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    clock, done = FakeClock(), []
+@pytest.mark.parametrize(("fails", "rests_ms"), [(False, 300_000), (True, 15_000)])
+async def test_what_took_long_rests_long_but_not_after_it_failed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fails: bool, rests_ms: int
+) -> None:
+    """It may have waited for a ledger that is back by then."""
+    clock, pauses_s = FakeClock(), list[float]()
 
-    async def gives_up() -> None:
-        done.append(1)
+    async def sleep(pause_s: float) -> None:
+        pauses_s.append(pause_s)
+        if len(pauses_s) == 2:
+            raise asyncio.CancelledError
+
+    async def takes_long() -> None:
         clock.advance_ms(15_000)
-        raise LedgerUnavailable("away")
+        if fails:
+            raise LedgerUnavailable("away")
 
+    monkeypatch.setattr("gollem.app.asyncio.sleep", sleep)
     caplog.set_level(logging.WARNING)
-    with suppress(TimeoutError):
-        async with asyncio.timeout(0.2):
-            await _repeat(1, gives_up, clock, 20)
-    assert done == [1]
-    (line,) = caplog.records
-    assert "runs again in 300000 ms: LedgerUnavailable: away" in line.getMessage()
+    with suppress(asyncio.CancelledError):
+        await _repeat(1, takes_long, clock, 20)
+    assert 0.9 * rests_ms <= pauses_s[1] * 1_000 <= 1.1 * rests_ms
+    told = [line.getMessage() for line in caplog.records]
+    assert told == (["a chore failed; it runs again in 15000 ms: LedgerUnavailable: away"] if fails else [])
 
 
 @pytest.mark.parametrize(("first_ms", "at_least", "at_most"), [(None, 0, 0), (1, 1, 1), (7_200_000, 0, 0)])

@@ -130,9 +130,9 @@ async def nobody_proves_the_books(stage: MoneyStage, alarms: Alarms) -> None:
 async def the_ledger_does_not_answer(stage: MoneyStage, alarms: Alarms) -> None:
     """For so long that whoever reads its figures has given up, and has to come back by himself."""
     stage.server.freeze()
-    await alarms.fires("LedgerUnread")
+    await alarms.fires("LedgerUnread", "MatcherDown")
     stage.server.thaw()
-    await alarms.clears("LedgerUnread")
+    await alarms.clears("LedgerUnread", "MatcherDown")
 
 
 # The last one may halt payouts: a check that could not be made twice is a break.
@@ -142,7 +142,7 @@ TROUBLES: Troubles[MoneyStage] = {
     a_bank_does_not_pay: ["PayoutLate"],
     too_little_lies_at_stripe: ["FloatLow"],
     nobody_proves_the_books: ["ReconciliationLate"],
-    the_ledger_does_not_answer: ["LedgerUnread"],
+    the_ledger_does_not_answer: ["LedgerUnread", "MatcherDown"],
 }
 SHORT = (stripe_breaks_down,)
 
@@ -156,5 +156,5 @@ async def test_each_trouble_with_money_is_told_and_told_to_be_over(stage: MoneyS
 
 def test_each_alert_has_a_trouble() -> None:
     """One that nobody can provoke may never fire."""
-    provoked = [name for troubles in (test_alerts.TROUBLES, TROUBLES) for names in troubles.values() for name in names]
-    assert sorted(provoked) == sorted(NAMES)
+    provoked = {name for troubles in (test_alerts.TROUBLES, TROUBLES) for names in troubles.values() for name in names}
+    assert provoked == set(NAMES)

@@ -90,10 +90,16 @@ async def test_not_ready_while_its_ledger_is_away(tmp_path: Path, monkeypatch: p
         return opened[0]
 
     monkeypatch.setattr(built, "open_ledger", open_away)
-    app = App(load(overrides=SETTINGS | {"storage.data": str(tmp_path)}))
+    quick = {"storage.data": str(tmp_path), "observability.read_interval_ms": "100"}
+    app = App(load(overrides=SETTINGS | quick))
     await app.start()
     assert (await get(app, "/readyz"))[0] == 200
     opened[0].is_on = True
+
+    async def is_told() -> bool:
+        return "gollem_ready 0.0" in (await get(app, "/metrics"))[1]
+
+    await until_answer(is_told)  # to who watches, though nobody asks for its readiness
 
     async def is_away() -> bool:
         status, text = await get(app, "/readyz")
