@@ -79,8 +79,7 @@ class BoundedHttp:
 
 
 class _Connection(web.RequestHandler):
-    """aiohttp itself repeats what it refuses, which may be a secret: here it only says what is wrong, as the gateway
-    does."""
+    """aiohttp itself repeats what it refuses, which may be a secret: here it only says what is wrong."""
 
     __slots__ = ()
 
@@ -128,6 +127,8 @@ async def _one_request(request: web.Request, handler: Handler) -> web.StreamResp
     try:
         response = await handler(request)
     except web.HTTPException as refusal:  # an answer too
+        if request.match_info.http_exception is not None:  # nobody's
+            return _refusal(refusal.status, 5, "NO_SUCH_ROUTE", "there is no such route, or not with this method")
         refusal.force_close()
         raise
     except ConnectionResetError:

@@ -403,7 +403,7 @@ async def test_webhooks_and_pages_go_to_the_bridge(client: Client) -> None:
     unsigned = await client.send("POST", "/webhooks/stripe", data=b"{}")
     assert unsigned.status == 400
     assert (await client.get("/healthz")).body == "ok\n"
-    assert (await client.get("/nothing")).body == "404: Not Found"
+    assert (await client.get("/nothing")).error[:2] == (404, "NO_SUCH_ROUTE")
 
 
 async def test_without_an_exchange_it_says_so() -> None:

@@ -189,6 +189,8 @@ async def test_nothing_else_is_served(
 ) -> None:
     async with http.request(method, url(bridge, path)) as answer:
         assert answer.status == status
+        (info,) = (await answer.json())["details"]
+        assert info["reason"] == "NO_SUCH_ROUTE"
 
 
 @ON_ONE_LEDGER
