@@ -13,7 +13,9 @@ from gollem_client import stubs
 @output.json_option
 @server_options
 def spend_limit(server: Server, per_day: str | None, per_month: str | None, as_json: bool) -> None:
-    """Show the limits of the account, or set them: an order that could cost more is refused."""
+    """Show the limits of the account, or set them: an order that could cost more is refused.
+
+    Orders count from when the first limit was set; what was spent before it does not."""
     if per_day is None and per_month is None:
         now = call(server, "CreditService/GetSpendLimit", stubs.GetSpendLimitRequest(), stubs.SpendLimit)
     else:
