@@ -391,7 +391,7 @@ MUTANTS = [
         STATEMENTS,
         '        cursor.execute("UPDATE lined SET below = ?", (until,))\n',
         "",
-        ON_SQLITE,
+        ON_AUDIT,
     ),
     Mutant(
         "the audit misses a line that is lost",
