@@ -38,8 +38,11 @@ QUICK = {
     # What heals by itself whatever went wrong does not come round while somebody watches.
     "payments.poll_interval_ms": NEVER,
     "payments.books_interval_ms": NEVER,
+    # No agent reports, and an alert may take a minute to fire and another to clear.
+    "providers.withdraw_after_ms": "119000",
 }
 EARNED_USD = "1.90"  # of one order
+SLOW_S = 0.4  # more than MatchLatencyHigh allows, less than a call of the ledger may take
 
 
 class MoneyStage:
@@ -53,6 +56,7 @@ class MoneyStage:
         self.server = server
         self._settings = settings
         self._numbers = count()
+        self._connected_ids: dict[str, str] = {}  # by provider
 
     @property
     def payments(self) -> Payments:
@@ -100,14 +104,31 @@ class MoneyStage:
 
         await until_answer(are_there)
 
+    async def onboard(self, provider: str) -> str:
+        """So that it may sell; once is enough. Returns its account at Stripe."""
+        if provider in self._connected_ids:
+            return self._connected_ids[provider]
+        request = payout_pb2.StartOnboardingRequest(country="US")
+        await self.site.payout.StartOnboarding(request, metadata=self._key(provider))
+        connected_id = str(self.stripe.all("account")[-1]["id"])
+        self.stripe.verify_account(connected_id)
+        await self.tell()
+
+        async def is_ready() -> bool:
+            asked = payout_pb2.GetOnboardingRequest()
+            return bool((await self.site.payout.GetOnboarding(asked, metadata=self._key(provider))).ready)
+
+        await until_answer(is_ready)
+        self._connected_ids[provider] = connected_id
+        return connected_id
+
     async def earn(self, provider: str) -> str:
         """The provider serves one order of alice's, and EARNED_USD become payable. Returns its account at Stripe."""
         self._skip_to_quiet_days()
-        connected_id = await self._onboard(provider)
+        connected_id = await self.onboard(provider)
         await self.site.sell(provider)
-        await self._serve(provider)
-        leave = provider_pb2.DeregisterRequest(provider_id=provider, ask_id="a")
-        await self.site.provider.Deregister(leave, metadata=self._key(provider))
+        await self.serve(provider)
+        await self.stop_selling(provider)
         self.clock.jump_ms((self.site.app.config.payments.delay_days + 1) * DAY_MS)
 
         async def is_payable() -> bool:
@@ -128,6 +149,33 @@ class MoneyStage:
         request = admin_pb2.ListCasesRequest(kind=kind)
         return [case.id for case in (await self.site.admin.ListCases(request, metadata=self.site.ops)).cases]
 
+    async def serve(self, provider: str, tokens: int = 1_000) -> None:
+        """An order of alice's of so many tokens either way, which only this provider offers to serve."""
+        bought = order(f"order-{next(self._numbers)}", prompt_tokens=tokens, max_tokens=tokens)
+        matched = await self.site.market.Match(bought, metadata=self.site.alice)
+        assert matched.offer.provider_id == provider
+        settled = provider_pb2.SettleRequest(
+            provider_id=provider,
+            order_id=bought.order_id,
+            usage=common_pb2.Usage(prompt_tokens=tokens, completion_tokens=tokens),
+            outcome=provider_pb2.SettleRequest.COMPLETED,
+        )
+        await self.site.provider.Settle(settled, metadata=self._key(provider))
+
+    async def serve_slowly(self, provider: str, tokens: int) -> None:
+        """The same, while the ledger takes its time. This wait is not for anything: it is what is slow."""
+        self.server.freeze()
+        serving = asyncio.create_task(self.serve(provider, tokens))
+        try:
+            await asyncio.sleep(SLOW_S)
+        finally:
+            self.server.thaw()
+            await serving
+
+    async def stop_selling(self, provider: str) -> None:
+        request = provider_pb2.DeregisterRequest(provider_id=provider, ask_id="a")
+        await self.site.provider.Deregister(request, metadata=self._key(provider))
+
     # --- inside
 
     def _skip_to_quiet_days(self) -> None:
@@ -135,32 +183,6 @@ class MoneyStage:
         away."""
         now_ms = self.clock.now_ms()
         self.clock.jump_ms(month_range_ms(month_of(now_ms), "month")[1] + 2 * DAY_MS - now_ms)
-
-    async def _onboard(self, provider: str) -> str:
-        request = payout_pb2.StartOnboardingRequest(country="US")
-        await self.site.payout.StartOnboarding(request, metadata=self._key(provider))
-        connected_id = str(self.stripe.all("account")[-1]["id"])
-        self.stripe.verify_account(connected_id)
-        await self.tell()
-
-        async def is_ready() -> bool:
-            asked = payout_pb2.GetOnboardingRequest()
-            return bool((await self.site.payout.GetOnboarding(asked, metadata=self._key(provider))).ready)
-
-        await until_answer(is_ready)
-        return connected_id
-
-    async def _serve(self, provider: str) -> None:
-        bought = order(f"order-{next(self._numbers)}", prompt_tokens=1_000, max_tokens=1_000)
-        matched = await self.site.market.Match(bought, metadata=self.site.alice)
-        assert matched.offer.provider_id == provider
-        settled = provider_pb2.SettleRequest(
-            provider_id=provider,
-            order_id=bought.order_id,
-            usage=common_pb2.Usage(prompt_tokens=1_000, completion_tokens=1_000),
-            outcome=provider_pb2.SettleRequest.COMPLETED,
-        )
-        await self.site.provider.Settle(settled, metadata=self._key(provider))
 
     def _key(self, provider: str) -> dict[str, str]:
         return {"p1": self.site.p1, "p2": self.site.p2}[provider]

@@ -4,8 +4,10 @@ ledger and its payment provider.
 Days pass because a clock is put forward: thresholds are those of production, but for one (`alarms.THRESHOLDS`).
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -127,6 +129,24 @@ async def nobody_proves_the_books(stage: MoneyStage, alarms: Alarms) -> None:
     await alarms.clears("ReconciliationLate")
 
 
+async def the_ledger_is_slow(stage: MoneyStage, alarms: Alarms) -> None:
+    """So is each match, which waits for its hold. Orders do not stop: it clears because they are quick again."""
+    await stage.site.fund(amount="1000000")
+    await stage.onboard("p1")
+    await stage.site.sell("p1", max_requests_per_minute=100_000)
+    await _order_until(lambda: stage.serve_slowly("p1", tokens=10), alarms.fires("MatchLatencyHigh"))
+    await _order_until(lambda: stage.serve("p1", tokens=10), alarms.clears("MatchLatencyHigh"))
+    await stage.stop_selling("p1")
+
+
+async def _order_until(order: Callable[[], Awaitable[None]], seen: Coroutine[Any, Any, None]) -> None:
+    """One order after the other."""
+    async with asyncio.TaskGroup() as group:
+        watching = group.create_task(seen)
+        while not watching.done():
+            await order()
+
+
 async def the_ledger_does_not_answer(stage: MoneyStage, alarms: Alarms) -> None:
     """For so long that whoever reads its figures has given up, and has to come back by himself."""
     stage.server.freeze()
@@ -142,6 +162,7 @@ TROUBLES: Troubles[MoneyStage] = {
     a_bank_does_not_pay: ["PayoutLate"],
     too_little_lies_at_stripe: ["FloatLow"],
     nobody_proves_the_books: ["ReconciliationLate"],
+    the_ledger_is_slow: ["MatchLatencyHigh"],
     the_ledger_does_not_answer: ["LedgerUnread", "MatcherDown"],
 }
 SHORT = (stripe_breaks_down,)

@@ -17,12 +17,11 @@ PROVIDERS = ("p1", "p2")
 
 
 class Traffic:
-    """`silent` providers do not report; while `is_paused` nobody bids."""
+    """`silent` providers do not report."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
         self.silent: set[str] = set()
-        self.is_paused = False
         self._numbers = count()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -82,16 +81,15 @@ class Traffic:
     async def _bid(self) -> None:
         """One that is served, one that nobody is cheap enough for."""
         while True:
-            if not self.is_paused:
-                with suppress(GRPCError, StreamTerminatedError, OSError):
-                    order_id, provider = await self.match()
-                    await self.settle(order_id, provider)
-                    seen = market_pb2.ReportRequest(
-                        order_id=order_id, outcome=market_pb2.ReportRequest.COMPLETED, ttft_ms=50, completion_tokens=50
-                    )
-                    await self.site.market.Report(seen, metadata=self.site.alice)
-                with suppress(GRPCError, StreamTerminatedError, OSError):
-                    await self.match(max_price="0.00000100")
+            with suppress(GRPCError, StreamTerminatedError, OSError):
+                order_id, provider = await self.match()
+                await self.settle(order_id, provider)
+                seen = market_pb2.ReportRequest(
+                    order_id=order_id, outcome=market_pb2.ReportRequest.COMPLETED, ttft_ms=50, completion_tokens=50
+                )
+                await self.site.market.Report(seen, metadata=self.site.alice)
+            with suppress(GRPCError, StreamTerminatedError, OSError):
+                await self.match(max_price="0.00000100")
             await asyncio.sleep(PAUSE_S)
 
     async def _rest(self) -> None:
