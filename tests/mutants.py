@@ -221,12 +221,16 @@ MUTANTS = [
     Mutant(
         "a debit needs no guard",
         CHECKS,
-        "if bound is not Bounds.FREE and not any(_covers(guard, leg) for guard in transaction.guards):",
+        "if bound is not Bounds.FREE and not _is_covered(leg, transaction.guards):",
         "if False:",
         ON_SQLITE,
     ),
     Mutant(
-        "a guard of less covers a debit", CHECKS, "        return left_atoms >= 0\n", "        return True\n", ON_SQLITE
+        "a guard of less covers a debit",
+        CHECKS,
+        "leg.amount_atoms < 0 and left_atoms >= 0",
+        "leg.amount_atoms < 0",
+        ON_SQLITE,
     ),
     Mutant("amounts have no bound", CHECKS, "not 0 < abs(amount) < MAX_ATOMS", "amount == 0", ON_FAULTS),
     Mutant(
@@ -291,8 +295,8 @@ MUTANTS = [
     Mutant(
         "INV-01: an unbalanced transaction is written",
         CHECKS,
-        "total_atoms = sum(leg.amount_atoms for leg in legs)",
-        "total_atoms = 0",
+        "total_atoms += amount",
+        "total_atoms += 0",
         conforming("01"),
     ),
     Mutant(
@@ -326,8 +330,8 @@ MUTANTS = [
     Mutant(
         "INV-07: what is held is not taken from the user",
         POST,
-        "of(leg.account).available_atoms = leg.amount_atoms",
-        "of(leg.account).available_atoms = max(0, leg.amount_atoms)",
+        "changes[leg.account].available_atoms = leg.amount_atoms",
+        "changes[leg.account].available_atoms = max(0, leg.amount_atoms)",
         conforming("07"),
     ),
     Mutant(
@@ -340,8 +344,8 @@ MUTANTS = [
     Mutant(
         "INV-09: the drain is not guarded",
         POST,
-        "of(guard.account).least_atoms = guard.atoms",
-        "of(guard.account).least_atoms = 0",
+        "changes[guard.account].least_atoms = guard.atoms",
+        "changes[guard.account].least_atoms = 0",
         conforming("09"),
     ),
     Mutant(

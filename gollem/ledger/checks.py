@@ -46,6 +46,7 @@ _T = TypeVar("_T")
 # Tuples, because a union is built anew wherever it is written, and this is every order's way.
 _OF_BALANCES = (AvailableAtLeast, BalanceIs)
 _SHRINKING = (ReduceHold, CloseHold)
+_OF_RECORDS = (PutRecord, UpdateRecord)
 _UNSTORABLE = f"a text is Unicode of at most {MAX_TEXT_CHARS} characters"
 
 
@@ -84,14 +85,14 @@ def _is_storable(text: str) -> bool:
 
 
 def _broken_legs(transaction: Transaction) -> str | None:
-    legs = transaction.legs
+    legs, total_atoms = transaction.legs, 0
     for leg in legs:
         amount = leg.amount_atoms
         if type(amount) is not int or not 0 < abs(amount) < MAX_ATOMS:
             return f"{leg.account}: {amount!r} atoms: must be an integer, not 0, and within 62 bits"
         if not is_well_formed(leg.account):
             return f"{leg.account!r} is no account"
-    total_atoms = sum(leg.amount_atoms for leg in legs)
+        total_atoms += amount
     if total_atoms:
         return f"its legs sum to {total_atoms} atoms, not to 0"
     if not legs and transaction.effects:
@@ -110,7 +111,9 @@ def _broken_names(transaction: Transaction) -> str | None:
             is_hold(guard.account) or not is_well_formed(guard.account) or abs(guard.atoms) >= MAX_ATOMS
         ):
             return f"{guard.account!r} cannot be guarded so"
-    if _has_twins(transaction.guards, _name_of_guard):
+    guards = transaction.guards
+    one_of_each_type = len(set(map(type, guards))) == len(guards)  # as every order has them: a quick look will do
+    if not one_of_each_type and _has_twins(guards, _name_of_guard):
         return "two guards of a type on one thing"
     if _has_twins(transaction.effects, _name_of_effect):
         return "two effects on one thing"
@@ -194,6 +197,8 @@ def _taken_atoms(effect: ReduceHold | CloseHold) -> int:
 
 
 def _broken_records(transaction: Transaction) -> str | None:
+    if not any(map(_is_about_records, transaction.effects)):
+        return None
     guards = [guard for guard in transaction.guards if isinstance(guard, RecordIs)]
     guarded = [(guard.kind, guard.id) for guard in guards]
     there = [(guard.kind, guard.id) for guard in guards if ABSENT not in guard.states]
@@ -212,6 +217,10 @@ def _broken_records(transaction: Transaction) -> str | None:
         if broken:
             return broken
     return None
+
+
+def _is_about_records(effect: Effect) -> bool:
+    return isinstance(effect, _OF_RECORDS)
 
 
 def _broken_fields(names: Iterable[str], fields: Mapping[str, str | int]) -> str | None:
@@ -238,19 +247,21 @@ def _broken_moves(transaction: Transaction) -> str | None:
         bound = bounds(account)
         if bound is Bounds.CREDIT_ONLY:
             return f"{account} is only ever credited"
-        if bound is not Bounds.FREE and not any(_covers(guard, leg) for guard in transaction.guards):
+        if bound is not Bounds.FREE and not _is_covered(leg, transaction.guards):
             return f"{account} is moved towards its bound without a guard"
     return None
 
 
-def _covers(guard: Guard, leg: Leg) -> bool:
-    """Whether the account stays within its bound if the guard holds."""
-    if not isinstance(guard, _OF_BALANCES) or guard.account != leg.account:
-        return False
-    left_atoms = guard.atoms + leg.amount_atoms
-    if leg.amount_atoms < 0:
-        return left_atoms >= 0
-    return left_atoms <= 0 and isinstance(guard, BalanceIs)
+def _is_covered(leg: Leg, guards: tuple[Guard, ...]) -> bool:
+    """Whether the account stays within its bound if one of the guards holds."""
+    for guard in guards:
+        if isinstance(guard, _OF_BALANCES) and guard.account == leg.account:
+            left_atoms = guard.atoms + leg.amount_atoms
+            if leg.amount_atoms < 0 and left_atoms >= 0:
+                return True
+            if leg.amount_atoms > 0 and left_atoms <= 0 and isinstance(guard, BalanceIs):
+                return True
+    return False
 
 
 # --- what backends share --------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ Plain synchronous code over a cursor; who begins and commits is not its matter.
 """
 
 import sqlite3
+from collections import defaultdict
 from dataclasses import dataclass
 
 from gollem.errors import InvariantBroken
@@ -177,24 +178,20 @@ def _change_users(cursor: sqlite3.Cursor, transaction: Transaction) -> None:
 
 
 def _user_changes(transaction: Transaction) -> dict[str, _UserChange]:
-    changes: dict[str, _UserChange] = {}
-
-    def of(account: str) -> _UserChange:
-        return changes.setdefault(account, _UserChange())
-
+    changes = defaultdict[str, _UserChange](_UserChange)
     for leg in transaction.legs:
         if is_user(leg.account):
-            of(leg.account).available_atoms = leg.amount_atoms
+            changes[leg.account].available_atoms = leg.amount_atoms
     for guard in transaction.guards:
         if isinstance(guard, AvailableAtLeast) and is_user(guard.account):
-            of(guard.account).least_atoms = guard.atoms
+            changes[guard.account].least_atoms = guard.atoms
         elif isinstance(guard, UserActive):
-            of(user_account(guard.user)).must_be_active = True
+            changes[user_account(guard.user)].must_be_active = True
     for effect in transaction.effects:
         if isinstance(effect, OpenHold):
-            of(user_account(effect.hold.user)).held_atoms += effect.hold.amount_atoms
+            changes[user_account(effect.hold.user)].held_atoms += effect.hold.amount_atoms
         elif isinstance(effect, CloseHold):
-            of(user_account(effect.user)).held_atoms -= effect.amount_atoms
+            changes[user_account(effect.user)].held_atoms -= effect.amount_atoms
         elif isinstance(effect, ReduceHold):
-            of(user_account(effect.user)).held_atoms -= effect.atoms
+            changes[user_account(effect.user)].held_atoms -= effect.atoms
     return changes
