@@ -327,7 +327,7 @@ async def _repeat(
     every_ms: int, work: Callable[[], Awaitable[object]], clock: Clock, rest: int, first_ms: int | None = None
 ) -> None:
     """For ever; a failure is logged and tried again at the next turn. The pauses are uneven, so that servers do not all
-    come at once, and with `rest` at least so many times as long as the work took; as long as it took after a failure,
+    come at once, and with `rest` at least so many times as long as the work took; once as long at most after a failure,
     which may have been nothing but waiting for somebody who is back by then."""
     pause_ms = every_ms if first_ms is None else min(first_ms, every_ms)
     while True:
@@ -336,7 +336,7 @@ async def _repeat(
         started_ms = clock.monotonic_ms()
         failure = await _failure(work)
         took_ms = clock.monotonic_ms() - started_ms
-        pause_ms = max(every_ms, (1 if failure else rest) * took_ms)
+        pause_ms = max(every_ms, (min(rest, 1) if failure else rest) * took_ms)
         if isinstance(failure, GollemError):  # it says what is wrong: where that came up tells nothing more
             _log.warning("a chore failed; it runs again in %d ms: %s: %s", pause_ms, type(failure).__name__, failure)
         elif failure:

@@ -36,9 +36,11 @@ async def test_what_we_have_words_for_is_said_in_one_line(
     assert not isinstance(error, GollemError) or "no such key" in line.getMessage()
 
 
-@pytest.mark.parametrize(("fails", "rests_ms"), [(False, 300_000), (True, 15_000)])
+@pytest.mark.parametrize(
+    ("rest", "fails", "rests_ms"), [(20, False, 300_000), (20, True, 15_000), (0, False, 10), (0, True, 10)]
+)
 async def test_what_took_long_rests_long_but_not_after_it_failed(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fails: bool, rests_ms: int
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, rest: int, fails: bool, rests_ms: int
 ) -> None:
     """It may have waited for a ledger that is back by then."""
     clock, pauses_s = FakeClock(), list[float]()
@@ -56,10 +58,10 @@ async def test_what_took_long_rests_long_but_not_after_it_failed(
     monkeypatch.setattr("gollem.app.asyncio.sleep", sleep)
     caplog.set_level(logging.WARNING)
     with suppress(asyncio.CancelledError):
-        await _repeat(1, takes_long, clock, 20)
+        await _repeat(10, takes_long, clock, rest)
     assert 0.9 * rests_ms <= pauses_s[1] * 1_000 <= 1.1 * rests_ms
     told = [line.getMessage() for line in caplog.records]
-    assert told == (["a chore failed; it runs again in 15000 ms: LedgerUnavailable: away"] if fails else [])
+    assert told == ([f"a chore failed; it runs again in {rests_ms} ms: LedgerUnavailable: away"] if fails else [])
 
 
 @pytest.mark.parametrize(("first_ms", "at_least", "at_most"), [(None, 0, 0), (1, 1, 1), (7_200_000, 0, 0)])
