@@ -34,7 +34,7 @@ from gollem.exchange.tally import Tally
 from gollem.exchange.tape import Tape
 from gollem.exchange.types import Cancelled, CancelState, Matched, Terms, bid_fingerprint
 from gollem.exchange.waiting import WaitingRoom
-from gollem.ledger import Hold, HoldState, Ledger
+from gollem.ledger import Hold, HoldState, Ledger, accounts
 from gollem.market import Bid, Catalogue, Match, Quote, Rejection
 from gollem.nodes import Granted
 from gollem.observability import note, traces
@@ -138,7 +138,7 @@ class Orders:
     ) -> Matched:
         """What cannot be had may have been had before: then that is the answer."""
         refused: GollemError = taken()
-        note(order_id=order_id, match_id=f"hold:{order_id}")
+        note(order_id=order_id, match_id=accounts.hold_key(order_id))
         began_s, flight = stopwatch_s(), self._flights[order_id]
         try:
             with traces.span("match", order_id=order_id, model=bid.model):
@@ -227,7 +227,7 @@ class Orders:
             self._give_up(match, claim)
             replay = await self._replay(user, order_id, fingerprint)
             if replay is None:
-                raise InvariantBroken(f"hold:{order_id} is in the journal but its hold is not there")
+                raise InvariantBroken(f"{accounts.hold_key(order_id)} is in the journal but its hold is not there")
             return replay
         self._debited(user)
         self._tape.matched(bid, match.offer)
@@ -296,7 +296,7 @@ class Orders:
 
     async def _replay(self, user: str, order_id: str, fingerprint: str) -> Matched | None:
         """The first answer of an order that was matched before; None if it was not."""
-        entry = await self._ledger.find_entry(f"hold:{order_id}")
+        entry = await self._ledger.find_entry(accounts.hold_key(order_id))
         if entry is None:
             return None
         hold = await self._ledger.find_hold(order_id)
