@@ -386,7 +386,7 @@ MUTANTS = [
     Mutant(
         "a statement shows no leg before it has its line",
         STATEMENTS,
-        "        yield _query(cursor, _NEW, only, (below, before, owner), limit)\n",
+        "        yield query(_NEW, below, before, owner)\n",
         "",
         ON_SQLITE,
     ),

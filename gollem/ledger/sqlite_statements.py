@@ -47,23 +47,16 @@ def read(cursor: sqlite3.Cursor, owner: str, page: str, limit: int, only: Statem
     queries is neither missed nor shown twice."""
     (below,) = cursor.execute(_BELOW).fetchone()
     before = parse_cursor(page)
+    condition, more = _conditions(only)
+
+    def query(place: tuple[str, str, str], *values: str | int) -> list[Row]:
+        return cursor.execute(_sql(place, condition), (*values, *more, limit)).fetchall()
 
     def found() -> Iterator[list[Row]]:
-        yield _query(cursor, _NEW, only, (below, before, owner), limit)
-        yield _query(cursor, _LINED, only, (owner, min(before, below)), limit)
+        yield query(_NEW, below, before, owner)
+        yield query(_LINED, owner, min(before, below))
 
     return list(islice(chain.from_iterable(found()), limit))
-
-
-def _query(
-    cursor: sqlite3.Cursor,
-    place: tuple[str, str, str],
-    only: StatementFilter,
-    values: tuple[str | int, ...],
-    limit: int,
-) -> list[Row]:
-    condition, more = _conditions(only)
-    return cursor.execute(_sql(place, condition), (*values, *more, limit)).fetchall()
 
 
 def _sql(place: tuple[str, str, str], condition: str = "") -> str:
