@@ -15,7 +15,7 @@ from gollem.cli.demo.processes import Processes, answers, free_port
 from gollem.cli.keys import new_key, write_secret
 from gollem.identity import Role
 from gollem_client import stubs
-from tests.fakes.upstream import HANG, FakeUpstream
+from tests.fakes.upstream import HANG, FakeUpstream, fake_upstream
 from tests.until import WITHIN_S, until, until_answer
 
 MODEL = "smollm2-135m"
@@ -73,13 +73,10 @@ class Shop:
 
 @pytest.fixture
 async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
-    upstream = FakeUpstream()
-    await upstream.start()
-    async with Processes(tmp_path) as processes:
+    async with fake_upstream() as upstream, Processes(tmp_path) as processes:
         shop = Shop(tmp_path, processes, upstream)
         await shop.open()
         yield shop
-    await upstream.stop()
 
 
 async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str, str]:

@@ -19,9 +19,10 @@ from gollem_client.tracing import traced
 from provider_agent import traces as agent_traces
 from provider_agent.agent import Agent
 from provider_agent.options import Options
-from tests.fakes.upstream import FakeUpstream
+from tests.agents import at_work
+from tests.fakes.upstream import fake_upstream
 from tests.rpc.conftest import Site, bid, data, ledger_url, site
-from tests.until import WITHIN_S, until
+from tests.until import until
 
 __all__ = ["data", "ledger_url", "site"]  # fixtures
 
@@ -52,23 +53,15 @@ def spans() -> Iterator[Callable[[], dict[str, ReadableSpan]]]:
 
 @pytest.fixture
 async def agent(site: Site, tmp_path: Path) -> AsyncIterator[Agent]:
-    upstream = FakeUpstream()
-    await upstream.start()
-    options = Options(
-        provider_id="p1", model="gpt-4", price="0.001", latency_ms=2_000, throughput_tps=20.0, gpu_type="h100",
-        api_key=site.p1["authorization"].removeprefix("Bearer "), exchange=f"127.0.0.1:{site.app.port}",
-        upstream=upstream.url, upstream_model="m", state_dir=tmp_path,
-    )  # fmt: skip
-    agent = Agent(options)
-    running = asyncio.ensure_future(agent.run())
-    async with asyncio.timeout(WITHIN_S):
-        await agent.ready.wait()
-    await site.fund()
-    yield agent
-    agent.stop()
-    async with asyncio.timeout(WITHIN_S):
-        await running
-    await upstream.stop()
+    async with fake_upstream() as upstream:
+        options = Options(
+            provider_id="p1", model="gpt-4", price="0.001", latency_ms=2_000, throughput_tps=20.0, gpu_type="h100",
+            api_key=site.p1["authorization"].removeprefix("Bearer "), exchange=f"127.0.0.1:{site.app.port}",
+            upstream=upstream.url, upstream_model="m", state_dir=tmp_path,
+        )  # fmt: skip
+        async with at_work(Agent(options)) as agent:
+            await site.fund()
+            yield agent
 
 
 def is_within(inner: ReadableSpan, outer: ReadableSpan) -> bool:

@@ -1,6 +1,5 @@
 """An agent between a fake exchange and a fake model server, all on real sockets, and a consumer."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,9 +12,9 @@ from provider_agent.agent import Agent
 from provider_agent.options import Options
 from provider_agent.pb.inference_grpc import InferenceServiceStub
 from provider_agent.upstream import UpstreamTimeouts
+from tests.agents import at_work
 from tests.fakes.exchange import FakeExchange
-from tests.fakes.upstream import FakeUpstream
-from tests.until import WITHIN_S
+from tests.fakes.upstream import FakeUpstream, fake_upstream
 
 PATIENT_MS = 20_000  # longer than a busy machine stands still
 
@@ -30,10 +29,8 @@ async def exchange() -> AsyncIterator[FakeExchange]:
 
 @pytest.fixture
 async def upstream() -> AsyncIterator[FakeUpstream]:
-    upstream = FakeUpstream()
-    await upstream.start()
-    yield upstream
-    await upstream.stop()
+    async with fake_upstream() as upstream:
+        yield upstream
 
 
 @pytest.fixture
@@ -68,14 +65,8 @@ def idle_ms() -> int:
 
 @pytest.fixture
 async def agent(options: Options, idle_ms: int) -> AsyncIterator[Agent]:
-    agent = make_agent(options, idle_ms)
-    running = asyncio.ensure_future(agent.run())
-    async with asyncio.timeout(WITHIN_S):
-        await agent.ready.wait()
-    yield agent
-    agent.stop()
-    async with asyncio.timeout(WITHIN_S):
-        await running
+    async with at_work(make_agent(options, idle_ms)) as agent:
+        yield agent
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The agent's own metrics, over HTTP: what it served and earned, its GPUs, and what its model server says of itself."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -15,11 +14,12 @@ from provider_agent.metering import Outcome, Tokens
 from provider_agent.metrics import AgentMetrics, ServingTimes
 from provider_agent.options import Options
 from provider_agent.pb.inference_grpc import InferenceServiceStub
+from tests.agents import at_work
 from tests.fakes.exchange import FakeExchange
 from tests.fakes.upstream import FakeUpstream
 from tests.provider_agent.conftest import make_agent
 from tests.provider_agent.test_serving import ask, refusal, settled
-from tests.until import WITHIN_S, until_answer
+from tests.until import until_answer
 
 LLAMA = "# TYPE llamacpp:requests_processing gauge\nllamacpp:requests_processing 3\nllamacpp:secret_thing 1\n"
 VLLM = """
@@ -39,13 +39,8 @@ async def agent(options: Options, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     agent = make_agent(replace(options, metrics_port=0))
     gpu = GpuStatus(name="H100", utilisation_percent=40, memory_used_bytes=10, memory_total_bytes=80)
     monkeypatch.setattr(agent._gpu_reader, "read", lambda: [gpu])
-    running = asyncio.ensure_future(agent.run())
-    async with asyncio.timeout(WITHIN_S):
-        await agent.ready.wait()
-    yield agent
-    agent.stop()
-    async with asyncio.timeout(WITHIN_S):
-        await running
+    async with at_work(agent):
+        yield agent
 
 
 async def get(agent: Agent, path: str = "/metrics") -> tuple[int, str]:

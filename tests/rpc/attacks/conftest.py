@@ -1,6 +1,5 @@
 """What must hold after every attack, the usual ask, and a real agent behind it."""
 
-import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator
@@ -16,7 +15,8 @@ from gollem.rpc.pb.inference_grpc import InferenceServiceStub
 from grpclib_guard import fault_info
 from provider_agent.agent import Agent
 from provider_agent.options import Options
-from tests.fakes.upstream import FakeUpstream
+from tests.agents import at_work
+from tests.fakes.upstream import FakeUpstream, fake_upstream
 from tests.rpc.conftest import Site
 from tests.until import WITHIN_S
 
@@ -88,10 +88,8 @@ async def cancel(site: Site, order_id: str = "o1") -> market_pb2.CancelResponse:
 
 @pytest.fixture
 async def upstream() -> AsyncIterator[FakeUpstream]:
-    upstream = FakeUpstream()
-    await upstream.start()
-    yield upstream
-    await upstream.stop()
+    async with fake_upstream() as upstream:
+        yield upstream
 
 
 @pytest.fixture
@@ -103,14 +101,8 @@ async def agent(site: Site, upstream: FakeUpstream, tmp_path: Path, capacity: di
         exchange=f"127.0.0.1:{site.app.port}", upstream=upstream.url, state_dir=tmp_path / "agent", drain_ms=200,
     )  # fmt: skip
     capacity["p1/a"] = (SLOTS, options.total_tokens)
-    agent = Agent(options)
-    running = asyncio.ensure_future(agent.run())
-    async with asyncio.timeout(WITHIN_S):
-        await agent.ready.wait()
-    yield agent
-    agent.stop()
-    async with asyncio.timeout(WITHIN_S):
-        await running
+    async with at_work(Agent(options)) as agent:
+        yield agent
 
 
 async def stream_of(agent: Agent, grant: str, texts: list[str]) -> str:
